@@ -1,0 +1,96 @@
+"""Which Keras wrote a file, and what that Keras meant by the same words.
+
+Every fact about an era of Keras stands here, as a property of `Dialect`; the rest
+of the package asks for the fact, never for a version.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_VERSION = re.compile(r"\s*(\d+)(?:\.(\d+))?(?:\.(\d+))?(.*)")
+
+# tf.keras named itself `2.2.4-tf`, `2.3.0-tf`; from 2.4.0 (TensorFlow 2.3) on there
+# was no other Keras 2 and the suffix was dropped.
+_FIRST_WITHOUT_SUFFIX = (2, 4, 0)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """A generation and version of Keras, as a file states it.
+
+    Attributes:
+        generation: 1, 2 or 3.
+        version: Keras' version, three numbers.
+        tensorflow: True for `tf.keras` and `tf_keras`; False for the multi-backend
+            Keras (1.x and 2.x before 2.4) and for Keras 3.
+
+    >>> Dialect.from_keras_version("2.2.4-tf")
+    Dialect(generation=2, version=(2, 2, 4), tensorflow=True)
+    """
+
+    generation: int
+    version: tuple[int, ...]
+    tensorflow: bool
+
+    @classmethod
+    def from_keras_version(cls, keras_version: str | None) -> Dialect:
+        """Reads the `keras_version` of a file; `None` (none stated) is Keras 1.
+
+        An unreadable version is taken as the last of Keras 2, whose words are the
+        most common.
+        """
+        if keras_version is None:
+            return cls(1, (1, 0, 0), False)
+        match = _VERSION.match(keras_version)
+        if match is None:
+            return KERAS_2
+        version = tuple(int(part or 0) for part in match.group(1, 2, 3))
+        generation = min(max(version[0], 1), 3)
+        tensorflow = generation == 2 and (
+            "tf" in match.group(4) or version >= _FIRST_WITHOUT_SUFFIX
+        )
+        return cls(generation, version, tensorflow)
+
+    @property
+    def keras_version(self) -> str:
+        """The version as files of this dialect spell it."""
+        text = ".".join(str(part) for part in self.version)
+        old = self.tensorflow and self.version < _FIRST_WITHOUT_SUFFIX
+        return text + "-tf" if old else text
+
+    @property
+    def masked_loss_counts_masked_steps(self) -> bool:
+        """Whether a masked loss is averaged over the masked steps too."""
+        return self.generation == 2 and self.tensorflow and self.version < (2, 11)
+
+    @property
+    def hard_sigmoid_is_linear_fifth(self) -> bool:
+        """Whether `hard_sigmoid` is clip(0.2x + 0.5, 0, 1), not relu6(x + 3) / 6."""
+        return self.generation < 3
+
+    @property
+    def batch_norm_corrects_variance(self) -> str | None:
+        """Where the moving variance takes Bessel's correction in training.
+
+        `"fused"`: N / (N - 1) where TensorFlow fuses (rank 4 and 5);
+        `"always"`: N / (N - 1 - epsilon), the multi-backend Keras; `None`: nowhere.
+        """
+        if self.generation == 3:
+            return None
+        return "fused" if self.tensorflow else "always"
+
+    @property
+    def counts_own_node(self) -> bool:
+        """Whether a nested model's creation is its node 0, calls begin at 1."""
+        return self.generation < 3
+
+    @property
+    def conv_lstm_gates_are_hard(self) -> bool:
+        """Whether ConvLSTM's `recurrent_activation` is `hard_sigmoid` by default."""
+        return self.generation < 3
+
+
+KERAS_2 = Dialect(2, (2, 15, 0), True)
+KERAS_3 = Dialect(3, (3, 0, 0), False)
