@@ -1,0 +1,55 @@
+"""What goes along while one file's configs become live objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+from regraft.model.dialects.dialect import Dialect
+
+Entry = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that did not go over exactly.
+
+    Attributes:
+        object_path: Where, such as `layer 'dense_1'` or `optimizer`.
+        text: What differs, in one sentence.
+    """
+
+    object_path: str
+    text: str
+
+
+@dataclass
+class BuildContext:
+    """The rules and the memory of one build.
+
+    Attributes:
+        dialect: What the configs are written in.
+        custom_objects: The caller's classes and functions by name.
+        safe_mode: False lets Keras `Lambda` bytecode be loaded.
+        notes: Filled with what did not go over exactly.
+        revive: Asked for a layer whose class nobody knows; may raise `ValueError`.
+        shared_objects: Objects built so far by the file's `shared_object_id`.
+        original_names: The file's name of each layer that had to be renamed.
+    """
+
+    dialect: Dialect
+    custom_objects: Mapping[str, Any] = field(default_factory=dict)
+    safe_mode: bool = True
+    notes: list[Note] = field(default_factory=list)
+    revive: Callable[[Entry], keras.Layer] | None = None
+    shared_objects: dict[int, Any] = field(default_factory=dict)
+    original_names: dict[str, str] = field(default_factory=dict)
+
+    def note(self, object_path: str, text: str) -> None:
+        """Adds a note once."""
+        note = Note(object_path, text)
+        if note not in self.notes:
+            self.notes.append(note)

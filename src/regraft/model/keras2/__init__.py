@@ -1,0 +1,1 @@
+"""Keras 3 subclasses that compute as the Keras that wrote a file did."""
