@@ -1,0 +1,100 @@
+"""What a caller can choose about saving and loading."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, steps done so far, and steps in all."""
+
+
+@dataclass(frozen=True)
+class SaveOptions:
+    """Options of `save_model`, a superset of `tf.saved_model.SaveOptions`.
+
+    Attributes:
+        dialect: Which Keras the configuration speaks to. `"keras2"`: TensorFlow's
+            Keras, with what other readers ignore added for Keras 3. `"both"`: also
+            with the tricks that change the topology other readers see, so that one
+            HDF5 file opens in Keras 2 and in Keras 3's own loader. `"keras3"`:
+            Keras 3's own words alone.
+        alignment_bytes: Each tensor of a SavedModel starts at a multiple of this
+            in its data file. 64 lets readers map it into memory; 1 packs densely
+            as TensorFlow does.
+        progress: Called while tensors are written.
+        namespace_whitelist: Namespaces of custom ops that the graph may use.
+        save_debug_info: Whether to write `debug/saved_model_debug_info.pb`.
+        function_aliases: Names for functions, written to the meta graph.
+        experimental_io_device: Without meaning here: there are no devices to copy
+            through. Accepted and ignored.
+        experimental_variable_policy: Without meaning until functions are written.
+        experimental_custom_gradients: Without meaning: gradients follow from the
+            graph. Accepted and ignored.
+        experimental_image_format: Without meaning: the file is written whole.
+            Accepted and ignored.
+        experimental_skip_saver: Without meaning. Accepted and ignored.
+        experimental_sharding_callback: Without meaning: there is one shard.
+            Accepted and ignored.
+        extra_tags: Tags of the meta graph besides `"serve"`.
+    """
+
+    dialect: Literal["keras2", "both", "keras3"] = "keras2"
+    alignment_bytes: int = 64
+    progress: Progress | None = None
+    namespace_whitelist: Sequence[str] = ()
+    save_debug_info: bool = False
+    function_aliases: Mapping[str, Any] | None = None
+    experimental_io_device: str | None = None
+    experimental_variable_policy: Any = None
+    experimental_custom_gradients: bool = True
+    experimental_image_format: bool = False
+    experimental_skip_saver: bool = False
+    experimental_sharding_callback: Any = None
+    extra_tags: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.dialect not in ("keras2", "both", "keras3"):
+            raise ValueError(
+                "Invalid `dialect`: expected 'keras2', 'both' or 'keras3'. "
+                f"Received: {self.dialect!r}"
+            )
+        if self.alignment_bytes < 1 or self.alignment_bytes & (
+            self.alignment_bytes - 1
+        ):
+            raise ValueError(
+                "Invalid `alignment_bytes`: expected a power of two. "
+                f"Received: {self.alignment_bytes}"
+            )
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """Options of `load_model`, a superset of `tf.saved_model.LoadOptions`.
+
+    Attributes:
+        verify: Whether to check, where the file holds a layer's traced function,
+            that the rebuilt layer gives the same output.
+        memory_budget_bytes: The most that tensors may take in memory; `None` for
+            no bound but the file's own size.
+        progress: Called while layers are built and values read.
+        allow_partial_checkpoint: Whether a variable for which the file holds no
+            value keeps its initial one; it is named in the load report. Else such
+            a variable is an error.
+        experimental_io_device: Without meaning here. Accepted and ignored.
+        experimental_skip_checkpoint: Whether to leave all variables at their
+            initial values.
+        experimental_variable_policy: Without meaning here. Accepted and ignored.
+        experimental_load_function_aliases: Without meaning here. Accepted and
+            ignored.
+    """
+
+    verify: bool = False
+    memory_budget_bytes: int | None = None
+    progress: Progress | None = None
+    allow_partial_checkpoint: bool = False
+    experimental_io_device: str | None = None
+    experimental_skip_checkpoint: bool = False
+    experimental_variable_policy: Any = None
+    experimental_load_function_aliases: bool = False
