@@ -1,0 +1,85 @@
+# Everything starts from a clean checkout with make and Python 3.11, 3.12 or 3.13.
+# Each environment is built once: its stamp is newer than what it was built from.
+
+VENV ?= .venv
+PEERS ?= .venv-peers
+
+SUITABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3 python; do \
+	"$$name" -c '$(SUITABLE)' >/dev/null 2>&1 && echo "$$name" && break; done)
+
+# `bin` on Linux and macOS.
+BIN := $(VENV)/bin
+PIP_FLAGS := --quiet --disable-pip-version-check
+
+.PHONY: help quickstart test lint format bench docs matrix clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make quickstart   install Regraft into $(VENV) and show what it does"
+	@echo "make test         run all tests (builds $(VENV) and $(PEERS), where TensorFlow lives)"
+	@echo "make lint         ruff and mypy"
+	@echo "make format       let ruff format the sources"
+	@echo "make bench        measure against tf_keras and Keras' own .keras files"
+	@echo "make docs         build the documentation into site/"
+	@echo "make matrix       fast tests on each Python, lowest and newest dependencies"
+	@echo "make clean        remove all that the above made"
+
+quickstart: $(VENV)/.installed
+	@$(BIN)/python examples/quickstart.py
+
+test: $(VENV)/.installed-test $(PEERS)/.installed
+	@REGRAFT_PEERS_PYTHON="$(abspath $(PEERS))/bin/python" $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.installed-test
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/.installed $(PEERS)/.installed
+	@REGRAFT_PEERS_PYTHON="$(abspath $(PEERS))/bin/python" $(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+docs: $(VENV)/.installed-docs
+	@$(BIN)/mkdocs build --strict --quiet
+	@echo "Open site/index.html"
+
+matrix: | check-python
+	@$(PYTHON) tests/matrix.py $(MATRIX_ARGS)
+
+clean:
+	rm -rf $(VENV) $(PEERS) .matrix build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: check-python
+check-python:
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c '$(SUITABLE)' || { \
+		echo "Regraft needs Python 3.11, 3.12 or 3.13 with the venv module; none was found on PATH."; \
+		echo "Install one (on Debian: apt install python3 python3-venv), or name it: make PYTHON=/path/to/python3 ..."; \
+		exit 1; }
+
+$(VENV)/bin/python: | check-python
+	@echo "Building $(VENV) with $$($(PYTHON) --version) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	@$(BIN)/python -m pip install $(PIP_FLAGS) --editable .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
+	@$(BIN)/python -m pip install $(PIP_FLAGS) --editable ".[test]"
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: pyproject.toml | $(VENV)/bin/python
+	@$(BIN)/python -m pip install $(PIP_FLAGS) --editable ".[docs]"
+	@touch $@ $(VENV)/.installed
+
+$(PEERS)/.installed: tests/peer/requirements.txt tests/peer/requirements-no-deps.txt | check-python
+	@echo "Building $(PEERS) (TensorFlow, tf_keras and OpenVINO, for tests only) ..."
+	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install $(PIP_FLAGS) --requirement tests/peer/requirements.txt
+	@$(PEERS)/bin/python -m pip install $(PIP_FLAGS) --no-deps --requirement tests/peer/requirements-no-deps.txt
+	@touch $@

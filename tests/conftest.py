@@ -1,0 +1,56 @@
+"""What every test stands on: JAX as Keras' backend, the peers, the vintage corpus."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+
+# Before anything imports Keras. Its home is ours, so that no user's keras.json counts.
+_KERAS_HOME = tempfile.mkdtemp(prefix="regraft-keras-home-")
+os.environ["KERAS_BACKEND"] = "jax"
+os.environ["KERAS_HOME"] = _KERAS_HOME
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+from collections.abc import Iterator  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+
+from data.vintage import corpus  # noqa: E402
+from peer import Peer  # noqa: E402
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_KERAS_HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def peer() -> Iterator[Peer]:
+    """TensorFlow and tf_keras in one long-lived process."""
+    process = Peer()
+    yield process
+    process.close()
+
+
+@pytest.fixture(scope="session")
+def openvino() -> Iterator[Peer]:
+    """OpenVINO in a process that cannot import TensorFlow or Keras."""
+    process = Peer(blocked=("tensorflow", "tf_keras", "keras"))
+    yield process
+    process.close()
+
+
+@pytest.fixture(scope="session")
+def vintage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The vintage corpus, unpacked: `<TensorFlow version>/<case>/…`."""
+    return corpus.unpack(tmp_path_factory.mktemp("vintage"))
+
+
+@pytest.fixture(autouse=True)
+def _fresh_keras_names() -> None:
+    """Each test names layers from zero, whatever ran before it."""
+    # Tests of rooms below Keras do not pay for its import.
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.clear_session(free_memory=False)
