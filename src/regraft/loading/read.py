@@ -1,0 +1,202 @@
+"""Files → `ModelDescription`. Knows both formats, no live Keras object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from regraft.errors import FormatError
+from regraft.model import metadata as keras_json
+from regraft.model.description import (
+    LayerWeights,
+    ModelDescription,
+    ObjectGraph,
+    ObjectNode,
+    OrderedWeights,
+)
+from regraft.model.object_graph import read_object_graph
+from regraft.options import LoadOptions
+from regraft.storage import hdf5_file, proto
+from regraft.storage.proto import messages
+from regraft.storage.saved_model_directory import (
+    SavedModelDirectory,
+    read_saved_model_directory,
+)
+from regraft.storage.tensor import StoredTensor
+
+OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
+EXTRA_KEY = "regraft"
+_KERAS_IDENTIFIERS = ("_tf_keras_sequential", "_tf_keras_network", "_tf_keras_model")
+
+
+@contextmanager
+def open_hdf5(file: Any, options: LoadOptions) -> Iterator[ModelDescription]:
+    """Reads a Keras HDF5 file; tensors can be read until the block ends.
+
+    Args:
+        file: Path, or an open `h5py.File` or group.
+        options: Budget and verification.
+
+    Raises:
+        FormatError: The file is broken, or no HDF5 file of Keras.
+    """
+    with hdf5_file.read_hdf5(
+        file, memory_budget_bytes=options.memory_budget_bytes
+    ) as found:
+        path = str(getattr(file, "filename", file))
+        yield _describe_hdf5(path, found)
+
+
+def _describe_hdf5(path: str, found: hdf5_file.Hdf5ModelFile) -> ModelDescription:
+    extra = found.extra.get(EXTRA_KEY)
+    return ModelDescription(
+        path=path,
+        format="h5",
+        keras_version=found.keras_version,
+        tensorflow_version=None,
+        backend=found.backend,
+        config=_decoded(found.model_config),
+        training_config=_decoded(found.training_config),
+        weights=OrderedWeights(
+            tuple(LayerWeights(layer.name, layer.weights) for layer in found.layers),
+            found.top_level_weights,
+        ),
+        optimizer_weights=found.optimizer_weights,
+        extra=_parse_extra(extra, path),
+    )
+
+
+def _decoded(value: Any) -> Any:
+    return None if value is None else keras_json.decode(value)
+
+
+def _parse_extra(text: Any, path: str) -> Mapping[str, Any]:
+    if not text:
+        return {}
+    value = keras_json.parse_json(text, path=path, object_path=EXTRA_KEY)
+    return value if isinstance(value, dict) else {}
+
+
+def read_saved_model(path: str, options: LoadOptions) -> ModelDescription:
+    """Reads a SavedModel directory that Keras wrote.
+
+    Raises:
+        FormatError: The directory is broken.
+        ValueError: It holds no Keras model.
+    """
+    directory = read_saved_model_directory(
+        path, memory_budget_bytes=options.memory_budget_bytes
+    )
+    return describe_saved_model(directory)
+
+
+def describe_saved_model(directory: SavedModelDirectory) -> ModelDescription:
+    """Returns the Keras model in a SavedModel directory that was read."""
+    path = str(directory.path)
+    meta_graph = _keras_meta_graph(directory)
+    graph = read_objects(directory, meta_graph)
+    metadata = graph.root.metadata
+    if metadata is None:
+        raise ValueError(_no_keras_model(path, graph.root))
+    extra = metadata.get(EXTRA_KEY)
+    return ModelDescription(
+        path=path,
+        format="tf",
+        keras_version=metadata.get("keras_version"),
+        tensorflow_version=meta_graph.meta_info_def.tensorflow_version or None,
+        backend=metadata.get("backend"),
+        config=_root_config(metadata),
+        training_config=metadata.get("training_config"),
+        objects=graph,
+        extra=extra if isinstance(extra, dict) else {},
+    )
+
+
+def _root_config(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`model_config` knows which objects are shared, `config` does not."""
+    model_config = metadata.get("model_config")
+    if isinstance(model_config, dict) and model_config.get("config"):
+        return model_config
+    return {
+        "class_name": metadata.get("class_name"),
+        "config": metadata.get("config"),
+        "name": metadata.get("name"),
+    }
+
+
+def _keras_meta_graph(directory: SavedModelDirectory) -> Any:
+    for meta_graph in directory.saved_model.meta_graphs:
+        if len(meta_graph.object_graph_def.nodes):
+            return meta_graph
+    raise ValueError(
+        f"The SavedModel '{directory.path}' holds no Keras model: it has no object "
+        "graph, as TensorFlow 1 writes it. Open it with `regraft.load` to call its "
+        "signatures."
+    )
+
+
+def _no_keras_model(path: str, root: ObjectNode) -> str:
+    if root.identifier in _KERAS_IDENTIFIERS:
+        return (
+            f"Unable to create a Keras model from '{path}': it holds one, but its "
+            "metadata is missing (`keras_metadata.pb` is absent or empty). Get an "
+            "intact copy, or open it with `regraft.load` to call its signatures."
+        )
+    return (
+        f"Unable to create a Keras model from the SavedModel '{path}': it was not "
+        "written by Keras. Open it with `regraft.load` to call its signatures."
+    )
+
+
+def read_objects(directory: SavedModelDirectory, meta_graph: Any) -> ObjectGraph:
+    """Returns the object graph of a meta graph, with the values of its variables."""
+    path = str(directory.path)
+    saved = meta_graph.object_graph_def
+    tensors: Mapping[str, StoredTensor] = (
+        {} if directory.variables is None else directory.variables
+    )
+    checkpoint = None
+    if OBJECT_GRAPH_KEY in tensors:
+        checkpoint = proto.parse(
+            messages.TrackableObjectGraph,
+            tensors[OBJECT_GRAPH_KEY].read().item(),
+            path=f"{path} ({OBJECT_GRAPH_KEY})",
+        )
+    return read_object_graph(
+        saved, checkpoint, tensors, _metadata_texts(directory, saved), path=path
+    )
+
+
+def _metadata_texts(directory: SavedModelDirectory, saved: Any) -> dict[int, str]:
+    """Keras' metadata by node id; a node is found by its path, as Keras does."""
+    if directory.keras_metadata is None:
+        return {}
+    texts = {}
+    for node in directory.keras_metadata.nodes:
+        node_id = _resolve(saved, node.node_path)
+        if node_id is None:
+            node_id = node.node_id
+        if not 0 <= node_id < len(saved.nodes):
+            raise FormatError(
+                "Keras metadata names an object that isn't there",
+                path=directory.path,
+                object_path=node.node_path,
+                received=node.node_id,
+            )
+        texts[node_id] = node.metadata
+    return texts
+
+
+def _resolve(saved: Any, node_path: str) -> int | None:
+    """Follows `root.layer-2.cell` from the root; `None` if it leads nowhere."""
+    node_id = 0
+    for name in node_path.split(".")[1:]:
+        children = {
+            child.local_name: child.node_id for child in saved.nodes[node_id].children
+        }
+        found = children.get(name)
+        if found is None or not 0 <= found < len(saved.nodes):
+            return None
+        node_id = found
+    return node_id if node_path else None

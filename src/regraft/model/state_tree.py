@@ -1,0 +1,162 @@
+"""The variables of a live Keras layer under the names of Keras 2's object graph.
+
+Keras 2 stores a variable as the child of the object that owns it, under the
+attribute's name: `kernel`, `cell.recurrent_kernel`, `_query_dense.kernel`; the
+layers of a Sequential or Functional model are `layer-0`, `layer-1`, …. Keras 3
+mostly has the same attributes, so a walk over them finds the same tree; where it
+has not, a row of `EDGE_NAMES` says what Keras 2's name is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+# Keras 3 attribute (below any class of that name) → child name in Keras 2.
+EDGE_NAMES: Mapping[str, Mapping[str, str]] = {
+    "DepthwiseConv1D": {"kernel": "depthwise_kernel"},
+    "DepthwiseConv2D": {"kernel": "depthwise_kernel"},
+}
+
+# Attributes that hold the same layers or variables again, or things that are not
+# state of the layer itself.
+_NOT_STATE: Mapping[str, frozenset[str]] = {
+    # `layer` is the configuration of the forward layer, not a layer that is called.
+    "Bidirectional": frozenset({"layer"}),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class StateNode:
+    """An object that owns variables, directly or through others.
+
+    Attributes:
+        kind: `"layer"`; `"network"` (Sequential or Functional, whose children are
+            `layer-0`, …); `"list"` or `"dict"`, which only group.
+        owner: The live layer; `None` for lists and dicts.
+        variables: Own variables by child name, in the order they were made.
+        children: Objects below by child name, in the order they were made.
+    """
+
+    kind: str
+    owner: keras.Layer | None
+    variables: tuple[tuple[str, keras.Variable], ...]
+    children: tuple[tuple[str, StateNode], ...]
+
+    def edges(self, prefix: str = "") -> Iterator[tuple[str, keras.Variable]]:
+        """Yields every variable below with its path, such as `cell.kernel`."""
+        for name, variable in self.variables:
+            yield prefix + name, variable
+        for name, child in self.children:
+            yield from child.edges(f"{prefix}{name}.")
+
+
+def is_network(layer: Any) -> bool:
+    """Whether a layer is a graph of layers: a built Sequential or a Functional."""
+    return isinstance(layer, keras.Sequential) or (
+        isinstance(layer, keras.Model) and hasattr(layer, "operations")
+    )
+
+
+def network_layers(model: keras.Model) -> list[keras.Layer]:
+    """Layers of a network in Keras' order; of a Sequential without its input."""
+    return list(model.layers)
+
+
+def state_tree(layer: keras.Layer) -> StateNode:
+    """Returns the tree of a layer's variables; seed generators are not part."""
+    return _Walk().layer(layer)
+
+
+class _Walk:
+    """One walk; an object that comes again belongs to where it came first."""
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+
+    def layer(self, layer: keras.Layer) -> StateNode:
+        self._seen.add(id(layer))
+        children: list[tuple[str, StateNode]] = []
+        network = is_network(layer)
+        if network:
+            children += [
+                (f"layer-{index}", self.layer(child))
+                for index, child in enumerate(network_layers(layer))
+                if id(child) not in self._seen
+            ]
+        variables = []
+        for name, value in _attributes(layer):
+            if isinstance(value, keras.Variable):
+                if id(value) not in self._seen:
+                    self._seen.add(id(value))
+                    variables.append((name, value))
+            elif (child := self._object(value)) is not None:
+                children.append((name, child))
+        return StateNode(
+            "network" if network else "layer", layer, tuple(variables), tuple(children)
+        )
+
+    def _object(self, value: Any) -> StateNode | None:
+        if isinstance(value, keras.Layer):
+            return None if id(value) in self._seen else self.layer(value)
+        if isinstance(value, list | tuple):
+            return self._group("list", enumerate(value))
+        if isinstance(value, dict):
+            return self._group("dict", value.items())
+        return None
+
+    def _group(self, kind: str, items: Any) -> StateNode | None:
+        variables, children = [], []
+        for key, value in items:
+            if isinstance(value, keras.Variable):
+                if id(value) not in self._seen:
+                    self._seen.add(id(value))
+                    variables.append((str(key), value))
+            elif (child := self._object(value)) is not None:
+                children.append((str(key), child))
+        if not variables and not children:
+            return None
+        return StateNode(kind, None, tuple(variables), tuple(children))
+
+
+def _attributes(layer: keras.Layer) -> Iterator[tuple[str, Any]]:
+    """Yields a layer's own attributes by Keras 2's name, in the order they were set."""
+    class_name = type(layer).__name__
+    renamed = EDGE_NAMES.get(class_name, {})
+    skipped = _internal_names() | _NOT_STATE.get(class_name, frozenset())
+    for name, value in vars(layer).items():
+        if name in skipped or isinstance(value, keras.Optimizer | keras.Metric):
+            continue
+        name = _public_name(layer, name) if isinstance(value, keras.Variable) else name
+        yield renamed.get(name, name), value
+
+
+def _public_name(layer: keras.Layer, name: str) -> str:
+    """`kernel` for a `_kernel` that the layer shows as the property `kernel`."""
+    public = name.lstrip("_")
+    return public if isinstance(getattr(type(layer), public, None), property) else name
+
+
+_INTERNAL: frozenset[str] = frozenset()
+
+
+def _internal_names() -> frozenset[str]:
+    """Attributes that Keras itself gives every layer or model."""
+    global _INTERNAL
+    if not _INTERNAL:
+        inputs = keras.Input((1,))
+        sequential = keras.Sequential([keras.Input((1,)), keras.layers.Identity()])
+        _INTERNAL = frozenset(
+            name
+            for sample in (
+                keras.layers.Layer(),
+                keras.Model(),
+                keras.Model(inputs, inputs),
+                sequential,
+            )
+            for name in vars(sample)
+        )
+    return _INTERNAL
