@@ -1,0 +1,100 @@
+"""Files that real TensorFlow wrote, 1.15 to 2.21, open, predict and train on.
+
+Expected values are what that TensorFlow itself computed: see `tests/data/vintage`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import regraft
+from data.vintage import corpus
+
+PREDICT_TOLERANCE = 1e-5  # Of the output's scale, float32.
+NEXT_TOLERANCE = 1e-4
+
+NEEDS_GRAPH_RUNTIME = {
+    "custom_layer": "GatedScale has no class here: it can only run from its traces.",
+    "subclassed_model": "TwoTower has no class here: it can only run from its traces.",
+    "text_and_tables": "String lookups and tables run in the graph runtime.",
+}
+
+
+def _is_keras_model(case: corpus.Case) -> bool:
+    return case.name != "session_style"
+
+
+def _parameter(case: corpus.Case) -> object:
+    reason = NEEDS_GRAPH_RUNTIME.get(case.name)
+    marks = [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
+    return pytest.param(case, id=case.id, marks=marks)
+
+
+CASES = corpus.cases()
+KERAS_MODELS = [_parameter(case) for case in CASES if _is_keras_model(case)]
+SESSION_STYLE = [
+    pytest.param(case, id=case.id) for case in CASES if not _is_keras_model(case)
+]
+
+
+def _group(arrays: dict[str, np.ndarray], prefix: str) -> list[np.ndarray]:
+    """Arrays `<prefix>_0`, `<prefix>_1`, … in that order."""
+    keys = [key for key in arrays if key.startswith(f"{prefix}_")]
+    return [arrays[key] for key in sorted(keys, key=lambda key: int(key.split("_")[1]))]
+
+
+def _one(arrays: list[np.ndarray]) -> np.ndarray | list[np.ndarray]:
+    return arrays[0] if len(arrays) == 1 else arrays
+
+
+def _predict(model: keras.Model, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    outputs = model.predict(_one(inputs), verbose=0)
+    return outputs if isinstance(outputs, list | tuple) else [outputs]
+
+
+def _worst(outputs: list[np.ndarray], expected: list[np.ndarray]) -> float:
+    """Largest difference, relative to the largest expected value of its output."""
+    assert [a.shape for a in outputs] == [b.shape for b in expected]
+    return max(
+        float(np.max(np.abs(a - b)) / np.max(np.abs(b)))
+        for a, b in zip(outputs, expected, strict=True)
+    )
+
+
+@pytest.mark.parametrize("case", KERAS_MODELS)
+def test_loaded_model_predicts_and_takes_the_same_next_step(
+    case: corpus.Case, vintage: Path
+) -> None:
+    with np.load(case.arrays(vintage)) as file:
+        arrays = dict(file)
+    inputs = _group(arrays, "in")
+
+    model = regraft.load_model(case.path(vintage))
+
+    assert isinstance(model, keras.Model)
+    assert _worst(_predict(model, inputs), _group(arrays, "out")) < PREDICT_TOLERANCE
+    if expected := _group(arrays, "next"):
+        batch, targets = _group(arrays, "tx"), _group(arrays, "ty")
+        model.train_on_batch(_one(batch), _one(targets))
+        assert _worst(_predict(model, inputs), expected) < NEXT_TOLERANCE
+
+
+@pytest.mark.parametrize("case", SESSION_STYLE)
+def test_session_style_model_is_refused_with_the_way_out(
+    case: corpus.Case, vintage: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"not? .*Keras") as caught:
+        regraft.load_model(case.path(vintage))
+    assert "regraft.load(" in str(caught.value)
+
+
+def test_corpus_holds_what_its_readme_promises() -> None:
+    versions = {case.version for case in CASES}
+    assert versions == {
+        *("1.15.5", "2.0.4", "2.3.4", "2.6.5", "2.11.1", "2.15.1", "2.21.0")
+    }
+    assert len(CASES) == 127
