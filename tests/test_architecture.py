@@ -328,7 +328,7 @@ MACHINE_PATHS = re.compile(
     )
 )
 TEXT = {".py", ".pyi", ".md", ".toml", ".yml", ".yaml", ".txt", ".json", ".proto", ""}
-FOLDERS = ("src", "tests", "docs", "examples", "benchmarks", ".ci")
+FOLDERS = ("src", "tests", "docs", "examples", "benchmarks", "tools", ".ci")
 
 
 def _project_texts() -> Iterator[Path]:
