@@ -83,7 +83,11 @@ LIBRARIES: dict[str, set[str]] = {
 }
 
 # Imports inside a function, each with its reason. None of them hides a cycle.
-LATE_IMPORTS: dict[tuple[str, str], str] = {}
+LATE_IMPORTS: dict[tuple[str, str], str] = {
+    ("regraft.storage.filesystem", "fsspec"): "An extra; missing for most users.",
+    ("regraft.loading.report", "rich.console"): "Only when a report is printed.",
+    ("regraft.loading.report", "rich.table"): "Only when a report is printed.",
+}
 
 # Modules that must not load Keras or JAX: they answer in a tenth of a second.
 LIGHT = ("regraft", "regraft.loading.read", "regraft.cli")
