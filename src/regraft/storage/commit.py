@@ -1,0 +1,216 @@
+"""Replaces a file or a directory as a whole, or not at all.
+
+What is new is written beside the target under a name of its own, flushed to the
+disk, and then swapped in by one system call: a crash at any moment leaves the old
+target or the new one, whole. At worst a hidden sibling (`.<name>.<random>.tmp`) stays
+behind, which nothing reads.
+
+A directory that exists already is exchanged atomically where the system can
+(Linux: `renameat2`, macOS: `renamex_np`). Elsewhere it is moved aside first; a crash
+between these two steps leaves the old directory under its sibling name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import secrets
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Collection, Iterator
+
+__all__ = ["replace_directory", "replace_file"]
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_RENAME_SWAP = 2
+# What a system without an exchange, or a file system without one, answers.
+_NO_EXCHANGE = {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
+_ATTEMPTS = 100
+
+
+@contextlib.contextmanager
+def replace_file(path: str | os.PathLike[str]) -> Iterator[str]:
+    """Yields the path of a new file, which replaces `path` at the end of the block.
+
+    Parents that are missing are made. If the block raises, `path` is untouched and
+    the new file is removed. A link is followed: what it points to is replaced.
+
+    Raises:
+        IsADirectoryError: `path` is a directory.
+    """
+    target = os.path.realpath(path)
+    if os.path.isdir(target):
+        raise IsADirectoryError(
+            errno.EISDIR, "Can't replace a directory by a file", os.fspath(path)
+        )
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    new = _make_sibling(target, _create_file)
+    try:
+        yield new
+        _keep_mode(target, new)
+        _flush(new)
+        os.replace(new, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(new)
+        raise
+    _flush_directory(os.path.dirname(target))
+
+
+@contextlib.contextmanager
+def replace_directory(
+    path: str | os.PathLike[str], *, replaces: Collection[str] | None = None
+) -> Iterator[str]:
+    """Yields the path of a new directory, which replaces `path` after the block.
+
+    Parents that are missing are made. If the block raises, `path` is untouched and
+    the new directory is removed. A link is followed: what it points to is replaced.
+
+    Args:
+        path: The directory; it may be missing.
+        replaces: Names in the old directory that belong to what is replaced. All
+            other files and directories there stay: the new directory gets them too.
+            `None`: nothing stays.
+
+    Raises:
+        NotADirectoryError: `path` is a file.
+    """
+    target = os.path.realpath(path)
+    if os.path.lexists(target) and not os.path.isdir(target):
+        raise NotADirectoryError(
+            errno.ENOTDIR, "Can't replace a file by a directory", os.fspath(path)
+        )
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    new = _make_sibling(target, os.mkdir)
+    try:
+        yield new
+        if replaces is not None and os.path.isdir(target):
+            _keep_others(target, new, replaces)
+        _keep_mode(target, new)
+        _flush_tree(new)
+        leftover = _swap_in(new, target)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    _flush_directory(os.path.dirname(target))
+    if leftover is not None:
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _make_sibling(target: str, create: Callable[[str], None]) -> str:
+    """Creates something new beside the target; returns its path."""
+    directory, name = os.path.split(target)
+    for _ in range(_ATTEMPTS):
+        # Half of the longest name that file systems allow, in bytes.
+        short = name.encode("utf-8", "surrogateescape")[:120]
+        stem = short.decode("utf-8", "ignore")
+        sibling = os.path.join(directory, f".{stem}.{secrets.token_hex(8)}.tmp")
+        with contextlib.suppress(FileExistsError):
+            create(sibling)
+            return sibling
+    raise FileExistsError(errno.EEXIST, "No free name for a temporary sibling", target)
+
+
+def _create_file(path: str) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+
+
+def _keep_mode(target: str, new: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.chmod(new, stat.S_IMODE(os.stat(target).st_mode))
+
+
+def _keep_others(old: str, new: str, replaces: Collection[str]) -> None:
+    """Gives the new directory what of the old one is not replaced."""
+    for entry in os.scandir(old):
+        if entry.name in replaces or os.path.lexists(os.path.join(new, entry.name)):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            shutil.copytree(
+                entry.path,
+                os.path.join(new, entry.name),
+                symlinks=True,
+                copy_function=_link_or_copy,
+            )
+        else:
+            _link_or_copy(entry.path, os.path.join(new, entry.name))
+
+
+def _link_or_copy(source: str, destination: str) -> None:
+    """Makes a second name for a file, so that the old directory stays whole."""
+    try:
+        os.link(source, destination, follow_symlinks=False)
+    except (OSError, NotImplementedError):
+        shutil.copy2(source, destination, follow_symlinks=False)
+
+
+def _flush(path: str) -> None:
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush_directory(path: str) -> None:
+    # Windows can't open directories.
+    if os.name != "nt":
+        _flush(path)
+
+
+def _flush_tree(root: str) -> None:
+    for directory, _, names in os.walk(root, topdown=False):
+        for name in names:
+            path = os.path.join(directory, name)
+            if stat.S_ISREG(os.lstat(path).st_mode):
+                _flush(path)
+        _flush_directory(directory)
+
+
+def _swap_in(new: str, target: str) -> str | None:
+    """Moves `new` to `target`; returns where the old target is, if there was one."""
+    if not os.path.isdir(target):
+        try:
+            os.rename(new, target)
+        except OSError:
+            # Another process may have made it meanwhile.
+            if not os.path.isdir(target):
+                raise
+        else:
+            return None
+    if _exchange(new, target):
+        return new
+    aside = f"{new}.old"
+    os.rename(target, aside)
+    try:
+        os.rename(new, target)
+    except BaseException:
+        os.rename(aside, target)
+        raise
+    return aside
+
+
+def _exchange(first: str, second: str) -> bool:
+    """Swaps two directories atomically; returns whether the system can."""
+    if os.name != "posix":
+        return False
+    library = ctypes.CDLL(None, use_errno=True)
+    paths = os.fsencode(first), os.fsencode(second)
+    if sys.platform == "linux" and hasattr(library, "renameat2"):
+        status = library.renameat2(
+            _AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE
+        )
+    elif sys.platform == "darwin" and hasattr(library, "renamex_np"):
+        status = library.renamex_np(paths[0], paths[1], _RENAME_SWAP)
+    else:
+        return False
+    if status == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _NO_EXCHANGE:
+        return False
+    raise OSError(number, os.strerror(number), first, None, second)
