@@ -1,0 +1,158 @@
+"""What Regraft writes opens in the programs that define the formats.
+
+A Keras 3 model is trained for three steps and saved; tf_keras 2.21 loads the file and
+takes three more steps with the optimizer that it restored, while the model in memory
+takes the same; then both have the same weights.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import interop_models
+import regraft
+from interop_models import MODELS, OPTIMIZERS, STEPS_BEFORE, Example
+
+pytestmark = pytest.mark.peer
+
+# Relative to the largest expected number. bfloat16 has eight bits of precision, and
+# XLA rounds between operations where TensorFlow does not.
+PREDICT_TOLERANCE = {"mixed_precision": 2e-2}
+STEPS_TOLERANCE = {"mixed_precision": 2e-2}
+FORMATS = {"tf": "model", "h5": "model.h5"}
+
+CASES = [
+    *((name, "Adam") for name in MODELS),
+    *(("dense", optimizer) for optimizer in OPTIMIZERS if optimizer != "Adam"),
+    ("convnet", "SGD-nesterov"),
+    ("recurrent", "RMSprop"),
+    ("multi_io", "Adagrad"),
+    ("attention", "Nadam"),
+]
+
+
+def trained(name: str, optimizer: str) -> Example:
+    keras.utils.set_random_seed(3)
+    example = MODELS[name]()
+    example.model.compile(OPTIMIZERS[optimizer](), example.loss)
+    for x, y in example.batches[:STEPS_BEFORE]:
+        example.model.train_on_batch(x, y)
+    return example
+
+
+def as_list(outputs: Any) -> list[np.ndarray]:
+    outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
+    return [np.asarray(output, np.float32) for output in outputs]
+
+
+def worst(ours: list[np.ndarray], expected: list[np.ndarray]) -> float:
+    """Largest difference, relative to the largest number of its array (at least 1)."""
+    assert [a.shape for a in ours] == [b.shape for b in expected]
+    return max(
+        (
+            float(np.max(np.abs(a - b))) / max(1.0, float(np.max(np.abs(b))))
+            for a, b in zip(ours, expected, strict=True)
+            if a.size
+        ),
+        default=0.0,
+    )
+
+
+def weights_of(model: keras.Model) -> dict[str, list[np.ndarray]]:
+    return {
+        "trainable": [np.asarray(v) for v in model.trainable_weights],
+        "non_trainable": [np.asarray(v) for v in model.non_trainable_weights],
+    }
+
+
+@pytest.mark.parametrize("save_format", FORMATS)
+@pytest.mark.parametrize(("name", "optimizer"), CASES)
+def test_tf_keras_loads_it_and_takes_the_same_steps(
+    name: str, optimizer: str, save_format: str, peer: Any, tmp_path: Path
+) -> None:
+    example = trained(name, optimizer)
+    path = tmp_path / FORMATS[save_format]
+    rest = example.batches[STEPS_BEFORE:]
+    regraft.save_model(example.model, path)
+
+    theirs = peer.call(
+        "keras_models.load_predict_train", str(path), example.inputs, rest
+    )
+
+    ours = as_list(example.model.predict(example.inputs, verbose=0))
+    assert worst(theirs["predictions"], ours) < PREDICT_TOLERANCE.get(name, 1e-5)
+    assert theirs["iterations"] == STEPS_BEFORE
+    for x, y in rest:
+        example.model.train_on_batch(x, y)
+    tolerance = STEPS_TOLERANCE.get(name, 1e-4)
+    expected = weights_of(example.model)
+    for kind, values in expected.items():
+        assert worst(theirs["weights"][kind], values) < tolerance, kind
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_tensorflow_core_opens_the_saved_model(
+    name: str, peer: Any, tmp_path: Path
+) -> None:
+    example = trained(name, "Adam")
+    regraft.save_model(example.model, tmp_path / "model")
+
+    found = peer.call("keras_models.open_as_saved_model", tmp_path / "model")
+
+    expected = [np.asarray(v) for v in example.model.weights]
+    assert len(found["variables"]) == len(expected)
+    for array in expected:
+        assert any(
+            array.shape == other.shape and np.array_equal(array, other)
+            for other in found["variables"]
+        )
+
+
+def _same_after_keras_loads(example: Example, path: Path, **options: Any) -> None:
+    # Built as one would in another program: Keras knows these classes itself.
+    again = keras.models.load_model(path, **options)
+    ours = as_list(example.model.predict(example.inputs, verbose=0))
+    theirs = as_list(again.predict(example.inputs, verbose=0))
+    assert worst(theirs, ours) < 1e-6
+    expected = [np.asarray(v) for v in example.model.weights]
+    assert worst([np.asarray(v) for v in again.weights], expected) == 0
+
+
+@pytest.mark.parametrize("name", ["dense", "convnet", "mixed_precision"])
+def test_keras_3_opens_the_default_hdf5(name: str, tmp_path: Path) -> None:
+    example = trained(name, "Adam")
+    regraft.save_model(example.model, tmp_path / "model.h5")
+    _same_after_keras_loads(example, tmp_path / "model.h5", compile=False)
+
+
+@pytest.mark.parametrize("name", ["dense", "convnet", "recurrent", "multi_io"])
+def test_keras_3_and_tf_keras_open_the_bilingual_hdf5(
+    name: str, peer: Any, tmp_path: Path
+) -> None:
+    example = trained(name, "Adam")
+    path = tmp_path / "model.h5"
+    options = regraft.SaveOptions(dialect="both")
+    regraft.save_model(example.model, path, options=options)
+    _same_after_keras_loads(example, path, compile=False)
+    theirs = peer.call("keras_models.load_predict_train", path, example.inputs, [])
+    ours = as_list(example.model.predict(example.inputs, verbose=0))
+    assert worst(theirs["predictions"], ours) < 1e-5
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_keras_3_opens_the_hdf5_in_its_own_dialect(name: str, tmp_path: Path) -> None:
+    example = trained(name, "Adam")
+    path = tmp_path / "model.h5"
+    options = regraft.SaveOptions(dialect="keras3")
+    regraft.save_model(example.model, path, options=options)
+    _same_after_keras_loads(example, path, compile=False)
+
+
+def test_every_model_and_optimizer_of_the_list_is_saved_in_some_case() -> None:
+    assert {name for name, _ in CASES} == set(interop_models.MODELS)
+    assert {optimizer for _, optimizer in CASES} == set(OPTIMIZERS)
