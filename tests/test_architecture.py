@@ -23,6 +23,7 @@ ROOMS: dict[str, set[str]] = {
     "dtypes": {"errors"},
     "options": {"errors"},
     "_version": set(),
+    "_backend": set(),
     "_compat": {"errors", "dtypes"},
     "storage": {"errors", "dtypes", "options"},
     "graph": {"errors", "dtypes", "options", "storage"},
@@ -34,19 +35,24 @@ ROOMS: dict[str, set[str]] = {
         *("errors", "dtypes", "options", "storage", "graph", "model", "_compat")
     },
     "signatures": {"errors", "dtypes", "options", "graph", "model", "saving"},
-    "inspect": {
+    "inspection": {
         *("errors", "dtypes", "options", "storage", "graph", "model", "loading")
     },
     "api": {
         *("errors", "dtypes", "options", "storage", "graph", "model", "_compat"),
-        *("saving", "loading", "signatures", "inspect"),
+        *("saving", "loading", "signatures", "inspection"),
     },
     "keras_hook": {"errors", "options", "api", "storage", "_compat"},
     "cli": {
-        *("errors", "dtypes", "options", "storage", "graph", "model", "inspect"),
+        *("errors", "dtypes", "options", "storage", "graph", "model", "inspection"),
         *("api", "loading", "_version"),
     },
-    "": {"_version"},  # `regraft/__init__.py`: all else by `__getattr__`.
+    "": {
+        "_version",
+        "_backend",
+        "errors",
+        "options",
+    },  # `regraft/__init__.py`: all else by `__getattr__`.
 }
 
 # Where a library may be imported; a row ends with the libraries' names. Any other
@@ -60,6 +66,7 @@ LIBRARIES: dict[str, set[str]] = {
         "model.optimizers",
         "model.compile",
         "model.state_tree",
+        "model.ordering",
         "saving",
         "loading",
         "signatures",
@@ -84,6 +91,8 @@ LIBRARIES: dict[str, set[str]] = {
 
 # Imports inside a function, each with its reason. None of them hides a cycle.
 LATE_IMPORTS: dict[tuple[str, str], str] = {
+    ("regraft.api", "h5py"): "Where it is missing, the error says how to install it.",
+    ("regraft.graph.runtime.kernels.values", "jax"): "Where Keras runs on JAX only.",
     ("regraft.storage.filesystem", "fsspec"): "An extra; missing for most users.",
     ("regraft.loading.report", "rich.console"): "Only when a report is printed.",
     ("regraft.loading.report", "rich.table"): "Only when a report is printed.",
