@@ -23,48 +23,91 @@ from keras.src.backend.common.variables import initialize_all_variables
 _WAITING = "uninitialized_variables"
 
 
+class DeferredValues:
+    """What variables made in a `deferred_variables` block start with."""
+
+    def __init__(self) -> None:
+        self._later: list[tuple[keras.Variable, Callable[[], Any]]] = []
+
+    def set(
+        self, variable: keras.Variable, read: Callable[[], Any], dtype: str
+    ) -> None:
+        """Sets the value that a variable has when the block ends.
+
+        Args:
+            variable: One that waits for its first value, or one that has a value.
+            read: Returns the value as a NumPy array; called when the block ends.
+            dtype: Keras' name of the variable's dtype.
+        """
+        if variable._value is not None:
+            self._later.append((variable, read))
+            return
+        # Only with `dtype` given does JAX keep a view of a memory map a view.
+        variable._initializer = lambda shape, dtype=dtype: keras.ops.convert_to_tensor(
+            read(), dtype=dtype
+        )
+
+    def assign_existing(self) -> None:
+        """Assigns to the variables that had a value before the block."""
+        for variable, read in self._later:
+            variable.assign(read())
+
+
 @contextmanager
-def deferred_variables() -> Iterator[None]:
+def deferred_variables() -> Iterator[DeferredValues]:
     """Makes variables that get their first value when the block ends.
 
-    Inside, `set_first_value` says what value. A variable without one gets what
-    its own initializer makes. If the block raises, every variable made in it
-    becomes zeros, so that nothing waits for a value any more.
+    A variable for which no value was set gets what its own initializer makes. If
+    the block raises, every variable made in it becomes zeros, so that nothing waits
+    for a value any more.
     """
-    scope = keras.StatelessScope(initialize_variables=False)
+    values = DeferredValues()
     try:
-        with scope:
-            yield
+        with keras.StatelessScope(initialize_variables=False):
+            yield values
     except BaseException:
         for variable in global_state.get_global_attribute(_WAITING) or ():
             variable._initializer = keras.ops.zeros
         raise
     finally:
         initialize_all_variables()
+    values.assign_existing()
 
 
-def set_first_value(
-    variable: keras.Variable, read: Callable[[], Any], dtype: str
-) -> bool:
-    """Sets what a variable of `deferred_variables` starts with.
+def sublayers(layer: keras.Layer) -> list[keras.Layer]:
+    """Returns the layers that a layer tracks, in the order they were set.
 
-    Args:
-        variable: A variable that waits for its value.
-        read: Returns the value as a NumPy array, called when the block ends.
-        dtype: Keras' name of the variable's dtype.
-
-    Returns:
-        False where the variable has a value already.
+    Keras 3.12 to 3.15: `Layer._flatten_layers` is the only walk that also finds
+    layers in lists and dicts, and cells of recurrent layers.
     """
-    if variable._value is not None:
-        return False
-    # Only with `dtype` given does JAX keep a view of a memory map a view.
-    variable._initializer = lambda shape, dtype=dtype: keras.ops.convert_to_tensor(
-        read(), dtype=dtype
-    )
-    return True
+    return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
-def is_deferred(variable: keras.Variable) -> bool:
-    """Whether a variable still waits for its first value."""
-    return variable._value is None
+def all_layers(layer: keras.Layer) -> list[keras.Layer]:
+    """Returns a layer and all below it, each once, outer ones first."""
+    found = {}
+    pending = [layer]
+    while pending:
+        current = pending.pop(0)
+        if id(current) not in found:
+            found[id(current)] = current
+            pending.extend(sublayers(current))
+    return list(found.values())
+
+
+def seed_states(layer: keras.Layer) -> list[keras.Variable]:
+    """Returns the states of all random generators of a layer, in a fixed order.
+
+    Keras 3.12 to 3.15: they are in `variables` but not in `weights`, and nothing
+    but their name tells them from other variables of that kind.
+    """
+    return [
+        variable
+        for variable in layer.variables
+        if variable.name == "seed_generator_state"
+    ]
+
+
+# Keras' own saver and loader, as they were before `regraft.install()` hooked them.
+keras_save_model = keras.saving.save_model
+keras_load_model = keras.saving.load_model

@@ -66,7 +66,9 @@ class TypeSpec:
         return last if isinstance(last, str) else None
 
     def _fields(self) -> list[Any]:
-        return list(self.serialized) if isinstance(self.serialized, list | tuple) else []
+        return (
+            list(self.serialized) if isinstance(self.serialized, list | tuple) else []
+        )
 
 
 def parse_json(text: str | bytes, *, path: str, object_path: str) -> Any:

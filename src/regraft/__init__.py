@@ -1,0 +1,82 @@
+"""Keras 3 models as TensorFlow SavedModels and Keras HDF5 files, without TensorFlow.
+
+    import regraft                      # before keras, see `_backend`
+    import keras
+
+    regraft.save_model(model, "model")  # a SavedModel directory
+    regraft.save_model(model, "m.h5")   # a Keras HDF5 file
+    model = regraft.load_model("model") # any that Keras ever wrote
+
+The names below are loaded when they are first used, so that `regraft.inspect`
+needs neither Keras nor a backend.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from regraft._backend import choose_backend as _choose_backend
+from regraft._version import __version__ as __version__
+from regraft.errors import ChecksumError as ChecksumError
+from regraft.errors import FormatError as FormatError
+from regraft.errors import LimitError as LimitError
+from regraft.errors import MismatchError as MismatchError
+from regraft.errors import RegraftError as RegraftError
+from regraft.errors import TruncatedError as TruncatedError
+from regraft.errors import UnsafeFileError as UnsafeFileError
+from regraft.errors import UnsupportedError as UnsupportedError
+from regraft.errors import UnsupportedOpError as UnsupportedOpError
+from regraft.options import LoadOptions as LoadOptions
+from regraft.options import SaveOptions as SaveOptions
+
+if TYPE_CHECKING:
+    from regraft.api import load_model as load_model
+    from regraft.api import save_model as save_model
+    from regraft.inspection import inspect as inspect
+    from regraft.keras_hook import install as install
+    from regraft.keras_hook import uninstall as uninstall
+    from regraft.loading.report import load_report as load_report
+
+_choose_backend()
+
+_LAZY = {
+    "save_model": "regraft.api",
+    "load_model": "regraft.api",
+    "load_report": "regraft.loading.report",
+    "inspect": "regraft.inspection",
+    "install": "regraft.keras_hook",
+    "uninstall": "regraft.keras_hook",
+}
+
+__all__ = [
+    "ChecksumError",
+    "FormatError",
+    "LimitError",
+    "LoadOptions",
+    "MismatchError",
+    "RegraftError",
+    "SaveOptions",
+    "TruncatedError",
+    "UnsafeFileError",
+    "UnsupportedError",
+    "UnsupportedOpError",
+    "inspect",
+    "install",
+    "load_model",
+    "load_report",
+    "save_model",
+    "uninstall",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'regraft' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,25 @@
+"""Which backend Keras runs on where nobody has chosen one.
+
+Keras' own default is TensorFlow, so that on a machine without it `import keras`
+fails. Where nothing is configured and TensorFlow isn't installed, `import regraft`
+chooses JAX, which it depends on.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+
+def choose_backend() -> None:
+    """Sets `KERAS_BACKEND` to `jax` if Keras would otherwise fail to import."""
+    if "keras" in sys.modules or os.environ.get("KERAS_BACKEND"):
+        return
+    home = os.environ.get("KERAS_HOME")
+    folder = Path(home) if home else Path("~").expanduser() / ".keras"
+    if (folder / "keras.json").is_file():
+        return
+    if importlib.util.find_spec("tensorflow") is None:
+        os.environ["KERAS_BACKEND"] = "jax"

@@ -1,0 +1,295 @@
+"""`save_model` and `load_model`: the promise of `tf.keras.models`, kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import warnings
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from regraft import _compat
+from regraft.errors import FormatError
+from regraft.loading.build import assign_weights, build_model
+from regraft.loading.read import open_hdf5, read_saved_model
+from regraft.model.description import ModelDescription
+from regraft.options import LoadOptions, SaveOptions
+from regraft.saving.describe import check_built, describe
+from regraft.saving.hdf5 import write_model
+from regraft.saving.saved_model import write_saved_model
+from regraft.storage.filesystem import is_remote
+from regraft.storage.saved_model_directory import is_saved_model_directory
+
+_HDF5_ENDINGS = (".h5", ".hdf5")
+_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_ZIP_MAGIC = b"PK\x03\x04"
+# What `SaveOptions` can say about an HDF5 file.
+_HDF5_OPTIONS = ("dialect", "progress")
+
+
+def save_model(
+    model: keras.Model,
+    filepath: Any,
+    overwrite: bool = True,
+    include_optimizer: bool = True,
+    save_format: str | None = None,
+    signatures: Any = None,
+    options: SaveOptions | None = None,
+    save_traces: bool = True,
+) -> None:
+    """Saves a model as a TensorFlow SavedModel or a Keras HDF5 file.
+
+    The file holds the model's configuration, its weights, its compile arguments and
+    its optimizer's whole state.
+
+    Args:
+        model: A built Keras 3 model on any backend.
+        filepath: `str`, `Path`, or an `h5py.File` open for writing. New parent
+            directories are made.
+        overwrite: Whether to replace what is there; if `False`, asks.
+        include_optimizer: Whether compile arguments and the optimizer's state go
+            along.
+        save_format: `"tf"` or `"h5"`. By default `"tf"`, unless the path ends in
+            `.h5` or `.hdf5`, or is an `h5py.File`. A path that ends in `.keras`
+            goes to Keras' own saver.
+        signatures: Functions to serve from a SavedModel, by name.
+        options: See `SaveOptions`. For HDF5 `dialect` and `progress` alone have a
+            meaning.
+        save_traces: Whether each layer's traced call and loss functions go along.
+
+    Raises:
+        ValueError: The model is not built, or an argument doesn't go with HDF5.
+        NotImplementedError: A subclassed model as HDF5, or a layer without
+            `get_config`.
+        ImportError: h5py is not installed and the format is HDF5.
+    """
+    save_format = _save_format(filepath, save_format)
+    if save_format == "keras":
+        _compat.keras_save_model(model, filepath, overwrite=overwrite)
+        return
+    if save_format == "h5":
+        _check_hdf5_arguments(signatures, options)
+        _require_h5py()
+    check_built(model)
+    if not overwrite and not _may_overwrite(filepath):
+        return
+    parts = describe(model, include_optimizer=include_optimizer)
+    options = options or SaveOptions()
+    target = _target(filepath)
+    if save_format == "h5":
+        write_model(target, parts, options)
+    else:
+        write_saved_model(target, parts, options)
+    for note in parts.notes:
+        warnings.warn(f"{note.object_path}: {note.text}", stacklevel=2)
+
+
+def load_model(
+    filepath: Any,
+    custom_objects: Mapping[str, Any] | None = None,
+    compile: bool = True,
+    *,
+    options: LoadOptions | None = None,
+    safe_mode: bool = True,
+) -> keras.Model:
+    """Loads a model from a SavedModel directory or an HDF5 file of any Keras.
+
+    Nothing of the file is run, imported or opened besides it.
+
+    Args:
+        filepath: `str`, `Path`, or an open `h5py.File`. A `.keras` file goes to
+            Keras' own loader.
+        custom_objects: Classes and functions by the name that the file gives them,
+            with or without its package.
+        compile: Whether to compile the model as the file says, with the
+            optimizer's state.
+        options: See `LoadOptions`.
+        safe_mode: `False` lets the bytecode of `Lambda` layers be loaded and run.
+
+    Returns:
+        A live, trainable model. `regraft.load_report(model)` says what came back.
+
+    Raises:
+        OSError: There is no such file or directory, or the directory is no
+            SavedModel.
+        ValueError: It holds no Keras model, or a class that nobody knows; also
+            `FormatError` (broken file) and `MismatchError`, its children.
+        NotImplementedError: `UnsupportedError`: the file is right, but Keras 3 and
+            Regraft can't do what it asks for.
+    """
+    options = options or LoadOptions()
+    target = _target(filepath)
+    if _is_keras_archive(target):
+        return _compat.keras_load_model(
+            target, custom_objects=custom_objects, compile=compile, safe_mode=safe_mode
+        )
+    with _open(target, options) as description:
+        return build_model(
+            description,
+            custom_objects=custom_objects,
+            compile=compile,
+            safe_mode=safe_mode,
+            options=options,
+        )
+
+
+def load_weights(
+    model: keras.Model,
+    filepath: Any,
+    *,
+    skip_mismatch: bool = False,
+    options: LoadOptions | None = None,
+) -> None:
+    """Gives a built model the weights of a SavedModel directory or an HDF5 file.
+
+    Args:
+        model: A built model with the same layers as the one in the file.
+        filepath: As for `load_model`; an HDF5 file may hold weights alone.
+        skip_mismatch: Whether a variable without a value of its shape in the file
+            keeps the one it has, with a warning, instead of being an error.
+        options: See `LoadOptions`.
+
+    Raises:
+        OSError: There is no such file or directory.
+        MismatchError: A variable has no value in the file, or of another shape.
+    """
+    with _open(_target(filepath), options or LoadOptions()) as description:
+        for skipped in assign_weights(model, description, skip_mismatch=skip_mismatch):
+            warnings.warn(f"Skipped loading of {skipped}", stacklevel=2)
+
+
+# -------------------------------------------------------------------- arguments
+
+
+def _save_format(filepath: Any, save_format: str | None) -> str:
+    if _is_hdf5_object(filepath):
+        if save_format not in (None, "h5", "hdf5"):
+            raise ValueError(
+                f"`save_format={save_format!r}` doesn't go with an h5py.File."
+            )
+        return "h5"
+    name = os.fspath(filepath) if isinstance(filepath, os.PathLike) else filepath
+    if not isinstance(name, str):
+        raise TypeError(
+            "Invalid `filepath`: expected a str, a Path or an h5py.File. "
+            f"Received: {filepath!r} of type {type(filepath).__name__}"
+        )
+    if save_format is None:
+        if name.endswith(".keras"):
+            return "keras"
+        return "h5" if name.endswith(_HDF5_ENDINGS) else "tf"
+    known = {"tf": "tf", "tensorflow": "tf", "h5": "h5", "hdf5": "h5", "keras": "keras"}
+    if save_format.lower() not in known:
+        raise ValueError(
+            "Invalid `save_format`: expected 'tf', 'h5' or 'keras'. "
+            f"Received: {save_format!r}"
+        )
+    chosen = known[save_format.lower()]
+    if chosen == "tf" and name.endswith(_HDF5_ENDINGS):
+        raise ValueError(
+            f"`save_format='tf'` writes a directory, but '{name}' ends as an HDF5 "
+            "file does. Leave the ending out, or the `save_format`."
+        )
+    return chosen
+
+
+def _check_hdf5_arguments(signatures: Any, options: Any) -> None:
+    if signatures is not None:
+        raise ValueError(
+            "`signatures` go with a SavedModel (`save_format='tf'`) alone: an HDF5 "
+            "file holds no functions."
+        )
+    if options is None:
+        return
+    defaults = SaveOptions()
+    changed = [
+        name.name
+        for name in dataclasses.fields(SaveOptions)
+        if getattr(options, name.name, None) != getattr(defaults, name.name)
+    ]
+    if not changed or not set(changed) <= set(_HDF5_OPTIONS):
+        raise ValueError(
+            "`options` go with a SavedModel (`save_format='tf'`); for HDF5 only "
+            f"SaveOptions({', '.join(f'{name}=…' for name in _HDF5_OPTIONS)}) have a "
+            f"meaning. Received: {options}"
+        )
+
+
+def _require_h5py() -> None:
+    try:
+        import h5py  # noqa: F401
+    except ImportError:
+        raise ImportError(
+            "Saving to HDF5 needs h5py. Install it with `pip install h5py`."
+        ) from None
+
+
+def _is_hdf5_object(filepath: Any) -> bool:
+    return type(filepath).__module__.partition(".")[0] == "h5py"
+
+
+def _target(filepath: Any) -> Any:
+    if _is_hdf5_object(filepath):
+        return filepath
+    return os.fspath(filepath) if isinstance(filepath, os.PathLike) else filepath
+
+
+def _may_overwrite(filepath: Any) -> bool:
+    """Asks whether to replace what is there, as Keras does."""
+    if _is_hdf5_object(filepath) or not os.path.exists(filepath):
+        return True
+    answer = input(f"[WARNING] {filepath} already exists - overwrite? [y/n]")
+    while answer.strip().lower() not in ("y", "n"):
+        answer = input('Enter "y" (overwrite) or "n" (cancel).')
+    return answer.strip().lower() == "y"
+
+
+# ---------------------------------------------------------------------- opening
+
+
+def _open(
+    target: Any, options: LoadOptions
+) -> AbstractContextManager[ModelDescription]:
+    if _is_hdf5_object(target):
+        return open_hdf5(target, options)
+    if not isinstance(target, str):
+        raise TypeError(
+            "Invalid `filepath`: expected a str, a Path or an h5py.File. "
+            f"Received: {target!r} of type {type(target).__name__}"
+        )
+    if is_saved_model_directory(target):
+        return nullcontext(read_saved_model(target, options))
+    if not is_remote(target):
+        _check_exists(target)
+    return open_hdf5(target, options)
+
+
+def _check_exists(path: str) -> None:
+    if os.path.isdir(path):
+        raise OSError(
+            f"SavedModel file does not exist at: '{path}': the directory has neither "
+            "saved_model.pb nor saved_model.pbtxt."
+        )
+    if not os.path.exists(path):
+        raise OSError(f"No file or directory found at '{path}'.")
+    with Path(path).open("rb") as file:
+        magic = file.read(len(_HDF5_MAGIC))
+    if magic != _HDF5_MAGIC:
+        raise FormatError(
+            "This is neither a SavedModel directory nor an HDF5 or `.keras` file",
+            path=path,
+            offset_bytes=0,
+            expected=f"the bytes {_HDF5_MAGIC!r} of HDF5",
+            received=magic,
+        )
+
+
+def _is_keras_archive(target: Any) -> bool:
+    if not isinstance(target, str) or is_remote(target) or not os.path.isfile(target):
+        return isinstance(target, str) and target.endswith(".keras")
+    with Path(target).open("rb") as file:
+        return file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC

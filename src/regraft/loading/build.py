@@ -1,0 +1,219 @@
+"""`ModelDescription` → live `keras.Model` in the exact same state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from regraft import _compat
+from regraft.errors import MismatchError
+from regraft.loading import report as reports
+from regraft.loading import restore
+from regraft.loading.optimizer import compile_model
+from regraft.loading.shapes import build_from_spec, is_built
+from regraft.model.description import ModelDescription
+from regraft.model.dialects.context import BuildContext
+from regraft.model.dialects.dialect import Dialect
+from regraft.model.dialects.names import original_name
+from regraft.model.dialects.topology import build_network
+from regraft.model.state_tree import StateNode, state_tree
+from regraft.options import LoadOptions
+
+
+def build_model(
+    description: ModelDescription,
+    *,
+    custom_objects: Mapping[str, Any] | None,
+    compile: bool,
+    safe_mode: bool,
+    options: LoadOptions,
+) -> keras.Model:
+    """Builds the model that a description holds.
+
+    No initializer runs: each variable starts with its value of the file.
+
+    Args:
+        description: What was read.
+        custom_objects: The caller's classes and functions by name.
+        compile: Whether to compile the model as the file says.
+        safe_mode: False lets Keras `Lambda` bytecode be loaded.
+        options: See `LoadOptions`.
+
+    Raises:
+        ValueError: The file holds weights alone, or a class that nobody knows.
+        MismatchError: A variable has no value in the file, or of another shape.
+    """
+    if description.config is None:
+        raise ValueError(
+            f"No model config found in '{description.path}': it holds weights alone. "
+            "Build the model and call its `load_weights`."
+        )
+    context = BuildContext(
+        dialect_of(description),
+        custom_objects=dict(custom_objects or {}),
+        safe_mode=safe_mode,
+    )
+    model, plan = _build_with_values(description, context, options)
+    _finalize(model)
+    report = reports.LoadReport(description.path, _written_by(description))
+    if compile:
+        compile_model(model, description, plan, context, report)
+    _fill_report(report, model, plan, context)
+    reports.remember(model, report)
+    return model
+
+
+def dialect_of(description: ModelDescription) -> Dialect:
+    """The Keras in whose words the config is: Keras 3's where Regraft added them."""
+    if description.extra.get("config"):
+        return Dialect.from_keras_version(description.extra["keras_version"])
+    return Dialect.from_keras_version(description.keras_version)
+
+
+def _build_with_values(
+    description: ModelDescription, context: BuildContext, options: LoadOptions
+) -> tuple[keras.Model, restore.RestorePlan]:
+    try:
+        with _compat.deferred_variables() as values:
+            return _build_and_plan(description, context, options, values)
+    except ValueError as error:
+        # A layer of the caller's that makes a variable from a value, not from an
+        # initializer, can only be made outside.
+        if "stateless scope" not in str(error):
+            raise
+    context.notes.clear()
+    context.shared_objects.clear()
+    context.original_names.clear()
+    values = _compat.DeferredValues()
+    built = _build_and_plan(description, context, options, values)
+    values.assign_existing()
+    return built
+
+
+def _build_and_plan(
+    description: ModelDescription,
+    context: BuildContext,
+    options: LoadOptions,
+    values: _compat.DeferredValues,
+) -> tuple[keras.Model, restore.RestorePlan]:
+    config = description.extra.get("config") or description.config
+    model = build_network(config, context)
+    if not is_built(model):
+        build_from_spec(model, description)
+    freeze_again(model)
+    plan = make_plan(description, state_tree(model))
+    if options.experimental_skip_checkpoint:
+        return model, restore.RestorePlan()
+    if plan.missing and options.allow_partial_checkpoint:
+        for _, place in plan.missing:
+            context.note(place, "has no value in the file; kept its initial value")
+    else:
+        plan.check(description.path)
+    restore.apply(plan, values, path=description.path)
+    return model, plan
+
+
+def make_plan(description: ModelDescription, tree: StateNode) -> restore.RestorePlan:
+    """Matches a built model's variables with the values of the description."""
+    if description.objects is not None:
+        return restore.plan_from_objects(tree, description.objects.root)
+    if description.weights is None:
+        raise MismatchError(f"'{description.path}' holds no weights.")
+    return restore.plan_from_order(tree, description.weights, path=description.path)
+
+
+def assign_weights(
+    model: keras.Model, description: ModelDescription, *, skip_mismatch: bool
+) -> list[str]:
+    """Gives a live model the values of a description.
+
+    Args:
+        model: Built.
+        description: Its config is not looked at.
+        skip_mismatch: Whether to leave a variable without a fitting value as it is.
+
+    Returns:
+        What was skipped and why.
+
+    Raises:
+        MismatchError: A variable has no fitting value.
+    """
+    plan = make_plan(description, state_tree(model))
+    if not skip_mismatch:
+        plan.check(description.path)
+    skipped = [f"'{place}': the file has no value" for _, place in plan.missing]
+    if skip_mismatch:
+        skipped += plan.drop_mismatches()
+    values = _compat.DeferredValues()
+    restore.apply(plan, values, path=description.path)
+    values.assign_existing()
+    _finalize(model)
+    return skipped
+
+
+def freeze_again(model: keras.Model) -> None:
+    """Marks the variables of frozen layers as not trainable.
+
+    Keras 3 marks only those that exist when `trainable` is set; a layer whose
+    config says `trainable: false` makes its variables afterwards.
+    """
+    pending = [model]
+    seen = set()
+    while pending:
+        layer = pending.pop()
+        if id(layer) in seen:
+            continue
+        seen.add(id(layer))
+        if not layer.trainable:
+            layer.trainable = False
+        pending.extend(_compat.sublayers(layer))
+
+
+def _finalize(model: keras.Model) -> None:
+    """Lets layers compute what they derive from their values (`Normalization`)."""
+    for layer in _compat.all_layers(model):
+        finalize = getattr(layer, "finalize_state", None)
+        if callable(finalize):
+            finalize()
+
+
+def _written_by(description: ModelDescription) -> str:
+    parts = []
+    if description.extra.get("keras_version"):
+        parts.append(f"Keras {description.extra['keras_version']} through Regraft")
+    elif description.keras_version:
+        parts.append(f"Keras {description.keras_version}")
+    if description.tensorflow_version and not description.extra:
+        parts.append(f"TensorFlow {description.tensorflow_version}")
+    return "Written by " + (", ".join(parts) or "a Keras that doesn't say its version")
+
+
+def _fill_report(
+    report: reports.LoadReport,
+    model: keras.Model,
+    plan: restore.RestorePlan,
+    context: BuildContext,
+) -> None:
+    filled = {id(item.variable) for item in plan.assignments}
+    for layer in _compat.all_layers(model):
+        if layer is model:
+            continue
+        report.layers.append(
+            reports.LayerReport(
+                name=original_name(layer),
+                class_name=type(layer).__name__,
+                source=_source(layer),
+                weights=sum(id(v) in filled for v in layer.variables),
+            )
+        )
+    report.notes += [f"{note.object_path}: {note.text}" for note in context.notes]
+    report.unused += plan.unused
+
+
+def _source(layer: keras.Layer) -> str:
+    module = type(layer).__module__
+    if module.startswith(("keras.", "regraft.")):
+        return reports.FROM_CONFIG
+    return reports.FROM_CLASS

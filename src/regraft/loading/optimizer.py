@@ -1,0 +1,139 @@
+"""Compiles a loaded model as its file says, with the optimizer's state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from regraft import _compat
+from regraft.errors import RegraftError
+from regraft.loading import restore
+from regraft.loading.report import LoadReport
+from regraft.model.compile import build_compile_arguments, build_keras3_compile
+from regraft.model.description import ModelDescription, ObjectNode
+from regraft.model.dialects.context import BuildContext
+from regraft.model.optimizers import (
+    OptimizerState,
+    build_optimizer,
+    plan_restore,
+    state_from_hdf5,
+    state_from_object_graph,
+)
+
+
+def compile_model(
+    model: keras.Model,
+    description: ModelDescription,
+    plan: restore.RestorePlan,
+    context: BuildContext,
+    report: LoadReport,
+) -> None:
+    """Compiles a model and gives its optimizer the file's state.
+
+    What can't be kept becomes a note; the weights are never held back by it.
+    """
+    try:
+        arguments = _arguments(model, description, context)
+    except (RegraftError, ValueError, TypeError) as error:
+        context.note("compile", f"the model came back uncompiled: {error}")
+        return
+    if arguments is None:
+        return
+    model.compile(**arguments)
+    report.compiled = True
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is not None:
+        report.optimizer = _restore_optimizer(optimizer, description, plan, context)
+
+
+def _arguments(
+    model: keras.Model, description: ModelDescription, context: BuildContext
+) -> dict[str, Any] | None:
+    exact = description.extra.get("compile_config")
+    if exact:
+        return build_keras3_compile(exact, model, context)
+    training_config = description.training_config
+    if not training_config:
+        return None
+    arguments = build_compile_arguments(training_config, model, context)
+    if "optimizer" not in arguments:
+        config = training_config.get("optimizer_config")
+        arguments["optimizer"] = build_optimizer(config, context) if config else None
+    return arguments
+
+
+def _restore_optimizer(
+    optimizer: keras.Optimizer,
+    description: ModelDescription,
+    plan: restore.RestorePlan,
+    context: BuildContext,
+) -> str:
+    variables = trainable_in_file_order(description, plan)
+    state = _read_state(description, plan, variables, context)
+    if state is None:
+        if variables:
+            context.note("optimizer", "its state is not in the file; it starts fresh")
+        return f"{type(optimizer).__name__}: fresh"
+    with _compat.deferred_variables() as values:
+        if not optimizer.built:
+            optimizer.build(variables)
+        pairs = plan_restore(optimizer, variables, state, context.notes)
+        found = restore.RestorePlan(
+            [
+                restore.Assignment(variable, tensor, f"optimizer/{variable.path}")
+                for variable, tensor in pairs
+            ]
+        )
+        restore.apply(found, values, path=description.path)
+    return (
+        f"{type(optimizer).__name__}: {len(pairs)} values, "
+        f"iteration {int(optimizer.iterations.value)}"
+    )
+
+
+def trainable_in_file_order(
+    description: ModelDescription, plan: restore.RestorePlan
+) -> list[keras.Variable]:
+    """Trainable variables as the Keras that wrote the file ordered them."""
+    live = [item.variable for item in plan.assignments if item.variable.trainable]
+    root = description.objects.root if description.objects is not None else None
+    listed = root.child("trainable_variables") if root is not None else None
+    if listed is None:
+        return live
+    by_node = {item.node_id: item.variable for item in plan.assignments}
+    ordered = [by_node.get(item.node_id) for item in listed.items()]
+    exact = [variable for variable in ordered if variable is not None]
+    same = {id(v) for v in exact} == {id(v) for v in live} and len(exact) == len(
+        ordered
+    )
+    return exact if same else live
+
+
+def _read_state(
+    description: ModelDescription,
+    plan: restore.RestorePlan,
+    variables: list[keras.Variable],
+    context: BuildContext,
+) -> OptimizerState | None:
+    if description.objects is not None:
+        node = description.objects.root.child("optimizer")
+        return None if node is None else _state_of_node(node, plan, variables)
+    if description.optimizer_weights is None:
+        return None
+    config = _optimizer_config(description)
+    return state_from_hdf5(description.optimizer_weights, config, variables)
+
+
+def _state_of_node(
+    node: ObjectNode, plan: restore.RestorePlan, variables: list[keras.Variable]
+) -> OptimizerState | None:
+    node_ids = plan.node_ids()
+    return state_from_object_graph(node, [node_ids[id(v)] for v in variables])
+
+
+def _optimizer_config(description: ModelDescription) -> Mapping[str, Any]:
+    training_config = description.training_config or {}
+    config = training_config.get("optimizer_config")
+    return config if isinstance(config, dict) else {}

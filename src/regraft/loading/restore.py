@@ -1,0 +1,461 @@
+"""Which value of the file each variable of a built model gets.
+
+A plan is made and checked as a whole before any value is read: each variable of
+the model that the file should hold has a value of the right shape, or an error
+says which one has not.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+from regraft import _compat, dtypes
+from regraft.errors import MismatchError, UnsupportedError
+from regraft.model.description import (
+    LayerWeights,
+    ObjectNode,
+    OrderedWeights,
+    Variable,
+)
+from regraft.model.dialects.names import original_name
+from regraft.model.ordering import ordered_variables
+from regraft.model.state_tree import StateNode
+from regraft.storage.tensor import StoredTensor
+
+# Where Keras 2 keeps what a Keras 3 layer has as an attribute of its own.
+_ALIASES: Mapping[str, tuple[str, ...]] = {
+    "states": ("keras_api.states",),
+    "adapt_mean": ("mean",),
+    "adapt_variance": ("variance",),
+}
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A variable and the value that the file holds for it.
+
+    Attributes:
+        variable: Variable of the live model.
+        tensor: Its value.
+        place: Path of the value in the file, for messages.
+        node_id: Its node in the object graph; `None` in an HDF5 file.
+    """
+
+    variable: keras.Variable
+    tensor: StoredTensor
+    place: str
+    node_id: int | None = None
+
+
+@dataclass
+class RestorePlan:
+    """All assignments of a model.
+
+    Attributes:
+        assignments: One per variable, in the order of the file.
+        missing: Variables for which the file has no value, with the path where it
+            should be.
+        unused: Paths of values in the file that no variable takes.
+    """
+
+    assignments: list[Assignment] = field(default_factory=list)
+    missing: list[tuple[keras.Variable, str]] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
+
+    def node_ids(self) -> dict[int, int]:
+        """Node ids of the object graph by `id` of the variable."""
+        return {
+            id(item.variable): item.node_id
+            for item in self.assignments
+            if item.node_id is not None
+        }
+
+    def check(self, path: str) -> None:
+        """Raises an error that names every variable without a value.
+
+        Raises:
+            MismatchError: There is one.
+        """
+        if not self.missing:
+            return
+        lines = [
+            f"  {variable.path} of shape {tuple(variable.shape)}, expected at '{place}'"
+            for variable, place in self.missing[:20]
+        ]
+        if len(self.missing) > 20:
+            lines.append(f"  and {len(self.missing) - 20} more")
+        near = _nearest(self.missing[0][1], self.unused)
+        raise MismatchError(
+            f"'{path}' holds no value for {len(self.missing)} of the model's "
+            "variables:\n" + "\n".join(lines) + near
+        )
+
+    def drop_mismatches(self) -> list[str]:
+        """Takes out assignments whose shapes differ, and says which."""
+        kept, dropped = [], []
+        for item in self.assignments:
+            if _fits(item):
+                kept.append(item)
+            else:
+                dropped.append(
+                    f"'{item.place}': shape {tuple(item.tensor.shape)} in the file, "
+                    f"{tuple(item.variable.shape)} in the model"
+                )
+        self.assignments[:] = kept
+        return dropped
+
+
+def _nearest(place: str, unused: Sequence[str]) -> str:
+    if not unused:
+        return ""
+    near = difflib.get_close_matches(place, unused, n=3, cutoff=0) or unused[:3]
+    return "\nValues of the file that no variable takes: " + ", ".join(
+        f"'{name}'" for name in near
+    )
+
+
+# ---------------------------------------------------------------- object graph
+
+
+def plan_from_objects(tree: StateNode, root: ObjectNode) -> RestorePlan:
+    """Matches a model with the object graph of a SavedModel.
+
+    Args:
+        tree: State tree of the built model.
+        root: The model's node.
+    """
+    plan = RestorePlan()
+    taken: set[int] = set()
+    _ObjectMatch(plan, taken).match(tree, root, "root")
+    plan.unused.extend(_unused(root, taken))
+    return plan
+
+
+class _ObjectMatch:
+    def __init__(self, plan: RestorePlan, taken: set[int]) -> None:
+        self._plan = plan
+        self._taken = taken
+
+    def match(self, tree: StateNode, node: ObjectNode, path: str) -> None:
+        # Keras 2 lists a model's own variables after those of its layers, and a
+        # layer's before those of its sublayers.
+        if isinstance(tree.owner, keras.Model):
+            self._match_children(tree, node, path)
+            self._match_own(tree, node, path)
+        else:
+            self._match_own(tree, node, path)
+            self._match_children(tree, node, path)
+
+    def _match_own(self, tree: StateNode, node: ObjectNode, path: str) -> None:
+        by_order = self._by_order(tree, node) if tree.kind == "layer" else None
+        for name, variable in tree.variables:
+            found = _find(node, name)
+            if not isinstance(found, Variable) and by_order is not None:
+                found = by_order.get(id(variable))
+            self._assign(variable, found, f"{path}.{name}")
+
+    def _match_children(self, tree: StateNode, node: ObjectNode, path: str) -> None:
+        for edge, child, found in self._pair_children(tree, node):
+            if isinstance(found, ObjectNode):
+                self.match(child, found, f"{path}.{edge}")
+            else:
+                self._miss(child, f"{path}.{edge}")
+
+    def _pair_children(
+        self, tree: StateNode, node: ObjectNode
+    ) -> list[tuple[str, StateNode, Any]]:
+        """Pairs children by name of the layer in a network, else by edge.
+
+        The layers of a network come in the file's order, in which Keras 2 lists
+        the variables.
+        """
+        if tree.kind != "network":
+            return [(edge, child, _find(node, edge)) for edge, child in tree.children]
+        layers = _layers_by_name(node)
+        order = {edge: place for place, (edge, _) in enumerate(layers.values())}
+        pairs: list[tuple[str, StateNode, Any]] = []
+        for edge, child in tree.children:
+            name = original_name(child.owner) if child.owner is not None else ""
+            found = layers.get(name)
+            pairs.append(
+                (found[0], child, found[1])
+                if found is not None
+                else (edge, child, _find(node, edge))
+            )
+        return sorted(pairs, key=lambda pair: order.get(pair[0], len(order)))
+
+    def _assign(self, variable: keras.Variable, found: Any, path: str) -> None:
+        if not isinstance(found, Variable) or found.value is None:
+            self._plan.missing.append((variable, path))
+            return
+        self._taken.add(found.node_id)
+        self._plan.assignments.append(
+            Assignment(variable, found.value, path, found.node_id)
+        )
+
+    def _miss(self, tree: StateNode, path: str) -> None:
+        for edge, variable in tree.edges(f"{path}."):
+            self._plan.missing.append((variable, edge))
+
+    def _by_order(
+        self, tree: StateNode, node: ObjectNode
+    ) -> dict[int, Variable] | None:
+        """Pairs a layer's variables with the node's by order and shape.
+
+        For a layer of the caller's own class, whose attributes may be named
+        otherwise than those of the class that was saved.
+        """
+        saved = node.child("variables")
+        listed = (
+            [item for item in saved.items() if isinstance(item, Variable)]
+            if saved is not None
+            else [item for item in node.children.values() if isinstance(item, Variable)]
+        )
+        live = [variable for _, variable in tree.variables]
+        if tree.children or len(listed) != len(live):
+            return None
+        for ours, theirs in zip(live, listed, strict=True):
+            if tuple(ours.shape) != theirs.shape:
+                return None
+        return {id(ours): theirs for ours, theirs in zip(live, listed, strict=True)}
+
+
+def _find(node: ObjectNode, name: str) -> ObjectNode | Variable | None:
+    """Returns the child `name`, or what an alias of it leads to."""
+    found = node.children.get(name)
+    if found is not None:
+        return found
+    for alias in _ALIASES.get(name, ()):
+        place: ObjectNode | Variable | None = node
+        for part in alias.split("."):
+            place = place.children.get(part) if isinstance(place, ObjectNode) else None
+        if place is not None:
+            return place
+    return None
+
+
+def layer_nodes(node: ObjectNode) -> Iterator[tuple[str, ObjectNode]]:
+    """Yields the layers of a network's node in the order of its `layer-N` names."""
+    index = 0
+    while (found := node.child(f"layer-{index}")) is not None:
+        yield f"layer-{index}", found
+        index += 1
+
+
+def _layers_by_name(node: ObjectNode) -> dict[str, tuple[str, ObjectNode]]:
+    found = {}
+    for edge, child in layer_nodes(node):
+        name = (child.metadata or {}).get("name")
+        if isinstance(name, str):
+            found.setdefault(name, (edge, child))
+    return found
+
+
+# Children of a layer's node that list or count what is stored elsewhere.
+_BOOKKEEPING = frozenset(
+    {
+        "optimizer",
+        "keras_api",
+        "variables",
+        "trainable_variables",
+        "non_trainable_variables",
+        "signatures",
+        "regularization_losses",
+        "call_and_return_all_conditional_losses",
+        "__call__",
+    }
+)
+
+
+def _unused(root: ObjectNode, taken: set[int]) -> list[str]:
+    """Paths of variables below the model that nothing took."""
+    unused = []
+    seen = {root.node_id}
+    pending: list[tuple[str, ObjectNode]] = [("root", root)]
+    while pending:
+        path, node = pending.pop()
+        for name, child in node.children.items():
+            if name in _BOOKKEEPING or child.node_id in seen:
+                continue
+            seen.add(child.node_id)
+            if isinstance(child, ObjectNode):
+                if child.identifier != "_tf_keras_metric":
+                    pending.append((f"{path}.{name}", child))
+            elif child.node_id not in taken and child.value is not None:
+                unused.append(f"{path}.{name}")
+    return unused
+
+
+# ---------------------------------------------------------------- HDF5 order
+
+
+def plan_from_order(
+    tree: StateNode, weights: OrderedWeights, *, path: str
+) -> RestorePlan:
+    """Matches a model with the ordered weights of an HDF5 file.
+
+    Layers are matched by name where the file has just the model's names, else by
+    their order, as Keras 2 does.
+
+    Raises:
+        MismatchError: The number of layers or of a layer's weights differs.
+    """
+    plan = RestorePlan()
+    live = [
+        (child.owner, ordered_variables(child))
+        for _, child in tree.children
+        if child.owner is not None
+    ]
+    if tree.kind == "layer":  # lists of layers of a subclassed model, in order
+        live = [(node.owner, ordered_variables(node)) for node in _top_layers(tree)]
+    pairs = _pair_layers(live, weights.layers, path)
+    for variables, layer in pairs:
+        _plan_layer(plan, variables, layer.name, layer.weights, path)
+    own = [variable for _, variable in tree.variables]
+    if own or weights.top_level:
+        _plan_layer(plan, own, "top_level_model_weights", weights.top_level, path)
+    return plan
+
+
+def _top_layers(tree: StateNode) -> Iterator[StateNode]:
+    for _, child in tree.children:
+        if child.owner is None:
+            yield from _top_layers(child)
+        else:
+            yield child
+
+
+def _pair_layers(
+    live: Sequence[tuple[Any, list[keras.Variable]]],
+    stored: Iterable[LayerWeights],
+    path: str,
+) -> list[tuple[list[keras.Variable], LayerWeights]]:
+    ours = [(layer, variables) for layer, variables in live if variables]
+    theirs = [layer for layer in stored if layer.weights]
+    by_name = {original_name(layer): variables for layer, variables in ours}
+    if by_name.keys() == {layer.name for layer in theirs} and len(by_name) == len(
+        theirs
+    ):
+        return [(by_name[layer.name], layer) for layer in theirs]
+    if len(ours) != len(theirs):
+        raise MismatchError(
+            f"Layer count mismatch: the model has {len(ours)} layers with weights "
+            f"({', '.join(layer.name for layer, _ in ours)}), '{path}' has "
+            f"{len(theirs)} ({', '.join(layer.name for layer in theirs)})."
+        )
+    return [
+        (variables, layer) for (_, variables), layer in zip(ours, theirs, strict=True)
+    ]
+
+
+def _plan_layer(
+    plan: RestorePlan,
+    variables: Sequence[keras.Variable],
+    name: str,
+    weights: Sequence[tuple[str, StoredTensor]],
+    path: str,
+) -> None:
+    if len(variables) != len(weights):
+        raise MismatchError(
+            f"Weight count mismatch for layer '{name}': the layer has "
+            f"{len(variables)} weights ({', '.join(v.path for v in variables)}), "
+            f"'{path}' has {len(weights)} ({', '.join(w for w, _ in weights)})."
+        )
+    for variable, (weight_name, tensor) in zip(variables, weights, strict=True):
+        plan.assignments.append(Assignment(variable, tensor, f"{name}/{weight_name}"))
+
+
+# ---------------------------------------------------------------- values
+
+
+def apply(plan: RestorePlan, values: _compat.DeferredValues, *, path: str) -> None:
+    """Gives every variable of a plan its value, when the block of `values` ends.
+
+    Raises:
+        MismatchError: A shape differs; raised before any value is read.
+    """
+    for item in plan.assignments:
+        _check_shape(item, path)
+    for item in plan.assignments:
+        dtype = keras.backend.standardize_dtype(item.variable.dtype)
+        values.set(item.variable, _reader(item, dtype), dtype)
+
+
+def _check_shape(item: Assignment, path: str) -> None:
+    if not _fits(item):
+        raise MismatchError(
+            f"Shape mismatch for variable '{item.variable.path}': the model has "
+            f"{tuple(item.variable.shape)}, '{path}' has {tuple(item.tensor.shape)} at "
+            f"'{item.place}'."
+        )
+
+
+def _fits(item: Assignment) -> bool:
+    """Whether shapes agree; axes of length one may differ, as in old files."""
+    return _squeezed(item.variable.shape) == _squeezed(item.tensor.shape)
+
+
+def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(dim for dim in shape if dim != 1)
+
+
+def _reader(item: Assignment, dtype: str) -> Any:
+    shape = tuple(item.variable.shape)
+
+    def read() -> Any:
+        values = item.tensor.read()
+        if values.shape != shape:
+            values = values.reshape(shape)
+        return exact_cast(values, dtype, item.place)
+
+    return read
+
+
+_WIDE = ("int64", "uint64", "float64")
+
+
+def exact_cast(values: np.ndarray[Any, Any], dtype: str, place: str) -> Any:
+    """Casts a value to a variable's dtype, if the backend can hold it exactly.
+
+    Raises:
+        UnsupportedError: JAX would cut a 64-bit value to 32 bits.
+    """
+    target = dtypes.from_name(dtype).numpy
+    if target is None or values.dtype == object:
+        raise UnsupportedError(
+            f"The variable at '{place}' has dtype {values.dtype}, which no variable "
+            "of Keras 3 can hold."
+        )
+    if dtype in _WIDE or values.dtype.kind in "iu":
+        _check_range(values, held_dtype(dtype), place)
+    return values if values.dtype == target else values.astype(target)
+
+
+def held_dtype(dtype: str) -> str:
+    """What the backend really stores for a variable of this dtype."""
+    if dtype not in _WIDE:
+        return dtype
+    probe = keras.ops.convert_to_tensor(np.zeros((), dtype))
+    return str(keras.backend.standardize_dtype(probe.dtype))
+
+
+def _check_range(values: np.ndarray[Any, Any], held: str, place: str) -> None:
+    if held == str(values.dtype):
+        return
+    target = dtypes.from_name(held).numpy
+    if target is None or not np.array_equal(
+        values.astype(target).astype(values.dtype),
+        values,
+        equal_nan=values.dtype.kind == "f",
+    ):
+        raise UnsupportedError(
+            f"The value at '{place}' is {values.dtype}, and this backend would cut it "
+            f"to {held}. With JAX, call `jax.config.update('jax_enable_x64', True)` "
+            "before the model is loaded."
+        )

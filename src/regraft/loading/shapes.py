@@ -1,0 +1,78 @@
+"""Builds a model that has no variables yet, from the input specs of its file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from regraft.model.description import ModelDescription
+from regraft.model.metadata import TensorShape, TypeSpec
+
+
+def is_built(model: keras.Model) -> bool:
+    """Whether a model's variables exist."""
+    if isinstance(model, keras.Sequential) or hasattr(model, "operations"):
+        return bool(model.built)
+    return bool(model.built and model.variables)
+
+
+def build_from_spec(model: keras.Model, description: ModelDescription) -> None:
+    """Calls a model symbolically on inputs as the file describes them.
+
+    A file that doesn't describe its inputs leaves the model as it is: its
+    variables are made, and restored from nothing, at its first call.
+
+    Raises:
+        ValueError: The model can't be called on inputs as the file has them.
+    """
+    arguments, keywords = _specs(description)
+    if not arguments:
+        return
+    try:
+        model(
+            *(_symbolic(spec) for spec in arguments),
+            **{name: _symbolic(spec) for name, spec in keywords.items()},
+        )
+    except Exception as error:
+        raise ValueError(
+            f"Cannot build '{model.name}' of class {type(model).__name__}: calling it "
+            f"on the inputs that '{description.path}' describes failed with "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _specs(description: ModelDescription) -> tuple[list[Any], dict[str, Any]]:
+    metadata: Any = {}
+    if description.objects is not None:
+        metadata = description.objects.root.metadata or {}
+    full = metadata.get("full_save_spec")
+    if isinstance(full, tuple) and len(full) == 2 and full[0]:
+        return list(full[0]), dict(full[1])
+    for key in ("save_spec", "build_input_shape"):
+        if metadata.get(key) is not None:
+            return [metadata[key]], {}
+    config = (description.config or {}).get("config")
+    shape = config.get("build_input_shape") if isinstance(config, dict) else None
+    return ([shape] if shape is not None else []), {}
+
+
+def _symbolic(spec: Any) -> Any:
+    """A `KerasTensor` for every tensor of a nested spec; other values as they are."""
+    if isinstance(spec, TypeSpec):
+        return keras.KerasTensor(
+            spec.shape or (None,), dtype=spec.dtype or "float32", name=spec.label
+        )
+    if isinstance(spec, TensorShape):
+        return keras.KerasTensor(spec.dims or (None,), dtype=keras.config.floatx())
+    if isinstance(spec, dict):
+        return {name: _symbolic(item) for name, item in spec.items()}
+    if isinstance(spec, list | tuple) and _is_shape(spec):
+        return keras.KerasTensor(tuple(spec), dtype=keras.config.floatx())
+    if isinstance(spec, list | tuple):
+        return type(spec)(_symbolic(item) for item in spec)
+    return spec
+
+
+def _is_shape(spec: Any) -> bool:
+    return bool(spec) and all(dim is None or isinstance(dim, int) for dim in spec)

@@ -1,0 +1,45 @@
+"""The order in which Keras 2 lists the variables of a layer or model."""
+
+from __future__ import annotations
+
+import keras
+
+from regraft.model.state_tree import StateNode
+
+
+def ordered_variables(tree: StateNode) -> list[keras.Variable]:
+    """A layer's variables in the order of an HDF5 file: trainable ones first.
+
+    Source: Keras 2 writes `trainable_weights + non_trainable_weights` of each
+    top-level layer. The states of a stateful recurrent layer are not among them.
+    """
+    variables = [
+        variable
+        for edge, variable in edges_in_order(tree)
+        if "states" not in edge.split(".")
+    ]
+    return [v for v in variables if v.trainable] + [
+        v for v in variables if not v.trainable
+    ]
+
+
+def trainable_variables(tree: StateNode) -> list[keras.Variable]:
+    """`model.trainable_variables` as Keras 2 orders them."""
+    return [v for _, v in edges_in_order(tree) if v.trainable]
+
+
+def edges_in_order(
+    tree: StateNode, prefix: str = ""
+) -> list[tuple[str, keras.Variable]]:
+    """All variables below with their paths, as Keras 2 collects them.
+
+    A layer's own variables come before those of its sublayers, a model's own ones
+    after those of its layers.
+    """
+    own = [(prefix + name, variable) for name, variable in tree.variables]
+    below = [
+        edge
+        for name, child in tree.children
+        for edge in edges_in_order(child, f"{prefix}{name}.")
+    ]
+    return below + own if isinstance(tree.owner, keras.Model) else own + below

@@ -1,0 +1,100 @@
+"""Live `keras.Model` → what both formats write: configs, weights, compile arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+from regraft import _compat
+from regraft.model.compile import describe_compile_arguments, describe_keras3_compile
+from regraft.model.dialects import describe_keras3, describe_network
+from regraft.model.dialects.context import Note
+from regraft.model.dialects.dialect import KERAS_2
+from regraft.model.state_tree import StateNode, is_network, state_tree
+
+
+@dataclass(frozen=True)
+class SavedModelParts:
+    """What a model is, ready for a format.
+
+    Attributes:
+        model: The live model.
+        entry: `{"class_name", "config"}` in Keras 2's dialect.
+        training_config: Keras 2's compile arguments; `None` if not compiled.
+        tree: Its variables under Keras 2's names.
+        extra: What only Keras 3 has words for.
+        notes: What did not go over exactly.
+    """
+
+    model: keras.Model
+    entry: Mapping[str, Any]
+    training_config: Mapping[str, Any] | None
+    tree: StateNode
+    extra: Mapping[str, Any]
+    notes: list[Note] = field(default_factory=list)
+
+
+def describe(model: keras.Model, *, include_optimizer: bool) -> SavedModelParts:
+    """Describes a built model.
+
+    Args:
+        model: The model.
+        include_optimizer: Whether compile arguments and the optimizer go along.
+
+    Raises:
+        NotImplementedError: A layer has no config.
+    """
+    notes: list[Note] = []
+    extra: dict[str, Any] = {
+        "keras_version": keras.__version__,
+        "config": describe_keras3(model),
+    }
+    seeds = [[int(n) for n in state] for state in _seed_states(model)]
+    if seeds:
+        extra["random_state"] = seeds
+    training_config = None
+    if include_optimizer and model.compiled:
+        training_config = describe_compile_arguments(model, KERAS_2, notes)
+        exact = describe_keras3_compile(model)
+        if exact:
+            extra["compile_config"] = exact
+    return SavedModelParts(
+        model,
+        describe_network(model, KERAS_2, notes),
+        training_config,
+        state_tree(model),
+        extra,
+        notes,
+    )
+
+
+def _seed_states(model: keras.Model) -> list[Any]:
+    return [
+        keras.ops.convert_to_numpy(variable.value)
+        for variable in _compat.seed_states(model)
+    ]
+
+
+def check_built(model: keras.Model) -> None:
+    """Checks that all variables of a model exist.
+
+    Raises:
+        ValueError: They don't, with what to do.
+    """
+    if model.built and (is_network(model) or model.variables or not model.layers):
+        return
+    if isinstance(model, keras.Sequential):
+        raise ValueError(
+            f"Model '{model.name}' cannot be saved because its input shape is not "
+            "known: it has not been built. Give its first layer an `keras.Input`, "
+            "call the model on data, or call `model.build(input_shape)`."
+        )
+    raise ValueError(
+        f"Model '{model.name}' cannot be saved because it has not been built: its "
+        "input shape is not available. Call the model on data, with `model(x)`, "
+        "`model.predict(x)` or `model.fit(x, y)`, as opposed to `model.call(x)`, or "
+        "call `model.build(input_shape)`."
+    )

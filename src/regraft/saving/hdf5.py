@@ -1,0 +1,118 @@
+"""A described model → a Keras HDF5 file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from regraft.model import metadata as keras_json
+from regraft.model.dialects.names import original_name
+from regraft.model.optimizers import state_from_keras, state_to_hdf5
+from regraft.model.ordering import ordered_variables, trainable_variables
+from regraft.model.state_tree import StateNode
+from regraft.options import SaveOptions
+from regraft.saving.describe import SavedModelParts
+from regraft.saving.layer_metadata import KERAS_2_VERSION
+from regraft.saving.values import KerasVariableTensor
+from regraft.storage.hdf5_file import Hdf5Layer, Hdf5ModelFile, write_hdf5
+from regraft.storage.tensor import StoredTensor
+
+EXTRA_KEY = "regraft"
+Weights = tuple[tuple[str, StoredTensor], ...]
+
+
+def write_model(file: Any, parts: SavedModelParts, options: SaveOptions) -> None:
+    """Writes a model into an HDF5 file.
+
+    Args:
+        file: Path, or an `h5py.File` open for writing.
+        parts: The described model.
+        options: See `SaveOptions`; `dialect` decides whose words are written.
+
+    Raises:
+        NotImplementedError: The model is subclassed: HDF5 has no place for its code.
+    """
+    if parts.tree.kind != "network":
+        raise NotImplementedError(
+            f"Saving '{parts.model.name}' to HDF5 needs a Functional or Sequential "
+            f"model, and {type(parts.model).__name__} is a subclassed one: HDF5 holds "
+            "a model's configuration, not its code. Save it as a SavedModel "
+            "(`save_format='tf'`), or save its weights with `save_weights`."
+        )
+    training_config = parts.training_config
+    write_hdf5(
+        file,
+        Hdf5ModelFile(
+            keras_version=KERAS_2_VERSION,
+            backend="tensorflow",
+            model_config=_plain_json(
+                {
+                    "class_name": parts.entry["class_name"],
+                    "config": parts.entry["config"],
+                }
+            ),
+            training_config=_plain_json(training_config),
+            layers=tuple(_layers(parts)),
+            top_level_weights=_weights([v for _, v in parts.tree.variables]),
+            optimizer_weights=_optimizer_weights(parts, training_config),
+            extra={EXTRA_KEY: keras_json.dump(parts.extra)},
+        ),
+    )
+
+
+def _plain_json(value: Any) -> Any:
+    """JSON has no tuples: an HDF5 file spells them as lists."""
+    return None if value is None else json.loads(json.dumps(keras_json.plain(value)))
+
+
+def _layers(parts: SavedModelParts) -> Iterator[Hdf5Layer]:
+    """Yields one entry per layer of the config, with or without weights."""
+    live = {
+        original_name(child.owner): child
+        for _, child in parts.tree.children
+        if child.owner is not None
+    }
+    entries: Sequence[Mapping[str, Any]] = parts.entry["config"]["layers"]
+    for entry in entries:
+        name = entry.get("name") or entry["config"]["name"]
+        if isinstance(parts.model, keras.Sequential) and name not in live:
+            continue  # a Sequential's input layer is not among its layers
+        tree = live.get(name)
+        yield Hdf5Layer(name, () if tree is None else _layer_weights(tree))
+
+
+def _layer_weights(tree: StateNode) -> Weights:
+    return _weights(ordered_variables(tree))
+
+
+def _weights(variables: Sequence[keras.Variable]) -> Weights:
+    """Names the weights as Keras 2 does, `dense/kernel:0`; a name comes once."""
+    taken: set[str] = set()
+    found = []
+    for variable in variables:
+        name, number = variable.path, 0
+        while name in taken:
+            number += 1
+            name = f"{variable.path}_{number}"
+        taken.add(name)
+        found.append((f"{name}:0", KerasVariableTensor(variable)))
+    return tuple(found)
+
+
+def _optimizer_weights(
+    parts: SavedModelParts, training_config: Mapping[str, Any] | None
+) -> Weights | None:
+    optimizer = getattr(parts.model, "optimizer", None)
+    if training_config is None or optimizer is None or not optimizer.built:
+        return None
+    variables = trainable_variables(parts.tree)
+    return tuple(
+        state_to_hdf5(
+            state_from_keras(optimizer, variables),
+            training_config.get("optimizer_config") or {},
+            [variable.path for variable in variables],
+        )
+    )

@@ -1,0 +1,175 @@
+"""Keras 2's metadata of a layer or model: the JSON of `keras_metadata.pb`.
+
+Source: docs/format.md, "Keras metadata".
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from regraft.model.metadata import TensorShape, TypeSpec
+from regraft.model.state_tree import is_network
+
+# The Keras whose words a SavedModel of ours speaks.
+KERAS_2_VERSION = "2.21.0"
+TENSORFLOW_VERSION = "2.21.0"
+
+_RNN_CLASSES = frozenset(
+    {"RNN", "SimpleRNN", "LSTM", "GRU", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"}
+)
+# Layers whose state outside of variables Keras 2 only rebuilds from their config.
+_CONFIG_ONLY = frozenset(
+    {
+        "Normalization",
+        "Discretization",
+        "StringLookup",
+        "IntegerLookup",
+        "TextVectorization",
+        "Hashing",
+        "HashedCrossing",
+        "CategoryEncoding",
+    }
+)
+
+
+def identifier(layer: keras.Layer | None, class_name: str) -> str:
+    """Returns the identifier that an object graph gives a layer of this class."""
+    if class_name == "InputLayer":
+        return "_tf_keras_input_layer"
+    if isinstance(layer, keras.Sequential):
+        return "_tf_keras_sequential"
+    if is_network(layer):
+        return "_tf_keras_network"
+    if isinstance(layer, keras.Model):
+        return "_tf_keras_model"
+    return "_tf_keras_rnn_layer" if class_name in _RNN_CLASSES else "_tf_keras_layer"
+
+
+def layer_metadata(
+    layer: keras.Layer | None, entry: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Returns the metadata of a layer.
+
+    Args:
+        layer: The live layer; `None` for an operation that Keras 2 has as a layer.
+        entry: `{"class_name", "config"}` in Keras 2's dialect.
+    """
+    config = entry["config"]
+    class_name = entry["class_name"]
+    if class_name == "InputLayer":
+        keys = ("name", "dtype", "sparse", "ragged", "batch_input_shape")
+        kept = {key: config[key] for key in keys if key in config}
+        return {"class_name": class_name, **kept, "config": config}
+    found = {
+        "name": config.get("name", getattr(layer, "name", None)),
+        "trainable": bool(getattr(layer, "trainable", True)),
+        "expects_training_arg": _expects_training(layer),
+        "dtype": config.get("dtype", "float32"),
+        "batch_input_shape": config.get("batch_input_shape"),
+        "stateful": bool(getattr(layer, "stateful", False)),
+        "must_restore_from_config": class_name in _CONFIG_ONLY,
+        "preserve_input_structure_in_config": False,
+        "autocast": bool(getattr(layer, "autocast", True)),
+        "class_name": class_name,
+        "config": config,
+    }
+    shape = build_input_shape(layer)
+    if shape is not None:
+        found["build_input_shape"] = shape
+    return found
+
+
+def model_metadata(
+    model: keras.Model,
+    entry: Mapping[str, Any],
+    training_config: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Returns the metadata of a model, which adds its input specs.
+
+    Args:
+        model: The live model.
+        entry: `{"class_name", "config"}` in Keras 2's dialect.
+        training_config: Keras 2's compile arguments, of the root alone.
+    """
+    found = layer_metadata(model, entry)
+    found.pop("stateful")
+    spec = save_spec(model)
+    found |= {
+        "is_graph_network": is_network(model),
+        "full_save_spec": None if spec is None else ((spec,), {}),
+        "save_spec": spec,
+        "keras_version": KERAS_2_VERSION,
+        "backend": "tensorflow",
+        "model_config": {"class_name": entry["class_name"], "config": entry["config"]},
+    }
+    if training_config is not None:
+        found["training_config"] = training_config
+    return found
+
+
+def _expects_training(layer: keras.Layer | None) -> bool:
+    if layer is None:
+        return False
+    if isinstance(layer, keras.Model):
+        return True
+    return "training" in inspect.signature(layer.call).parameters
+
+
+def build_input_shape(layer: keras.Layer | None) -> Any:
+    """Returns the shapes that a layer was built with, `None` if it wasn't."""
+    if layer is None or (isinstance(layer, keras.Model) and is_network(layer)):
+        return _network_shape(layer)
+    found = layer.get_build_config() or {}
+    if "input_shape" in found:
+        return _shapes(found["input_shape"])
+    shapes = found.get("shapes_dict")
+    return [_shapes(shape) for shape in shapes.values()] if shapes else None
+
+
+def _network_shape(model: Any) -> Any:
+    try:
+        return None if model is None else _shapes(model.input_shape)
+    except (AttributeError, ValueError):
+        return None
+
+
+def _shapes(shape: Any) -> Any:
+    if isinstance(shape, dict):
+        return {key: _shapes(item) for key, item in shape.items()}
+    if shape is None or all(dim is None or isinstance(dim, int) for dim in shape):
+        return TensorShape(None if shape is None else tuple(shape))
+    return [_shapes(item) for item in shape]
+
+
+def save_spec(model: keras.Model) -> Any:
+    """Returns the nested input specs of a model, `None` where nothing is known."""
+    if is_network(model):
+        try:
+            return _specs(model.input)
+        except (AttributeError, ValueError):
+            return None
+    shape = build_input_shape(model)
+    if isinstance(shape, list) and len(shape) == 1:
+        shape = shape[0]
+    return None if shape is None else _shape_specs(shape, model)
+
+
+def _specs(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _specs(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_specs(item) for item in value)
+    dtype = keras.backend.standardize_dtype(value.dtype)
+    return TypeSpec("tf.TensorSpec", (TensorShape(value.shape), dtype, value.name))
+
+
+def _shape_specs(shape: Any, model: keras.Model) -> Any:
+    if isinstance(shape, dict):
+        return {key: _shape_specs(item, model) for key, item in shape.items()}
+    if isinstance(shape, list):
+        return [_shape_specs(item, model) for item in shape]
+    return TypeSpec("tf.TensorSpec", (shape, model.input_dtype, "input_1"))

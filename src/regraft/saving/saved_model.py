@@ -1,0 +1,197 @@
+"""A described model → a SavedModel directory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from regraft.model.dialects import describe_layer
+from regraft.model.dialects.dialect import KERAS_2
+from regraft.model.dialects.names import original_name
+from regraft.model.optimizers import (
+    describe_optimizer_state,
+    state_from_keras,
+)
+from regraft.model.ordering import trainable_variables
+from regraft.model.state_tree import StateNode
+from regraft.options import SaveOptions
+from regraft.saving.describe import SavedModelParts
+from regraft.saving.graph_builder import GraphBuilder
+from regraft.saving.layer_metadata import (
+    TENSORFLOW_VERSION,
+    identifier,
+    layer_metadata,
+    model_metadata,
+)
+from regraft.saving.values import KerasVariableTensor
+from regraft.storage import proto
+from regraft.storage.proto import messages
+from regraft.storage.saved_model_directory import write_saved_model_directory
+from regraft.storage.tensor import ArrayTensor
+
+OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
+EXTRA_KEY = "regraft"
+
+# Enums of variable.proto, by Keras 3's words.
+_SYNCHRONIZATION = {"auto": 0, "none": 1, "on_write": 2, "on_read": 3}
+_AGGREGATION = {"none": 0, "sum": 1, "mean": 2, "only_first_replica": 3}
+
+
+def write_saved_model(
+    path: str | os.PathLike[str], parts: SavedModelParts, options: SaveOptions
+) -> None:
+    """Writes a model as a SavedModel directory, all or nothing.
+
+    Args:
+        path: Target directory, replaced if it exists.
+        parts: The described model.
+        options: See `SaveOptions`.
+    """
+    builder = GraphBuilder()
+    ModelAssembly(builder, parts).add()
+    checkpoint, tensors = builder.checkpoint()
+    saved_model = messages.SavedModel(saved_model_schema_version=1)
+    meta_graph = saved_model.meta_graphs.add()
+    meta_graph.meta_info_def.tags.extend(("serve", *options.extra_tags))
+    meta_graph.meta_info_def.tensorflow_version = TENSORFLOW_VERSION
+    meta_graph.meta_info_def.stripped_default_attrs = True
+    meta_graph.object_graph_def.CopyFrom(builder.saved_objects())
+    graph_text = ArrayTensor(_bytes_scalar(proto.serialize(checkpoint)))
+    write_saved_model_directory(
+        path,
+        saved_model=saved_model,
+        keras_metadata=builder.keras_metadata(),
+        tensors=[(OBJECT_GRAPH_KEY, graph_text), *tensors],
+        alignment_bytes=options.alignment_bytes,
+        progress=options.progress,
+    )
+
+
+def _bytes_scalar(value: bytes) -> Any:
+    scalar = np.empty((), object)
+    scalar[()] = value
+    return scalar
+
+
+class ModelAssembly:
+    """Adds a described model to a `GraphBuilder`.
+
+    Attributes:
+        node_ids: Node id by `id` of each layer added.
+    """
+
+    def __init__(self, builder: GraphBuilder, parts: SavedModelParts) -> None:
+        self._builder = builder
+        self._parts = parts
+        self.node_ids: dict[int, int] = {}
+
+    def add(self) -> None:
+        """Adds the model with its layers, variables and optimizer."""
+        parts = self._parts
+        metadata = model_metadata(parts.model, parts.entry, parts.training_config)
+        metadata[EXTRA_KEY] = parts.extra
+        root = self._builder.add_object(
+            identifier(parts.model, parts.entry["class_name"]), metadata=metadata
+        )
+        self.node_ids[id(parts.model)] = root
+        self._add_children(root, parts.tree, parts.entry)
+        if parts.training_config is not None:
+            self._add_optimizer(root)
+        signatures = self._builder.add_object("signature_map")
+        self._builder.add_child(root, "signatures", signatures)
+
+    # -------------------------------------------------------------- layers
+
+    def _add_children(
+        self, node: int, tree: StateNode, entry: Mapping[str, Any] | None
+    ) -> None:
+        if tree.kind == "network" and entry is not None:
+            self._add_network_layers(node, tree, entry)
+        for name, variable in tree.variables:
+            self._builder.add_child(node, name, self._add_variable(variable))
+        for name, child in tree.children:
+            if self._builder.child(node, name) is None:
+                self._builder.add_child(node, name, self._add_below(child))
+
+    def _add_network_layers(
+        self, node: int, tree: StateNode, entry: Mapping[str, Any]
+    ) -> None:
+        """Adds `layer_with_weights-K` and `layer-N` in the order of the config.
+
+        A Sequential's input layer is in its config but not among its layers.
+        """
+        live = {
+            original_name(child.owner): child
+            for _, child in tree.children
+            if child.owner is not None
+        }
+        entries = list(entry["config"]["layers"])
+        if isinstance(tree.owner, keras.Sequential):
+            entries = [e for e in entries if e["class_name"] != "InputLayer"]
+        added = []
+        weighted = 0
+        for layer_entry in entries:
+            name = layer_entry.get("name") or layer_entry["config"].get("name")
+            child = live.get(name)
+            node_id = self._add_layer(child, layer_entry)
+            added.append(node_id)
+            if child is not None and any(True for _ in child.edges()):
+                self._builder.add_child(node, f"layer_with_weights-{weighted}", node_id)
+                weighted += 1
+        for index, node_id in enumerate(added):
+            self._builder.add_child(node, f"layer-{index}", node_id)
+
+    def _add_layer(self, tree: StateNode | None, entry: Mapping[str, Any]) -> int:
+        layer = tree.owner if tree is not None else None
+        if layer is not None and id(layer) in self.node_ids:
+            return self.node_ids[id(layer)]
+        metadata = (
+            model_metadata(layer, entry)
+            if isinstance(layer, keras.Model)
+            else layer_metadata(layer, entry)
+        )
+        node = self._builder.add_object(
+            identifier(layer, entry["class_name"]), metadata=metadata
+        )
+        if layer is not None:
+            self.node_ids[id(layer)] = node
+        if tree is not None:
+            self._add_children(node, tree, entry)
+        return node
+
+    def _add_below(self, tree: StateNode) -> int:
+        """Adds a layer inside a layer, or a list or dict of such."""
+        if tree.owner is None:
+            node = self._builder.add_object(f"trackable_{tree.kind}_wrapper")
+            self._add_children(node, tree, None)
+            return node
+        entry = describe_layer(tree.owner, KERAS_2, self._parts.notes)
+        return self._add_layer(tree, entry)
+
+    def _add_variable(self, variable: keras.Variable) -> int:
+        return self._builder.add_variable(
+            KerasVariableTensor(variable),
+            name=variable.path,
+            trainable=bool(variable.trainable),
+            synchronization=_SYNCHRONIZATION.get(variable.synchronization, 0),
+            aggregation=_AGGREGATION.get(variable.aggregation, 0),
+            identity=variable,
+        )
+
+    # ----------------------------------------------------------- optimizer
+
+    def _add_optimizer(self, root: int) -> None:
+        optimizer = getattr(self._parts.model, "optimizer", None)
+        if optimizer is None:
+            return
+        variables = trainable_variables(self._parts.tree)
+        tree, slots = describe_optimizer_state(state_from_keras(optimizer), variables)
+        node = self._builder.add_checkpoint_tree(root, "optimizer", tree)
+        for index, slot_name, value in slots:
+            original = self._builder.variable_id(variables[index])
+            if original is not None:
+                self._builder.add_slot(node, original, slot_name, value)
