@@ -1,0 +1,250 @@
+"""Counts which program opens which file: the tables of `docs/compatibility.md`.
+
+    python benchmarks/compatibility.py [--write-docs]
+
+First, the vintage corpus (files that TensorFlow 1.15 to 2.21 wrote) against Regraft,
+Keras 3's own loader and tf_keras 2.21. Second, what Regraft writes against tf_keras,
+TensorFlow's core loader, Keras 3's own loader and Regraft. Three numbers per cell:
+how many files opened, how many of these predicted what they should, and how many then
+took the training step that they should have taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ["KERAS_BACKEND"] = "jax"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+
+import interop_models  # noqa: E402
+import regraft  # noqa: E402
+from data.vintage import corpus  # noqa: E402
+from peer import Peer, PeerError  # noqa: E402
+
+PREDICT_TOLERANCE = 1e-5
+STEP_TOLERANCE = 1e-4
+READERS = ("Regraft", "Keras 3", "tf_keras 2.21")
+Outcome = tuple[bool, bool, bool]
+FAILED: Outcome = (False, False, False)
+
+
+class Counts(collections.Counter[str]):
+    """Files, and how many opened, predicted and trained as they should."""
+
+    def add(self, outcome: Outcome) -> None:
+        self.update(files=1)
+        for name, holds in zip(("opened", "predicts", "trains"), outcome, strict=True):
+            self.update({name: int(holds)})
+
+    def cell(self) -> str:
+        if not self["files"]:
+            return "none"
+        if self["opened"] == 0:
+            return "0"
+        return f"{self['opened']} · {self['predicts']} · {self['trains']}"
+
+
+def one(arrays: list[np.ndarray]) -> Any:
+    return arrays[0] if len(arrays) == 1 else arrays
+
+
+def as_list(value: Any) -> list[np.ndarray]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def close(ours: Any, expected: list[np.ndarray], tolerance: float) -> bool:
+    pairs = zip(as_list(ours), expected, strict=True)
+    return all(
+        np.shape(a) == b.shape
+        and np.max(np.abs(a - b)) <= tolerance * np.max(np.abs(b))
+        for a, b in pairs
+    )
+
+
+class Expected:
+    """The arrays of one case of the corpus."""
+
+    def __init__(self, path: Path) -> None:
+        with np.load(path) as file:
+            self._arrays = dict(file)
+
+    def __getitem__(self, prefix: str) -> list[np.ndarray]:
+        found = sorted(k for k in self._arrays if k.startswith(f"{prefix}_"))
+        return [self._arrays[key] for key in found]
+
+
+def try_in_process(
+    load: Callable[[Path], keras.Model], path: Path, expected: Expected
+) -> Outcome:
+    """Loads here, predicts and takes one step."""
+    try:
+        model = load(path)
+        predicted = model.predict(one(expected["in"]), verbose=0)
+        predicts = close(predicted, expected["out"], PREDICT_TOLERANCE)
+    except Exception:
+        return FAILED
+    if not expected["next"]:
+        return (True, predicts, predicts)
+    try:
+        model.train_on_batch(one(expected["tx"]), one(expected["ty"]))
+        predicted = model.predict(one(expected["in"]), verbose=0)
+        trains = close(predicted, expected["next"], STEP_TOLERANCE)
+    except Exception:
+        trains = False
+    return (True, predicts, trains)
+
+
+def try_in_peer(peer: Peer, path: Path, expected: Expected) -> Outcome:
+    """Loads in tf_keras, predicts and takes one step."""
+    steps = [(one(expected["tx"]), one(expected["ty"]))] if expected["next"] else []
+    inputs = one(expected["in"])
+    try:
+        found = peer.call("keras_models.load_predict_train", str(path), inputs, steps)
+    except PeerError:
+        return FAILED
+    predicts = close(found["predictions"], expected["out"], PREDICT_TOLERANCE)
+    trains = predicts
+    if steps:
+        trains = close(found["predictions_after"], expected["next"], STEP_TOLERANCE)
+    return (True, predicts, trains)
+
+
+def vintage_rows(peer: Peer, folder: Path) -> Iterator[tuple[str, int, list[str]]]:
+    """Yields a line per TensorFlow version and format."""
+    root = corpus.unpack(folder)
+    groups: dict[tuple[str, str], list[corpus.Case]] = collections.defaultdict(list)
+    for case in corpus.cases():
+        if case.name != "session_style":
+            kind = "HDF5" if case.format == "model.h5" else "SavedModel"
+            groups[case.version, kind].append(case)
+    for (version, kind), cases in groups.items():
+        counts = {reader: Counts() for reader in READERS}
+        for case in cases:
+            expected, path = Expected(case.arrays(root)), case.path(root)
+            ours = try_in_process(regraft.load_model, path, expected)
+            theirs = try_in_process(keras.models.load_model, path, expected)
+            counts["Regraft"].add(ours)
+            counts["Keras 3"].add(theirs)
+            counts["tf_keras 2.21"].add(try_in_peer(peer, path, expected))
+            keras.utils.clear_session()
+        yield (
+            f"TensorFlow {version} {kind}",
+            len(cases),
+            [counts[reader].cell() for reader in READERS],
+        )
+
+
+def written_rows(peer: Peer, folder: Path) -> Iterator[tuple[str, int, list[str]]]:
+    """Yields a line per dialect and format of what Regraft writes."""
+    for name, dialect in (
+        ("SavedModel", "keras2"),
+        ("HDF5", "keras2"),
+        ("HDF5", "both"),
+        ("HDF5", "keras3"),
+    ):
+        counts = {reader: Counts() for reader in READERS}
+        for model_name in interop_models.MODELS:
+            path = folder / f"{model_name}-{dialect}{'.h5' if name == 'HDF5' else ''}"
+            expected = save_example(model_name, path, dialect)
+            counts["Regraft"].add(try_in_process(regraft.load_model, path, expected))
+            theirs = try_in_process(keras.models.load_model, path, expected)
+            counts["Keras 3"].add(theirs)
+            counts["tf_keras 2.21"].add(try_in_peer(peer, path, expected))
+        yield (
+            f'{name}, dialect `"{dialect}"`',
+            len(interop_models.MODELS),
+            [counts[reader].cell() for reader in READERS],
+        )
+
+
+def save_example(name: str, path: Path, dialect: str) -> Any:
+    """Saves a trained model and returns what its next step leads to."""
+    keras.utils.set_random_seed(3)
+    example = interop_models.MODELS[name]()
+    example.model.compile(keras.optimizers.Adam(0.01), example.loss)
+    before = interop_models.STEPS_BEFORE
+    for x, y in example.batches[:before]:
+        example.model.train_on_batch(x, y)
+    options = regraft.SaveOptions(dialect=dialect)  # type: ignore[arg-type]
+    regraft.save_model(example.model, path, options=options)
+    out = as_list(example.model.predict(example.inputs, verbose=0))
+    x, y = example.batches[before]
+    example.model.train_on_batch(x, y)
+    after = as_list(example.model.predict(example.inputs, verbose=0))
+    return {
+        "in": as_list(example.inputs),
+        "out": out,
+        "tx": as_list(x),
+        "ty": as_list(y),
+        "next": after,
+    }
+
+
+def table(title: str, rows: Iterator[tuple[str, int, list[str]]]) -> list[str]:
+    lines = [
+        f"| {title} | files | {' | '.join(READERS)} |",
+        f"|---|---:|{'---:|' * len(READERS)}",
+    ]
+    for name, files, cells in rows:
+        lines.append(f"| {name} | {files} | {' | '.join(cells)} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+def write_docs(tables: list[list[str]]) -> None:
+    """Replaces the generated part of `docs/compatibility.md`."""
+    page = ROOT / "docs" / "compatibility.md"
+    begin, end = (
+        "<!-- begin: written by benchmarks/compatibility.py -->",
+        "<!-- end -->",
+    )
+    before, _, rest = page.read_text().partition(begin)
+    after = rest.partition(end)[2]
+    measured = (
+        f"Measured {time.strftime('%Y-%m-%d')} with Keras {keras.__version__}. "
+        "A cell: files that opened · predict what they should (to "
+        f"{PREDICT_TOLERANCE:g} of the output's scale) · and after one more training "
+        f"step still do (to {STEP_TOLERANCE:g}), which holds only if the optimizer's "
+        "state came back."
+    )
+    body = "\n\n".join([measured, *("\n".join(lines) for lines in tables)])
+    page.write_text(f"{before}{begin}\n\n{body}\n\n{end}{after}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write-docs", action="store_true")
+    options = parser.parse_args()
+    peer = Peer()
+    try:
+        with tempfile.TemporaryDirectory(prefix="regraft-compatibility-") as name:
+            folder = Path(name)
+            tables = [
+                table("Written by", vintage_rows(peer, folder)),
+                table("Written by Regraft", written_rows(peer, folder)),
+            ]
+    finally:
+        peer.close()
+    (ROOT / "benchmarks" / "results").mkdir(exist_ok=True)
+    path = ROOT / "benchmarks" / "results" / "compatibility.json"
+    path.write_text(json.dumps(tables, indent=1) + "\n")
+    if options.write_docs:
+        write_docs(tables)
+
+
+if __name__ == "__main__":
+    main()
