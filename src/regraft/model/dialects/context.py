@@ -36,8 +36,9 @@ class BuildContext:
         safe_mode: False lets Keras `Lambda` bytecode be loaded.
         notes: Filled with what did not go over exactly.
         revive: Asked for a layer whose class nobody knows; may raise `ValueError`.
-        shared_objects: Objects built so far by the file's `shared_object_id`.
+        shared_objects: Objects built so far by class and `shared_object_id`.
         original_names: The file's name of each layer that had to be renamed.
+        depth: How many networks or wrappers the layer being built is in.
     """
 
     dialect: Dialect
@@ -45,8 +46,9 @@ class BuildContext:
     safe_mode: bool = True
     notes: list[Note] = field(default_factory=list)
     revive: Callable[[Entry], keras.Layer] | None = None
-    shared_objects: dict[int, Any] = field(default_factory=dict)
+    shared_objects: dict[tuple[str, int], Any] = field(default_factory=dict)
     original_names: dict[str, str] = field(default_factory=dict)
+    depth: int = 0
 
     def note(self, object_path: str, text: str) -> None:
         """Adds a note once."""

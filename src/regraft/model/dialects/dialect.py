@@ -82,6 +82,16 @@ class Dialect:
         return "fused" if self.tensorflow else "always"
 
     @property
+    def batch_norm_sees_masks(self) -> bool:
+        """Whether BatchNormalization leaves masked steps out of its moments."""
+        return self.version >= (2, 13)
+
+    @property
+    def attention_sees_masks(self) -> bool:
+        """Whether MultiHeadAttention uses its inputs' masks unasked."""
+        return self.version >= (2, 10)
+
+    @property
     def counts_own_node(self) -> bool:
         """Whether a nested model's creation is its node 0, calls begin at 1."""
         return self.generation < 3

@@ -1,0 +1,219 @@
+"""Recorded calls: which tensors go into a layer, and under which arguments."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from regraft.errors import FormatError
+from regraft.model.dialects.context import BuildContext
+from regraft.model.dialects.objects import is_entry
+
+Reference = tuple[str, int]
+Tensors = Mapping[Reference, Sequence[Any]]
+
+# What stands in the place of a layer name before a value that is no tensor.
+CONSTANT = "_CONSTANT_VALUE"
+
+
+def is_reference(data: Any, layers: Mapping[str, Any]) -> bool:
+    """Whether data is `[layer, node, tensor]` or `[layer, node, tensor, keywords]`."""
+    if not (isinstance(data, (list, tuple)) and len(data) in (3, 4)):
+        return False
+    if not isinstance(data[0], str) or not isinstance(data[1], int):
+        return False
+    if len(data) == 4 and not isinstance(data[3], Mapping):
+        return False
+    if data[0] == CONSTANT:
+        return data[1] == -1
+    return isinstance(data[2], int) and data[0] in layers
+
+
+def _is_keras_tensor(data: Any) -> bool:
+    return is_entry(data) and data["class_name"] == "__keras_tensor__"
+
+
+def _history(data: Any) -> tuple[str, int, int]:
+    history = data["config"].get("keras_history")
+    if not isinstance(history, (list, tuple)) or len(history) != 3:
+        raise FormatError("Invalid __keras_tensor__", received=history)
+    return history[0], history[1], history[2]
+
+
+def references(data: Any, layers: Mapping[str, Any]) -> set[Reference]:
+    """Returns the calls whose results a recorded call needs."""
+    return {(name, node) for name, node, _ in _walk(data, layers)}
+
+
+def _walk(data: Any, layers: Mapping[str, Any]) -> Iterator[tuple[str, int, int]]:
+    stack = [data]
+    while stack:
+        item = stack.pop()
+        if _is_keras_tensor(item):
+            yield _history(item)
+        elif is_reference(item, layers):
+            if item[0] != CONSTANT:
+                yield item[0], item[1], item[2]
+            stack.extend(item[3:])
+        elif isinstance(item, Mapping):
+            stack.extend(item.values())
+        elif isinstance(item, (list, tuple)):
+            stack.extend(item)
+
+
+def node_offsets(
+    entries: Sequence[Any],
+    names: Sequence[str],
+    config: Mapping[str, Any],
+    context: BuildContext,
+) -> dict[str, int]:
+    """Returns what the index of the first recorded call of each layer is.
+
+    A network's own creation was its node 0 in Keras 2, so that its calls begin at
+    1; not so for a Sequential that had no input yet, and not in files that Keras 3
+    wrote, except some of them. The references themselves tell; where they leave it
+    open, the dialect does.
+    """
+    known = dict.fromkeys(names, True)
+    seen: dict[str, set[int]] = {name: set() for name in names}
+    nodes = [entry.get("inbound_nodes") for entry in entries]
+    ends = [config.get("input_layers"), config.get("output_layers")]
+    for name, node, _ in _walk([nodes, ends], known):
+        if name in seen:
+            seen[name].add(node)
+    offsets = {}
+    for name, entry, calls in zip(names, entries, nodes, strict=True):
+        offset = 0
+        inner = entry["config"]
+        if isinstance(inner, (list, Mapping)) and "layers" in inner and calls:
+            default = context.dialect.counts_own_node
+            offset = _offset(seen[name], len(calls), default)
+        offsets[name] = offset
+    return offsets
+
+
+def _offset(seen: set[int], count: int, default: bool) -> int:
+    if 0 in seen:
+        return 0
+    if seen and max(seen) >= count:
+        return 1
+    return int(default)
+
+
+def tensors_of(data: Any, tensors: Tensors, layers: Mapping[str, Any]) -> Any:
+    """Replaces references in a nested structure by the tensors they name."""
+    if _is_keras_tensor(data):
+        return _tensor(*_history(data), tensors)
+    if is_reference(data, layers):
+        if data[0] == CONSTANT:
+            return plain(data[2])
+        return _tensor(data[0], data[1], data[2], tensors)
+    if isinstance(data, Mapping):
+        if is_entry(data):
+            return plain(data, lambda item: tensors_of(item, tensors, layers))
+        return {k: tensors_of(v, tensors, layers) for k, v in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [tensors_of(item, tensors, layers) for item in data]
+    return data
+
+
+def _tensor(name: str, node: int, tensor: int, tensors: Tensors) -> Any:
+    try:
+        outputs = tensors[name, node]
+    except KeyError:
+        raise FormatError(
+            "A model refers to a call that it doesn't record", received=[name, node]
+        ) from None
+    if not 0 <= tensor < len(outputs):
+        raise FormatError(
+            f"Layer {name!r} has no output {tensor}",
+            expected=f"fewer than {len(outputs)}",
+            received=tensor,
+        )
+    return outputs[tensor]
+
+
+def plain(data: Any, convert: Any = None) -> Any:
+    """Turns the JSON forms of Python values back into values."""
+    convert = convert or plain
+    if not is_entry(data) and not (
+        isinstance(data, Mapping) and isinstance(data.get("class_name"), str)
+    ):
+        if isinstance(data, Mapping):
+            return {key: convert(value) for key, value in data.items()}
+        if isinstance(data, (list, tuple)):
+            return [convert(item) for item in data]
+        return data
+    name = data["class_name"]
+    config = data.get("config", data)
+    if name == "__tuple__":
+        return tuple(convert(item) for item in data.get("items", config))
+    if name == "__ellipsis__":
+        return Ellipsis
+    if name == "TensorShape":
+        items = data.get("items")
+        return None if items is None else tuple(items)
+    if name in ("__tensor__", "__numpy__"):
+        return keras.ops.convert_to_tensor(config["value"], dtype=config["dtype"])
+    if name == "__slice__":
+        return slice(config["start"], config["stop"], config["step"])
+    if name == "__bytes__":
+        return str(data.get("value", config)).encode()
+    return data
+
+
+def single(structure: Any) -> Any:
+    """Unwraps a list of one tensor."""
+    if isinstance(structure, list) and len(structure) == 1:
+        return structure[0]
+    return structure
+
+
+def arguments(
+    layer: Any, data: Any, tensors: Tensors, layers: Mapping[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """Returns positional and keyword arguments of a recorded call of `layer`."""
+    if isinstance(data, Mapping) and set(data) == {"args", "kwargs"}:
+        args = tensors_of(data["args"], tensors, layers)
+        keywords = tensors_of(data["kwargs"], tensors, layers)
+        return list(args), dict(keywords)
+    keywords = {}
+    for reference in _leaves(data, layers):
+        if len(reference) == 4:
+            keywords = tensors_of(reference[3], tensors, layers)
+    inputs = tensors_of(data, tensors, layers)
+    if not getattr(layer, "preserves_input_structure", False):
+        inputs = single(inputs)
+    return [inputs], keywords
+
+
+def _leaves(data: Any, layers: Mapping[str, Any]) -> Iterator[Any]:
+    stack = [data]
+    while stack:
+        item = stack.pop()
+        if is_reference(item, layers):
+            yield item
+        elif isinstance(item, Mapping):
+            stack.extend(item.values())
+        elif isinstance(item, (list, tuple)):
+            stack.extend(item)
+
+
+def invoke(layer: Any, args: list[Any], keywords: dict[str, Any]) -> Any:
+    """Calls a layer as the file's Keras called it."""
+    if isinstance(layer, keras.layers.Layer):
+        keywords = _known_keywords(layer, keywords)
+    return layer(*args, **keywords)
+
+
+def _known_keywords(
+    layer: keras.layers.Layer, keywords: dict[str, Any]
+) -> dict[str, Any]:
+    """Leaves out keywords at their default that Keras 3's `call` doesn't have."""
+    parameters = inspect.signature(layer.call).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return keywords
+    return {k: v for k, v in keywords.items() if k in parameters or v is not None}

@@ -1,0 +1,247 @@
+"""One layer's config, in any dialect, to a live layer."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import keras
+
+from regraft.errors import UnsupportedError
+from regraft.model.dialects.context import BuildContext, Entry
+from regraft.model.dialects.objects import (
+    build_dtype,
+    build_object,
+    is_entry,
+    shared,
+)
+from regraft.model.dialects.registry import builtin_layers, find_custom, is_builtin
+from regraft.model.dialects.rows import EVERYWHERE, NO_ROW, ROWS, Row
+from regraft.model.keras2.registration import PACKAGE
+
+BuildLayer = Callable[[Entry, BuildContext], keras.layers.Layer]
+
+_SUFFIXES = {
+    "_initializer": "initializers",
+    "_regularizer": "regularizers",
+    "_constraint": "constraints",
+}
+_ACTIVATIONS = {"activation", "recurrent_activation", "inner_activation"}
+# Keys of Keras' own classes under which whole layers stand.
+_LAYERS = {"layer", "backward_layer", "cell", "layers", "cells"}
+
+
+@cache
+def accepted_keywords(cls: type) -> frozenset[str]:
+    """Keyword arguments that a class takes, over `**kwargs` to its bases."""
+    names: set[str] = set()
+    for base in cls.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = inspect.signature(base.__init__).parameters.values()  # type: ignore[misc]
+        names.update(
+            p.name
+            for p in parameters
+            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        )
+        if base is keras.layers.Layer or not any(
+            p.kind is p.VAR_KEYWORD for p in parameters
+        ):
+            break
+    return frozenset(names - {"self"})
+
+
+def row_of(cls: type) -> Row:
+    """The row of a class, or of the nearest of Keras' classes that it extends."""
+    for base in cls.__mro__:
+        if base.__name__ in ROWS and is_builtin(base):
+            return ROWS[base.__name__]
+    return NO_ROW
+
+
+def find_layer_class(entry: Entry, context: BuildContext) -> type | None:
+    """Returns the class that an entry names, `None` where nobody knows it."""
+    name = entry["class_name"]
+    for candidate in (entry.get("registered_name"), name):
+        if candidate and (custom := find_custom(candidate, context)) is not None:
+            return custom if isinstance(custom, type) else None
+    module = entry.get("module")
+    if module and module.split(".")[0] not in ("keras", "tf_keras", "tensorflow"):
+        return None
+    plain = name.rpartition(">")[2]
+    if context.dialect.generation < 3:
+        row = ROWS.get(plain)
+        if row is not None and row.keras2_class is not None:
+            return row.keras2_class
+    return builtin_layers().get(plain)
+
+
+def build_from_row(
+    entry: Entry, context: BuildContext, build: BuildLayer
+) -> keras.layers.Layer:
+    """Makes a layer that is not a network.
+
+    Args:
+        entry: `{"class_name": …, "config": …}`.
+        context: Of this build.
+        build: Makes the layers inside this one.
+
+    Raises:
+        ValueError: Nobody knows the class.
+        UnsupportedError: Keras 3 cannot do what the config asks for.
+    """
+    return shared(entry, context, lambda: _build_or_revive(entry, context, build))
+
+
+def _build_or_revive(
+    entry: Entry, context: BuildContext, build: BuildLayer
+) -> keras.layers.Layer:
+    cls = find_layer_class(entry, context)
+    if cls is None:
+        return _revive(entry, context, _unknown(entry))
+    try:
+        if is_builtin(cls):
+            return _build_builtin(cls, entry, context, build)
+        return _build_custom(cls, entry, context, build)
+    except (UnsupportedError, ImportError, NotImplementedError) as error:
+        return _revive(entry, context, error)
+
+
+def _unknown(entry: Entry) -> ValueError:
+    class_name = entry["class_name"]
+    return ValueError(
+        f"Unknown layer class {class_name!r} of {_name(entry)}. If it is your own, "
+        f"pass it in `custom_objects={{{class_name!r}: …}}` or register it with "
+        "`keras.saving.register_keras_serializable`."
+    )
+
+
+def _revive(
+    entry: Entry, context: BuildContext, error: Exception
+) -> keras.layers.Layer:
+    if context.revive is None:
+        raise error
+    try:
+        return context.revive(entry)
+    except Exception as reason:
+        raise error from reason
+
+
+def _name(entry: Entry) -> str:
+    config = entry.get("config")
+    name = config.get("name") if isinstance(config, Mapping) else None
+    return f"layer {name or entry.get('name')!r}"
+
+
+def _build_builtin(
+    cls: type, entry: Entry, context: BuildContext, build: BuildLayer
+) -> keras.layers.Layer:
+    where = _name(entry)
+    config = modernize(cls, dict(entry["config"]), context)
+    # A class that says itself how it is made from a config knows best.
+    revive_config = getattr(cls, "from_keras2_config", None)
+    if revive_config is not None:
+        return revive_config(config, context)
+    config = _instantiate(config, context, build, where)
+    config = _accepted(cls, config, where, row_of(cls))
+    try:
+        return cls(**config)
+    except (TypeError, ValueError) as error:
+        error.add_note(f"While building {where} of class {entry['class_name']!r}.")
+        raise
+
+
+def _build_custom(
+    cls: type, entry: Entry, context: BuildContext, build: BuildLayer
+) -> keras.layers.Layer:
+    config = dict(entry["config"])
+    if row_of(cls) is not NO_ROW:
+        config = modernize(cls, config, context)
+    config["dtype"] = build_dtype(config.get("dtype"), context)
+    if config["dtype"] is None:
+        del config["dtype"]
+    for key in ("batch_input_shape", "dynamic"):
+        if key not in accepted_keywords(cls):
+            config.pop(key, None)
+    with keras.saving.custom_object_scope(dict(context.custom_objects)):
+        return cls.from_config(config)  # type: ignore[attr-defined]
+
+
+def modernize(cls: type, config: dict[str, Any], context: BuildContext) -> Any:
+    """Puts a config of Keras 1 or 2 into Keras 3's words; others stay."""
+    if context.dialect.generation > 2:
+        return config
+    row = row_of(cls)
+    for key, value in row.absent.items():
+        config.setdefault(key, value)
+    for old, new in row.renamed.items():
+        if old in config:
+            config.setdefault(new, config.pop(old))
+    if row.translate is not None:
+        row.translate(config, context)
+    return config
+
+
+def _instantiate(
+    config: dict[str, Any], context: BuildContext, build: BuildLayer, where: str
+) -> dict[str, Any]:
+    """Makes the objects inside a config, innermost first."""
+    made: dict[str, Any] = {}
+    for key, value in config.items():
+        place = f"`{key}` of {where}"
+        kind = next((k for s, k in _SUFFIXES.items() if key.endswith(s)), None)
+        if key == "dtype":
+            value = build_dtype(value, context)
+            if value is None:
+                continue
+        elif kind is not None:
+            value = build_object(kind, value, context, place)
+        elif key in _ACTIVATIONS:
+            value = _activation(value, context, build, place)
+        elif key in _LAYERS:
+            value = _layers(value, context, build)
+        made[key] = value
+    return made
+
+
+def _activation(
+    spec: Any, context: BuildContext, build: BuildLayer, where: str
+) -> Any:
+    if is_entry(spec) and find_layer_class(spec, context) is not None:
+        return build(spec, context)
+    return build_object("activations", spec, context, where)
+
+
+def _layers(value: Any, context: BuildContext, build: BuildLayer) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [build(item, context) if is_entry(item) else item for item in value]
+    return build(value, context) if is_entry(value) else value
+
+
+def _accepted(
+    cls: type, config: dict[str, Any], where: str, row: Row
+) -> dict[str, Any]:
+    """Drops what the class doesn't know at values that say nothing."""
+    known = accepted_keywords(cls)
+    kept: dict[str, Any] = {}
+    for key, value in config.items():
+        if key in row.dropped or key not in known:
+            allowed = row.dropped.get(key, EVERYWHERE.get(key, ()))
+            if key in known and value not in allowed:
+                kept[key] = value
+            elif value not in allowed:
+                raise UnsupportedError(
+                    f"Keras 3 has no {key}={value!r} in {cls.__name__}, which {where} "
+                    "needs. Pass a class that has it in "
+                    f"`custom_objects={{{cls.__name__!r}: …}}`."
+                )
+        else:
+            kept[key] = value
+    return kept
+
+
+def is_regraft(cls: type) -> bool:
+    """Whether a class is one of Regraft's own."""
+    return keras.saving.get_registered_name(cls).startswith(PACKAGE + ">")

@@ -1,0 +1,55 @@
+"""Names that Keras 3 refuses, and the ones that stand in for them.
+
+Keras 3 accepts no `/` in a layer's name and no name twice in a model. The stand-in
+is unique in its model, and the layer keeps the file's name in `_regraft_name`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import keras
+
+ORIGINAL = "_regraft_name"
+
+
+def stand_in(name: str, taken: Iterable[str]) -> str:
+    """Returns a name that Keras 3 accepts and that nothing in `taken` has.
+
+    >>> stand_in("block/conv", {"block__conv"})
+    'block__conv_1'
+    """
+    plain = name.replace("/", "__")
+    taken = set(taken)
+    candidate, number = plain, 0
+    while candidate in taken:
+        number += 1
+        candidate = f"{plain}_{number}"
+    return candidate
+
+
+def stand_ins(names: Iterable[str]) -> list[str]:
+    """Returns stand-ins in order; a name that needs none keeps its own."""
+    names = list(names)
+    acceptable = {name for name in names if "/" not in name}
+    taken: set[str] = set()
+    found = []
+    for name in names:
+        if name in acceptable and name not in taken:
+            candidate = name
+        else:
+            candidate = stand_in(name, taken | acceptable)
+        taken.add(candidate)
+        found.append(candidate)
+    return found
+
+
+def remember_name(layer: keras.layers.Layer, name: str) -> None:
+    """Keeps the file's name of a layer that goes by a stand-in."""
+    if layer.name != name:
+        setattr(layer, ORIGINAL, name)
+
+
+def original_name(layer: keras.layers.Layer) -> str:
+    """Returns the name that a layer has in a file."""
+    return getattr(layer, ORIGINAL, layer.name)

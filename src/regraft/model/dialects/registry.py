@@ -1,0 +1,78 @@
+"""From a name in a file to a class or function. Nothing is ever imported by name.
+
+A name is looked for, in this order, among the caller's `custom_objects`, among what
+is registered with Keras, and among what Keras or Regraft offer. Files spell one
+class as `Pkg>X`, `Custom>X` or plainly `X`, and callers do the same, so that each
+spelling finds the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+
+import keras
+
+from regraft.model.dialects.context import BuildContext
+from regraft.model.keras2.registration import PACKAGE
+
+KINDS = ("initializers", "regularizers", "constraints", "activations")
+
+
+def _spellings(name: str) -> Iterator[str]:
+    plain = name.rpartition(">")[2]
+    yield name
+    yield plain
+    yield f"Custom>{plain}"
+
+
+def find_custom(name: str, context: BuildContext) -> Any:
+    """Returns what the caller or a registration calls `name`, else `None`."""
+    sources: tuple[Mapping[str, Any], ...] = (
+        context.custom_objects,
+        keras.saving.get_custom_objects(),
+    )
+    for source in sources:
+        for spelling in _spellings(name):
+            if spelling in source:
+                return source[spelling]
+    plain = name.rpartition(">")[2]
+    for key, value in context.custom_objects.items():
+        if key.rpartition(">")[2] == plain:
+            return value
+    return keras.saving.get_registered_object(name)
+
+
+@cache
+def builtin_layers() -> Mapping[str, type[keras.layers.Layer]]:
+    """Keras' own layer classes by class name."""
+    found = {
+        value.__name__: value
+        for value in vars(keras.layers).values()
+        if isinstance(value, type) and issubclass(value, keras.layers.Layer)
+    }
+    return MappingProxyType(found)
+
+
+@cache
+def builtin_objects(kind: str) -> Mapping[str, Any]:
+    """Keras' own classes and functions of a `KINDS` by any public name."""
+    module = getattr(keras, kind)
+    skipped = {"get", "serialize", "deserialize"}
+    return MappingProxyType(
+        {
+            name: value
+            for name, value in vars(module).items()
+            if callable(value) and not name.startswith("_") and name not in skipped
+        }
+    )
+
+
+def is_builtin(cls: Callable[..., Any]) -> bool:
+    """Whether a class is Keras' or Regraft's, not a user's."""
+    name = cls.__name__
+    if builtin_layers().get(name) is cls:
+        return True
+    return keras.saving.get_registered_name(cls).startswith(PACKAGE + ">")

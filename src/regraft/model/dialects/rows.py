@@ -1,0 +1,214 @@
+"""The table: one row per layer class whose words differ between Keras 2 and 3.
+
+A class without a row has the same words in both. Keys that one class does not know
+are dropped only at values that change nothing; see `Row`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+from regraft.errors import UnsupportedError
+from regraft.model.dialects.context import BuildContext
+from regraft.model.keras2 import layers as keras2
+from regraft.model.keras2 import op_layers
+
+Config = dict[str, Any]
+
+
+class _Anything:
+    """Equal to every value: a key that never changes what a layer computes."""
+
+    def __contains__(self, value: object) -> bool:
+        return True
+
+
+ANYTHING = _Anything()
+FALSY = (None, False)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What differs for one class.
+
+    Attributes:
+        renamed: Keras 2's key → Keras 3's.
+        dropped: Keras 2's keys that Keras 3 lacks → the values that say nothing.
+        absent: Values that Keras 2 meant where an older version wrote no such key.
+        keras2_class: Regraft's class that computes as Keras 2's; `None` where
+            Keras 3's does.
+        translate: Changes a config of Keras 2 in place into one of Keras 3.
+        describe: Changes a config of Keras 3 in place into one of Keras 2.
+        edges: Keras 3's attribute → Keras 2's edge in the object graph.
+    """
+
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    dropped: Mapping[str, Any] = field(default_factory=dict)
+    absent: Mapping[str, Any] = field(default_factory=dict)
+    keras2_class: type[keras.layers.Layer] | None = None
+    translate: Callable[[Config, BuildContext], None] | None = None
+    edges: Mapping[str, str] = field(default_factory=dict)
+
+
+# Keys that any layer of Keras 2 may write and that say nothing about its result:
+# shapes (the file's graph has them) and how eagerly it ran.
+EVERYWHERE: Mapping[str, Any] = {
+    "batch_input_shape": ANYTHING,
+    "input_shape": ANYTHING,
+    "input_dtype": ANYTHING,
+    "batch_size": ANYTHING,
+    "dynamic": ANYTHING,
+    "weights": (None,),
+    "autocast": ANYTHING,
+    "rng_type": ANYTHING,
+    "force_generator": ANYTHING,
+    "trainable": ANYTHING,
+    "activity_regularizer": (None,),
+    "ragged": FALSY,
+}
+
+
+def _single_axis(config: Config, context: BuildContext) -> None:
+    axis = config.get("axis")
+    if isinstance(axis, (list, tuple)):
+        if len(axis) > 1:
+            raise UnsupportedError(
+                f"Keras 3 has no BatchNormalization over several axes; layer "
+                f"{config.get('name')!r} has axis={list(axis)}. Pass a class that "
+                "has it in `custom_objects={'BatchNormalization': …}`."
+            )
+        config["axis"] = axis[0]
+
+
+def _batch_normalization(config: Config, context: BuildContext) -> None:
+    _single_axis(config, context)
+    dialect = context.dialect
+    config.setdefault("correction", dialect.batch_norm_corrects_variance or "never")
+    if not dialect.batch_norm_sees_masks:
+        config.setdefault("ignores_mask", True)
+    if config.pop("fused", None) is False or config.get("synchronized"):
+        config["correction"] = "never"
+    # Keras 3 knows it for TensorFlow's replicas alone; one replica needs none.
+    config.pop("synchronized", None)
+
+
+def _synchronized(config: Config, context: BuildContext) -> None:
+    config["synchronized"] = True
+    _batch_normalization(config, context)
+
+
+def _input_layer(config: Config, context: BuildContext) -> None:
+    shape = config.pop("batch_input_shape", None)
+    if isinstance(shape, Mapping):  # a serialized tuple or TensorShape
+        shape = shape.get("items")
+    if shape is not None:
+        config.setdefault("batch_shape", tuple(shape))
+    if config.get("ragged"):
+        raise UnsupportedError(
+            f"Input {config.get('name')!r} is ragged, which Keras' "
+            f"{keras.backend.backend()} backend has no tensors for."
+        )
+    config.pop("ragged", None)
+
+
+def _layer_normalization(config: Config, context: BuildContext) -> None:
+    axis = config.get("axis")
+    if isinstance(axis, (list, tuple)) and len(axis) == 1:
+        config["axis"] = axis[0]
+
+
+def _category_encoding(config: Config, context: BuildContext) -> None:
+    if config.get("output_mode") == "binary":
+        config["output_mode"] = "multi_hot"
+
+
+def _random_interval(config: Config, context: BuildContext) -> None:
+    for key in ("factor", "height_factor", "width_factor"):
+        if isinstance(config.get(key), list):
+            config[key] = tuple(config[key])
+
+
+_RECURRENT = {"implementation": ANYTHING, "time_major": FALSY, "input_length": ANYTHING}
+_CONVOLUTION = {"groups": (1, None)}
+_DEPTHWISE = {
+    "groups": (1, None),
+    "filters": (None,),
+    # Inherited from Conv's config; no such kernel exists.
+    "kernel_initializer": ANYTHING,
+    "kernel_regularizer": (None,),
+    "kernel_constraint": (None,),
+}
+_SEPARABLE = {
+    "groups": (1, None),
+    "kernel_initializer": ANYTHING,
+    "kernel_regularizer": ANYTHING,
+    "kernel_constraint": ANYTHING,
+}
+_CONV_LSTM = Row(dropped=_RECURRENT, absent={"recurrent_activation": "hard_sigmoid"})
+_SPATIAL = Row(dropped={"noise_shape": ANYTHING})
+_RANDOM = Row(translate=_random_interval)
+
+ROWS: Mapping[str, Row] = {
+    "AdditiveAttention": Row(keras2_class=None, dropped={"causal": FALSY}),
+    "Attention": Row(dropped={"causal": FALSY}),
+    "BatchNormalization": Row(
+        keras2_class=keras2.BatchNormalization,
+        dropped={"virtual_batch_size": (None,), "adjustment": (None,)},
+        translate=_batch_normalization,
+    ),
+    "SyncBatchNormalization": Row(
+        keras2_class=keras2.BatchNormalization, translate=_synchronized
+    ),
+    "CategoryEncoding": Row(
+        renamed={"max_tokens": "num_tokens"}, translate=_category_encoding
+    ),
+    "Conv1DTranspose": Row(dropped=_CONVOLUTION),
+    "Conv2DTranspose": Row(dropped=_CONVOLUTION),
+    "Conv3DTranspose": Row(dropped=_CONVOLUTION),
+    "ConvLSTM1D": _CONV_LSTM,
+    "ConvLSTM2D": _CONV_LSTM,
+    "ConvLSTM3D": _CONV_LSTM,
+    "DepthwiseConv1D": Row(dropped=_DEPTHWISE, edges={"kernel": "depthwise_kernel"}),
+    "DepthwiseConv2D": Row(dropped=_DEPTHWISE, edges={"kernel": "depthwise_kernel"}),
+    "Discretization": Row(renamed={"bins": "bin_boundaries"}),
+    "Embedding": Row(dropped={"input_length": ANYTHING, "sparse": ANYTHING}),
+    "InputLayer": Row(renamed={"input_dtype": "dtype"}, translate=_input_layer),
+    "GRU": Row(dropped=_RECURRENT, absent={"reset_after": False}),
+    "GRUCell": Row(dropped=_RECURRENT, absent={"reset_after": False}),
+    "LSTM": Row(dropped=_RECURRENT),
+    "LSTMCell": Row(dropped=_RECURRENT),
+    "SimpleRNN": Row(dropped=_RECURRENT),
+    "SimpleRNNCell": Row(dropped=_RECURRENT),
+    "RNN": Row(dropped=_RECURRENT),
+    "StackedRNNCells": Row(dropped={"reverse_state_order": FALSY}),
+    "LayerNormalization": Row(translate=_layer_normalization),
+    "LeakyReLU": Row(renamed={"alpha": "negative_slope"}),
+    "MultiHeadAttention": Row(
+        dropped={
+            "query_shape": ANYTHING,
+            "key_shape": ANYTHING,
+            "value_shape": ANYTHING,
+            "softmax_robust_masking": ANYTHING,
+        }
+    ),
+    "RandomContrast": _RANDOM,
+    "RandomRotation": _RANDOM,
+    "RandomTranslation": _RANDOM,
+    "RandomZoom": _RANDOM,
+    "RandomBrightness": _RANDOM,
+    "SeparableConv1D": Row(dropped=_SEPARABLE),
+    "SeparableConv2D": Row(dropped=_SEPARABLE),
+    "SpatialDropout1D": _SPATIAL,
+    "SpatialDropout2D": _SPATIAL,
+    "SpatialDropout3D": _SPATIAL,
+    "ThresholdedReLU": Row(keras2_class=keras2.ThresholdedReLU),
+    "TFOpLambda": Row(keras2_class=op_layers.TFOpLambda),
+    "SlicingOpLambda": Row(keras2_class=op_layers.SlicingOpLambda),
+    "AddLoss": Row(keras2_class=keras2.AddLoss),
+}
+
+NO_ROW = Row()

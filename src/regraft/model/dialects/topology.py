@@ -1,0 +1,355 @@
+"""A whole network's config, in any dialect, to a live Keras model.
+
+The network is made by calling its layers, one recorded call after the other, in an
+order in which every input is there. Nothing recurses over calls, so that a chain of
+any length is fine; only networks inside networks nest.
+
+Two recorded forms of a call are read:
+
+* Keras 1 and 2: `[[layer, node, tensor, keywords], …]`, nested as the layer's first
+  argument is, or one such list alone (op layers). Tensors among the keywords are
+  `[layer, node, tensor]`.
+* Keras 3: `{"args": […], "kwargs": {…}}` with `__keras_tensor__` objects.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+from regraft.errors import FormatError, LimitError
+from regraft.model.dialects import calls
+from regraft.model.dialects.context import BuildContext, Entry
+from regraft.model.dialects.layers import build_from_row
+from regraft.model.dialects.names import remember_name, stand_ins
+from regraft.model.dialects.objects import is_entry, shared
+from regraft.model.dialects.operations import build_operation, is_operation
+from regraft.model.dialects.registry import find_custom
+
+_NETWORKS = {"Sequential", "Functional", "Model", "Container", "Graph"}
+MAX_NESTING = 50
+
+
+def build_layer(entry: Entry, context: BuildContext) -> keras.layers.Layer:
+    """Makes a live layer or network from its entry in any dialect.
+
+    Args:
+        entry: `{"class_name": …, "config": …}`.
+        context: Of this build.
+
+    Raises:
+        FormatError: The entry is malformed.
+        ValueError: Nobody knows the class.
+        UnsupportedError: Keras 3 cannot do what the config asks for.
+    """
+    _check(entry)
+    if is_network(entry):
+        return build_network(entry, context)
+    context.depth += 1
+    try:
+        if context.depth > MAX_NESTING:
+            raise LimitError(f"Layers are nested more than {MAX_NESTING} deep")
+        return build_from_row(entry, context, build_layer)
+    finally:
+        context.depth -= 1
+
+
+def is_network(entry: Entry) -> bool:
+    """Whether an entry describes a Sequential or Functional model."""
+    config = entry.get("config")
+    if isinstance(config, (list, tuple)):  # Sequential before Keras 2.2.3
+        return entry["class_name"] == "Sequential"
+    if not isinstance(config, Mapping) or not isinstance(
+        config.get("layers"), (list, tuple)
+    ):
+        return False
+    if entry["class_name"] in _NETWORKS or "input_layers" in config:
+        return True
+    # A registered subclass of Sequential; `layers` alone may be a wrapper's key.
+    return all(is_entry(layer) for layer in config["layers"]) and "name" in config
+
+
+def build_network(entry: Entry, context: BuildContext) -> keras.Model:
+    """Makes a live Sequential or Functional model, or a registered subclass.
+
+    Raises:
+        FormatError: The recorded calls don't fit together.
+        ValueError: Nobody knows a class.
+        UnsupportedError: Keras 3 cannot do what a config asks for.
+    """
+    _check(entry)
+    return shared(entry, context, lambda: _build_network(entry, context))
+
+
+def _check(entry: Any) -> None:
+    if not is_entry(entry):
+        raise FormatError(
+            "Invalid layer entry",
+            expected="an object with 'class_name' and 'config'",
+            received=type(entry).__name__ if not isinstance(entry, Mapping)
+            else f"keys {sorted(map(str, entry))[:8]}",
+        )
+
+
+def _build_network(entry: Entry, context: BuildContext) -> keras.Model:
+    context.depth += 1
+    try:
+        if context.depth > MAX_NESTING:
+            raise LimitError(f"Models are nested more than {MAX_NESTING} deep")
+        config = entry["config"]
+        if isinstance(config, (list, tuple)):
+            config = {"name": entry.get("name") or "sequential", "layers": config}
+        custom = _network_class(entry, context)
+        if "input_layers" in config:
+            model = _Functional(config, context).build(custom, entry)
+        else:
+            model = _build_sequential(config, context, custom)
+    finally:
+        context.depth -= 1
+    if config.get("trainable") is False:
+        set_own_trainable(model, False)
+    return model
+
+
+def _network_class(entry: Entry, context: BuildContext) -> type | None:
+    name = entry["class_name"]
+    for candidate in (entry.get("registered_name"), name):
+        if candidate and candidate not in _NETWORKS:
+            found = find_custom(candidate, context)
+            if isinstance(found, type) and issubclass(found, keras.Model):
+                return found
+    if name not in _NETWORKS:
+        context.note(
+            f"model {entry['config'].get('name')!r}",
+            f"its class {name!r} is unknown, so it came back as a plain Keras model; "
+            "pass the class in `custom_objects` to get its own methods",
+        )
+    return None
+
+
+def set_own_trainable(layer: keras.layers.Layer, trainable: bool) -> None:
+    """Sets a layer's own flag and leaves those of the layers in it."""
+    inner = [sub for sub in layer._flatten_layers(include_self=False)]
+    flags = [sub.trainable for sub in inner]
+    layer.trainable = trainable
+    for sub, flag in zip(inner, flags, strict=True):
+        if sub.trainable != flag:
+            set_flag(sub, flag)
+
+
+def set_flag(layer: keras.layers.Layer, trainable: bool) -> None:
+    inner = list(layer._flatten_layers(include_self=False, recursive=False))
+    if not inner:
+        layer.trainable = trainable
+    else:
+        layer._trainable = trainable
+
+
+# --- Sequential ------------------------------------------------------------------
+
+
+def _build_sequential(
+    config: Mapping[str, Any], context: BuildContext, custom: type | None
+) -> keras.Model:
+    entries = list(config["layers"])
+    for entry in entries:
+        _check(entry)
+    names = [_layer_name(entry, index) for index, entry in enumerate(entries)]
+    layers: list[keras.layers.Layer] = []
+    for entry, name, accepted in zip(entries, names, stand_ins(names), strict=True):
+        layer = build_layer(_renamed(entry, accepted), context)
+        _remember(layer, name, context)
+        layers.append(layer)
+    shape = _sequential_input_shape(entries, config)
+    if shape is not None and not _has_inputs(layers[0]):
+        dtype = _input_dtype(entries[0], layers[0])
+        name = f"{names[0]}_input".replace("/", "__")
+        if name in {layer.name for layer in layers}:
+            name += "_1"
+        inputs = keras.layers.InputLayer(batch_shape=shape, dtype=dtype, name=name)
+        layers.insert(0, inputs)
+    cls = custom or keras.Sequential
+    name = config.get("name") or "sequential"
+    model = cls(name=name.replace("/", "__"), layers=layers)
+    _remember(model, name, context)
+    return model
+
+
+def _has_inputs(layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, (keras.layers.InputLayer, keras.Model)) and bool(
+        getattr(layer, "inputs", None) or isinstance(layer, keras.layers.InputLayer)
+    )
+
+
+def _sequential_input_shape(entries: list[Any], config: Mapping[str, Any]) -> Any:
+    first = entries[0]["config"] if entries else None
+    shape = first.get("batch_input_shape") if isinstance(first, Mapping) else None
+    # A deferred Sequential was built on the first data it saw.
+    shape = shape or config.get("build_input_shape")
+    if isinstance(shape, Mapping):
+        shape = shape.get("items") or shape.get("config", {}).get("items")
+    if not isinstance(shape, (list, tuple)):
+        return None
+    flat = all(length is None or isinstance(length, int) for length in shape)
+    return tuple(shape) if flat else None
+
+
+def _input_dtype(entry: Entry, layer: keras.layers.Layer) -> str | None:
+    if entry["config"].get("input_dtype"):  # Keras 1
+        return str(entry["config"]["input_dtype"])
+    return layer.variable_dtype
+
+
+# --- Functional ------------------------------------------------------------------
+
+
+@dataclass
+class _Call:
+    """One recorded call of a layer that waits for its inputs."""
+
+    layer: str
+    index: int
+    data: Any
+    missing: set[tuple[str, int]] = field(default_factory=set)
+
+
+class _Functional:
+    """The building of one Functional model."""
+
+    def __init__(self, config: Mapping[str, Any], context: BuildContext) -> None:
+        self.config = config
+        self.context = context
+        self.layers: dict[str, Any] = {}
+        self.tensors: dict[tuple[str, int], list[Any]] = {}
+        self.offsets: dict[str, int] = {}
+
+    def build(self, custom: type | None, entry: Entry) -> keras.Model:
+        entries = list(self.config["layers"])
+        names = []
+        for index, layer in enumerate(entries):
+            _check(layer)
+            names.append(_layer_name(layer, index))
+        self.offsets = calls.node_offsets(entries, names, self.config, self.context)
+        self._make_layers(entries, names)
+        self._run(self._recorded_calls(entries, names))
+        inputs = self._struct("input_layers")
+        outputs = self._struct("output_layers")
+        if self.context.dialect.generation < 3:
+            inputs, outputs = calls.single(inputs), calls.single(outputs)
+        name = self.config.get("name") or "model"
+        cls = custom or keras.Model
+        model = _construct(cls, inputs, outputs, name.replace("/", "__"), self.config)
+        _remember(model, name, self.context)
+        return model
+
+    def _make_layers(self, entries: list[Any], names: list[str]) -> None:
+        for entry, name, accepted in zip(entries, names, stand_ins(names), strict=True):
+            if name in self.layers:
+                raise FormatError("A model has a layer name twice", received=name)
+            entry = _renamed(entry, accepted)
+            if is_operation(entry):
+                layer = build_operation(entry, self.context)
+            else:
+                layer = build_layer(entry, self.context)
+                _remember(layer, name, self.context)
+            self.layers[name] = layer
+            if isinstance(layer, keras.layers.InputLayer):
+                self.tensors[name, 0] = [layer.output]
+
+    def _recorded_calls(self, entries: list[Any], names: list[str]) -> list[_Call]:
+        recorded = []
+        for entry, name in zip(entries, names, strict=True):
+            for position, data in enumerate(entry.get("inbound_nodes") or ()):
+                if isinstance(self.layers[name], keras.layers.InputLayer):
+                    continue
+                index = position + self.offsets[name]
+                call = _Call(name, index, data)
+                call.missing = calls.references(data, self.layers)
+                if position:
+                    call.missing.add((name, index - 1))
+                call.missing -= self.tensors.keys()
+                recorded.append(call)
+        return recorded
+
+    def _run(self, recorded: list[_Call]) -> None:
+        waiting: dict[tuple[str, int], list[_Call]] = defaultdict(list)
+        for call in recorded:
+            for reference in call.missing:
+                waiting[reference].append(call)
+        ready = deque(call for call in recorded if not call.missing)
+        done = 0
+        while ready:
+            call = ready.popleft()
+            key = (call.layer, call.index)
+            self.tensors[key] = self._call(call)
+            done += 1
+            for other in waiting.pop(key, ()):
+                other.missing.discard(key)
+                if not other.missing:
+                    ready.append(other)
+        if done != len(recorded):
+            stuck = next(call for call in recorded if call.missing)
+            raise FormatError(
+                f"Layer {stuck.layer!r} is called on a tensor that nothing makes",
+                received=sorted(stuck.missing)[0],
+            )
+
+    def _call(self, call: _Call) -> list[Any]:
+        layer = self.layers[call.layer]
+        args, keywords = calls.arguments(layer, call.data, self.tensors, self.layers)
+        try:
+            outputs = calls.invoke(layer, args, keywords)
+        except Exception as error:
+            error.add_note(
+                f"While calling layer {call.layer!r} (call {call.index}) of model "
+                f"{self.config.get('name')!r}."
+            )
+            raise
+        return keras.tree.flatten(outputs)
+
+    def _struct(self, key: str) -> Any:
+        data = self.config.get(key)
+        found = calls.tensors_of(data, self.tensors, self.layers)
+        if not keras.tree.flatten(found):
+            raise FormatError(f"A model has no {key}", received=data)
+        return found
+
+
+def _construct(
+    cls: type, inputs: Any, outputs: Any, name: str, config: Mapping[str, Any]
+) -> keras.Model:
+    if cls is keras.Model:
+        return keras.Model(inputs, outputs, name=name)
+    known = {"name", "trainable", "layers", "input_layers", "output_layers"}
+    extra = {key: value for key, value in config.items() if key not in known}
+    return cls(inputs=inputs, outputs=outputs, name=name, **extra)  # type: ignore[no-any-return]
+
+
+# --- names -----------------------------------------------------------------------
+
+
+def _layer_name(entry: Entry, index: int) -> str:
+    config = entry["config"]
+    name = entry.get("name")
+    if name is None and isinstance(config, Mapping):
+        name = config.get("name")
+    if name is None:
+        return f"{entry['class_name'].lower()}_{index}"
+    return str(name)
+
+
+def _renamed(entry: Entry, name: str) -> Entry:
+    config = entry["config"]
+    if not isinstance(config, Mapping):
+        return {**entry, "name": name}
+    return {**entry, "name": name, "config": {**config, "name": name}}
+
+
+def _remember(layer: keras.layers.Layer, name: str, context: BuildContext) -> None:
+    if layer.name != name:
+        remember_name(layer, name)
+        context.original_names[layer.name] = name

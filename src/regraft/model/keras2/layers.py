@@ -1,0 +1,149 @@
+"""Layers of Keras 3 that compute as Keras 2's of the same name.
+
+A class here has the name and the `get_config` of the class that it stands for, so
+that a model goes back into a file under the words it came with.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from regraft.model.keras2.registration import registered
+
+
+@registered
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalization with the moving variance of Keras 2.
+
+    Args:
+        correction: Where the moving variance takes Bessel's correction in training:
+            `"fused"` (TensorFlow's fused kernel: N / (N - 1) on rank 4 and 5),
+            `"always"` (multi-backend Keras: N / (N - 1 - epsilon)), `"never"`.
+        ignores_mask: True for the Keras versions that normalized over masked steps.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        correction: str = "fused",
+        ignores_mask: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        if correction not in ("fused", "always", "never"):
+            raise ValueError(f"Invalid correction: {correction!r}.")
+        self.correction = correction
+        self.ignores_mask = ignores_mask
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        if self.ignores_mask:
+            mask = None
+        corrected = self.correction == "always" or self._is_fused(inputs)
+        if not (training and self.trainable and corrected) or self.renorm:
+            return super().call(inputs, training=training, mask=mask)
+        momentum = self.momentum
+        kept = ops.convert_to_tensor(self.moving_variance) * momentum
+        outputs = super().call(inputs, training=training, mask=mask)
+        added = ops.convert_to_tensor(self.moving_variance) - kept
+        self.moving_variance.assign(kept + added * self._bessel(inputs))
+        return outputs
+
+    def _is_fused(self, inputs: Any) -> bool:
+        if self.correction != "fused" or self.compute_dtype == "float64":
+            return False
+        rank = len(inputs.shape)
+        axis = self.axis % rank
+        return rank in (4, 5) and axis in (1, rank - 1)
+
+    def _bessel(self, inputs: Any) -> Any:
+        shape = ops.shape(inputs)
+        axis = self.axis % len(shape)
+        count: Any = 1
+        for index, length in enumerate(shape):
+            count = count * (1 if index == axis else length)
+        count = ops.cast(count, self.moving_variance.dtype)
+        if self.correction == "always":
+            return count / (count - (1.0 + self.epsilon))
+        return count / ops.maximum(count - 1.0, 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if self.correction != "fused":
+            config["correction"] = self.correction
+        if self.ignores_mask:
+            config["ignores_mask"] = True
+        return config
+
+
+@registered
+class ThresholdedReLU(keras.layers.Layer):
+    """f(x) = x for x > theta, else 0."""
+
+    def __init__(self, theta: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.theta = float(theta)
+        self.supports_masking = True
+
+    def call(self, inputs: Any) -> Any:
+        return ops.where(inputs > self.theta, inputs, ops.zeros_like(inputs))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "theta": self.theta}
+
+
+@registered
+class AddLoss(keras.layers.Layer):
+    """Adds its input to the model's losses: `model.add_loss(tensor)`."""
+
+    def __init__(self, unconditional: bool = False, **kwargs: Any) -> None:
+        kwargs.setdefault("autocast", False)
+        super().__init__(**kwargs)
+        self.unconditional = unconditional
+
+    def call(self, inputs: Any) -> Any:
+        self.add_loss(inputs)
+        return inputs
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "unconditional": self.unconditional}
+
+
+@registered
+class Attention(keras.layers.Attention):
+    """Attention that may be causal by construction, as before Keras 2.10."""
+
+    def __init__(self, *args: Any, causal: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.causal = causal
+
+    def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        kwargs["use_causal_mask"] = kwargs.get("use_causal_mask", False) or self.causal
+        return super().call(inputs, *args, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "causal": self.causal}
+
+
+@registered
+class AdditiveAttention(keras.layers.AdditiveAttention):
+    """Additive attention that may be causal by construction."""
+
+    def __init__(self, *args: Any, causal: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.causal = causal
+
+    def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        kwargs["use_causal_mask"] = kwargs.get("use_causal_mask", False) or self.causal
+        return super().call(inputs, *args, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "causal": self.causal}

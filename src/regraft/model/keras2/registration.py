@@ -1,0 +1,21 @@
+"""How Regraft's classes are known to Keras' own saver."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import keras
+
+PACKAGE = "Regraft"
+
+Registered = TypeVar("Registered", bound=Any)
+
+
+def registered(target: Registered) -> Registered:
+    """Registers a class or function with Keras as `Regraft>Name`.
+
+    Keras copies wrapped layers by serializing them (`Bidirectional`), so that even
+    a class that is never saved has to be known by a name.
+    """
+    keras.saving.register_keras_serializable(PACKAGE)(target)
+    return target
