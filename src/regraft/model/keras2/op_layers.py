@@ -105,6 +105,7 @@ class TFOpLambda(keras.layers.Layer):
 
     # A layer's own `__call__` refuses constants among its arguments and casts.
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        kwargs.pop("training", None)  # a model hands it to every layer
         return keras.Operation.__call__(self, *args, **kwargs)
 
     def symbolic_call(self, *args: Any, **kwargs: Any) -> Any:
