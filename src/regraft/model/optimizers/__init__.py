@@ -1,0 +1,25 @@
+"""Optimizers of Keras 1 to 3: configs, state, and state in files."""
+
+from __future__ import annotations
+
+from regraft.model.optimizers.config import build_optimizer, describe_optimizer
+from regraft.model.optimizers.hdf5 import state_from_hdf5, state_to_hdf5
+from regraft.model.optimizers.state import (
+    OptimizerState,
+    inner_optimizer,
+    plan_restore,
+    restore_state,
+    state_from_keras,
+)
+
+__all__ = [
+    "OptimizerState",
+    "build_optimizer",
+    "describe_optimizer",
+    "inner_optimizer",
+    "plan_restore",
+    "restore_state",
+    "state_from_hdf5",
+    "state_from_keras",
+    "state_to_hdf5",
+]

@@ -1,0 +1,337 @@
+"""An optimizer's state in the order of an HDF5 file.
+
+```
+since 2.11   iteration | average of each variable | group of slots | group | …
+             where the slots of a group alternate: m, v, m, v, …
+OptimizerV2  iter | momentum_cache of Nadam | slot of each variable | slot | …
+             Ftrl: all slots of a variable | of the next | …
+before       iterations, or nothing | …as OptimizerV2, with slots nobody uses
+```
+
+The learning rate is in the training config. Nadam's product of momenta is in no
+HDF5 file since 2.11; it follows from the number of steps.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from regraft.model.dialects.context import Note
+from regraft.model.optimizers.slots import (
+    AVERAGE,
+    LEGACY_BY_VARIABLE,
+    U_PRODUCT,
+    Slot,
+    is_factored,
+    plain_name,
+    slots_of,
+)
+from regraft.model.optimizers.state import OptimizerState, Slots
+from regraft.model.optimizers.style import (
+    KERAS_3,
+    LEGACY,
+    NEW,
+    Entry,
+    inner_entry,
+    style_of,
+)
+from regraft.storage.tensor import ArrayTensor, StoredTensor
+
+Weights = Sequence[tuple[str, StoredTensor]]
+_ITERATIONS = re.compile(r"(^|/)(iter|iteration|iterations)(_\d+)?(:0)?$")
+
+
+def _column(slot: Slot, shapes: Sequence[tuple[int, ...]]) -> list[int]:
+    """Indices of the variables that have a slot."""
+    if slot.name in ("r", "c"):
+        return [i for i, shape in enumerate(shapes) if is_factored(shape)]
+    return list(range(len(shapes)))
+
+
+def slot_order(
+    entry: Entry, style: str, shapes: Sequence[tuple[int, ...]]
+) -> list[tuple[str, int]]:
+    """Slot name and index of the variable of each slot variable, in order."""
+    entry = inner_entry(entry)
+    config = entry.get("config") or {}
+    name = plain_name(str(entry["class_name"]))
+    rows = slots_of(name) or ()
+    if style == LEGACY:
+        found = [slot for slot in rows if slot.exists(config)]
+        order = [(slot.name, i) for slot in found for i in _column(slot, shapes)]
+        if name in LEGACY_BY_VARIABLE:
+            order.sort(key=lambda place: place[1])
+        return order
+    always = style == NEW and name == "SGD"
+    found = [slot for slot in rows if always or slot.exists(config)]
+    order = []
+    if config.get("use_ema"):
+        order += [(AVERAGE, i) for i in range(len(shapes))]
+    for group in sorted({slot.group for slot in found}):
+        members = [slot for slot in found if slot.group == group]
+        order += [
+            (slot.name, i)
+            for i in range(len(shapes))
+            for slot in members
+            if i in _column(slot, shapes)
+        ]
+    return order
+
+
+def state_from_hdf5(
+    weights: Weights,
+    optimizer_config: Entry,
+    variables: Sequence[Any],
+    notes: list[Note] | None = None,
+) -> OptimizerState:
+    """Reads the `optimizer_weights` of an HDF5 file.
+
+    Args:
+        weights: Names and values in the file's order.
+        optimizer_config: `{"class_name": …, "config": …}` of the training config.
+        variables: Trainable variables, in Keras 2's order; they need a `shape`, and
+            a `path` or `name` for a file with slots of other variables too.
+        notes: Told what can't be assigned to a variable.
+    """
+    style = style_of(optimizer_config) if optimizer_config else LEGACY
+    weights = list(weights)
+    shapes = [tuple(variable.shape) for variable in variables]
+    iterations = None
+    if (weights and _ITERATIONS.search(weights[0][0])) or _leads(weights):
+        iterations = weights.pop(0)[1]
+    hyperparameters: dict[str, StoredTensor] = {}
+    if weights and re.search(r"(^|/)learning_rate$", weights[0][0]):
+        style = KERAS_3
+        hyperparameters["learning_rate"] = weights.pop(0)[1]
+    scalars = {}
+    entry = inner_entry(optimizer_config) if optimizer_config else {"class_name": ""}
+    if plain_name(str(entry.get("class_name"))) == "Nadam":
+        if style == LEGACY and weights and weights[0][1].shape == ():
+            scalars[U_PRODUCT] = weights.pop(0)[1]
+        elif style != LEGACY:
+            scalars[U_PRODUCT] = nadam_u_product(
+                iterations, entry, len(shapes), per_variable=style == NEW
+            )
+    if slots_of(str(entry.get("class_name"))) is None:
+        loose = tuple(tensor for _, tensor in weights)
+        return OptimizerState(style, iterations, hyperparameters, {}, scalars, loose)
+    order = slot_order(entry, style, shapes)
+    slots = _aligned(weights, order, shapes)
+    if slots is None:
+        slots = _by_name(weights, entry, style, order, variables)
+    if slots is None:
+        slots = {}
+        if notes is not None:
+            notes.append(
+                Note(
+                    "optimizer",
+                    f"the file's {len(weights)} slots can't be assigned to the "
+                    f"{len(shapes)} trainable variables, which need {len(order)}; "
+                    "they start fresh",
+                )
+            )
+    return OptimizerState(style, iterations, hyperparameters, slots, scalars)
+
+
+def _leads(weights: Weights) -> bool:
+    """Whether the first weight is a counter under an unknown name."""
+    return bool(weights) and weights[0][1].shape == () and "int" in weights[0][1].dtype
+
+
+def _aligned(
+    weights: Weights, order: list[tuple[str, int]], shapes: Sequence[tuple[int, ...]]
+) -> Slots | None:
+    """Assigns by order, if the file holds what the config promises.
+
+    Multi-backend Keras and TensorFlow 1 also wrote slots that nobody used (momentum
+    of plain SGD, `vhat` of Adam without amsgrad): they come last, or are all there is.
+    """
+    surplus = len(weights) - len(order)
+    if surplus < 0 or surplus not in (0, len(shapes)):
+        return None
+    slots: dict[str, list[StoredTensor | None]] = {}
+    for (name, index), (_, tensor) in zip(order, weights, strict=False):
+        factored = name in ("r", "c")
+        if not factored and tuple(tensor.shape) != shapes[index]:
+            return None
+        slots.setdefault(name, [None] * len(shapes))[index] = tensor
+    return {name: tuple(found) for name, found in slots.items()}
+
+
+def _split_name(name: str, style: str, known: Mapping[str, str]) -> tuple[str, str]:
+    """Slot and path of the variable out of a slot variable's name."""
+    parts = name.removesuffix(":0").split("/")
+    if style == LEGACY:
+        return known.get(parts[-1], ""), "/".join(parts[:-1])
+    for index, part in enumerate(parts[:2]):
+        if part in known:
+            return known[part], "/".join(parts[index + 1 :])
+    return "", ""
+
+
+def _by_name(
+    weights: Weights,
+    entry: Entry,
+    style: str,
+    order: list[tuple[str, int]],
+    variables: Sequence[Any],
+) -> Slots | None:
+    """Assigns by the variable's path in the slot's name, if all are unambiguous."""
+    known = {name: name for name, _ in order}
+    if style == LEGACY:
+        rows = slots_of(str(entry["class_name"])) or ()
+        known = {s.legacy: s.name for s in rows if s.legacy and s.name in known}
+    paths = [_path_of(variable) for variable in variables]
+    if len(set(paths)) != len(paths) or not all(paths):
+        return None
+    slots: dict[str, list[StoredTensor | None]] = {
+        name: [None] * len(paths) for name, _ in order
+    }
+    for name, tensor in weights:
+        slot, path = _split_name(name, style, known)
+        matches = [
+            i
+            for i, p in enumerate(paths)
+            if path == p or (style == LEGACY and path.endswith("/" + p))
+        ]
+        if not slot or len(matches) > 1:
+            return None
+        if matches:
+            if slots[slot][matches[0]] is not None:
+                return None
+            slots[slot][matches[0]] = tensor
+    return {name: tuple(found) for name, found in slots.items()}
+
+
+def _path_of(variable: Any) -> str:
+    path = getattr(variable, "path", None) or getattr(variable, "name", "")
+    return str(path).removesuffix(":0")
+
+
+def nadam_u_product(
+    iterations: StoredTensor | None,
+    entry: Entry,
+    variable_count: int,
+    *,
+    per_variable: bool,
+) -> StoredTensor:
+    """The product of Nadam's momenta after so many steps, which no file holds.
+
+    Args:
+        iterations: Steps done.
+        entry: Config of the optimizer.
+        variable_count: Number of trainable variables.
+        per_variable: Whether it is Keras 2's, see `keras2.optimizers.Nadam`.
+    """
+    steps = 0 if iterations is None else int(np.ravel(iterations.read())[0])
+    beta_1 = np.float32((entry.get("config") or {}).get("beta_1", 0.9))
+    product = np.float32(1.0)
+    for step in range(steps):
+        momentum = beta_1 * np.float32(1.0 - 0.5 * np.float32(0.96) ** (step + 1))
+        times = 1
+        if per_variable:
+            times = variable_count - (1 if step + 1 < variable_count else 0)
+        product = np.float32(product * momentum ** np.float32(times))
+        if product == 0.0:
+            break
+    return ArrayTensor(product)
+
+
+def state_to_hdf5(
+    state: OptimizerState,
+    optimizer_config: Entry,
+    variable_names: Sequence[str],
+) -> list[tuple[str, StoredTensor]]:
+    """Writes a state in the order in which the config's optimizer reads it.
+
+    Args:
+        state: Slots in the order of `variable_names`.
+        optimizer_config: What the file's training config will say.
+        variable_names: Names of the trainable variables in Keras 2, such as
+            `"dense/kernel"`, with or without `":0"`.
+    """
+    entry = inner_entry(optimizer_config)
+    style = style_of(entry)
+    config = entry.get("config") or {}
+    scope = str(config.get("name") or plain_name(str(entry["class_name"])))
+    names = [name.removesuffix(":0") for name in variable_names]
+    found: list[tuple[str, StoredTensor]] = []
+    if state.iterations is not None:
+        head = f"{scope}/iter" if style == LEGACY else "iteration"
+        found.append((head, as_int64(state.iterations)))
+    if style == KERAS_3 and "learning_rate" in state.hyperparameters:
+        found.append((f"{scope}/learning_rate", state.hyperparameters["learning_rate"]))
+    if style == LEGACY and U_PRODUCT in state.scalars and state.slots:
+        found.append((f"{scope}/momentum_cache", state.scalars[U_PRODUCT]))
+    if slots_of(str(entry["class_name"])) is None:
+        found += _unknown(state, scope, names)
+    else:
+        found += _known(state, entry, style, scope, names)
+    if style == KERAS_3:
+        return found
+    return [(f"{name}:0", tensor) for name, tensor in _distinct(found)]
+
+
+def as_int64(tensor: StoredTensor) -> StoredTensor:
+    """A counter as TensorFlow keeps it; Keras on JAX has int32."""
+    return ArrayTensor(np.asarray(tensor.read(), np.int64))
+
+
+def _known(
+    state: OptimizerState, entry: Entry, style: str, scope: str, names: list[str]
+) -> list[tuple[str, StoredTensor]]:
+    legacy = {s.name: s.legacy for s in slots_of(str(entry["class_name"])) or ()}
+    shapes = _shapes(state, len(names))
+    found = []
+    for slot, index in slot_order(entry, style, shapes):
+        tensor = state.slots.get(slot, (None,) * len(names))[index]
+        if tensor is None:
+            # A reader assigns by order, so nothing may follow what is missing.
+            break
+        if style == LEGACY:
+            name = f"{scope}/{names[index]}/{legacy[slot]}"
+        else:
+            name = f"{scope}/{slot}/{names[index]}"
+        found.append((name, tensor))
+    return found
+
+
+def _shapes(state: OptimizerState, count: int) -> list[tuple[int, ...]]:
+    """Shapes of the variables, as far as the slots tell."""
+    shapes: list[tuple[int, ...]] = [()] * count
+    for name, found in state.slots.items():
+        if name not in ("r", "c"):
+            for index, tensor in enumerate(found):
+                if tensor is not None:
+                    shapes[index] = tuple(tensor.shape)
+    return shapes
+
+
+def _unknown(
+    state: OptimizerState, scope: str, names: list[str]
+) -> list[tuple[str, StoredTensor]]:
+    found = [
+        (f"{scope}/{slot.strip('_')}/{names[index]}", tensor)
+        for slot, tensors in state.slots.items()
+        for index, tensor in enumerate(tensors)
+        if tensor is not None
+    ]
+    loose = enumerate(state.loose)
+    return found + [(f"{scope}/variable_{i}", tensor) for i, tensor in loose]
+
+
+def _distinct(
+    found: list[tuple[str, StoredTensor]],
+) -> list[tuple[str, StoredTensor]]:
+    """Numbers names that come again; datasets need names of their own."""
+    seen: dict[str, int] = {}
+    distinct = []
+    for name, tensor in found:
+        again = seen.get(name, 0)
+        seen[name] = again + 1
+        distinct.append((f"{name}_{again}" if again else name, tensor))
+    return distinct
