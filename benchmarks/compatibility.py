@@ -37,6 +37,8 @@ from peer import Peer, PeerError  # noqa: E402
 
 PREDICT_TOLERANCE = 1e-5
 STEP_TOLERANCE = 1e-4
+BEGIN = "<!-- begin: written by benchmarks/compatibility.py -->"
+END = "<!-- end -->"
 READERS = ("Regraft", "Keras 3", "tf_keras 2.21")
 Outcome = tuple[bool, bool, bool]
 FAILED: Outcome = (False, False, False)
@@ -206,23 +208,19 @@ def table(title: str, rows: Iterator[tuple[str, int, list[str]]]) -> list[str]:
 
 
 def write_docs(tables: list[list[str]]) -> None:
-    """Replaces the generated part of `docs/compatibility.md`."""
-    page = ROOT / "docs" / "compatibility.md"
-    begin, end = (
-        "<!-- begin: written by benchmarks/compatibility.py -->",
-        "<!-- end -->",
-    )
-    before, _, rest = page.read_text().partition(begin)
-    after = rest.partition(end)[2]
+    """Replaces the generated parts of the documentation and the README."""
     measured = (
-        f"Measured {time.strftime('%Y-%m-%d')} with Keras {keras.__version__}. "
-        "A cell: files that opened · predict what they should (to "
-        f"{PREDICT_TOLERANCE:g} of the output's scale) · and after one more training "
-        f"step still do (to {STEP_TOLERANCE:g}), which holds only if the optimizer's "
+        f"Measured {time.strftime('%Y-%m-%d')} with Keras {keras.__version__} on JAX. "
+        "A cell: files that opened · of these predict what they should (to "
+        f"{PREDICT_TOLERANCE:g} of the output's scale) · and still do after one more "
+        f"training step (to {STEP_TOLERANCE:g}), which holds only if the optimizer's "
         "state came back."
     )
     body = "\n\n".join([measured, *("\n".join(lines) for lines in tables)])
-    page.write_text(f"{before}{begin}\n\n{body}\n\n{end}{after}")
+    for page in (ROOT / "docs" / "compatibility.md", ROOT / "README.md"):
+        before, _, rest = page.read_text().partition(BEGIN)
+        after = rest.partition(END)[2]
+        page.write_text(f"{before}{BEGIN}\n\n{body}\n\n{END}{after}")
 
 
 def main() -> None:

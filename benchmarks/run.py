@@ -3,7 +3,7 @@
 Each number is the median of some runs, each run a process of its own, the tools taking
 turns so that a slow minute of the machine meets them all. What is timed is the call of
 `save` or `load` alone. Results go to `benchmarks/results/` as JSON and, with
-`--write-docs`, as the table of `docs/benchmarks.md`.
+`--write-docs`, as tables of the documentation.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from rich.table import Table
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+BEGIN, END = "<!-- begin: written by make bench -->", "<!-- end -->"
 
 
 class Job(NamedTuple):
@@ -159,7 +160,7 @@ def machine() -> dict[str, str]:
 
 
 def write_docs(results: dict, about: dict[str, str], initializer_calls: int) -> None:
-    """Replaces the generated part of `docs/benchmarks.md`."""
+    """Replaces the generated parts of the documentation and the README."""
     lines = [
         f"Measured {about['date']} on {about['cpus']} CPU cores "
         f"({about['processor']}), Python {about['python']}, Keras {about['keras']}, "
@@ -182,12 +183,11 @@ def write_docs(results: dict, about: dict[str, str], initializer_calls: int) -> 
     for fast, slow, _, ratio in ratios(results):
         lines.append(f"- {fast}: {ratio:.1f} times as fast as {slow}.")
     lines.append(f"- Initializers run while Regraft loads: {initializer_calls}.")
-    page = ROOT / "docs" / "benchmarks.md"
-    begin, end = "<!-- begin: written by make bench -->", "<!-- end -->"
-    before, _, rest = page.read_text().partition(begin)
-    after = rest.partition(end)[2]
     body = "\n".join(lines)
-    page.write_text(f"{before}{begin}\n\n{body}\n\n{end}{after}")
+    for page in (ROOT / "docs" / "benchmarks.md", ROOT / "README.md"):
+        before, _, rest = page.read_text().partition(BEGIN)
+        after = rest.partition(END)[2]
+        page.write_text(f"{before}{BEGIN}\n\n{body}\n\n{END}{after}")
 
 
 def main() -> None:
