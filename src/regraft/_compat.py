@@ -111,3 +111,53 @@ def seed_states(layer: keras.Layer) -> list[keras.Variable]:
 # Keras' own saver and loader, as they were before `regraft.install()` hooked them.
 keras_save_model = keras.saving.save_model
 keras_load_model = keras.saving.load_model
+
+
+def recorded_calls(model: keras.Model) -> dict[int, list[Any]]:
+    """Returns the calls that make up a Functional model, by `id` of the operation.
+
+    Keras 3.12 to 3.15: an operation knows all calls it ever took part in
+    (`_inbound_nodes`); which of them belong to a model only `_nodes_by_depth` tells.
+    Each call has `arguments.args`, `arguments.kwargs` and `output_tensors`.
+    """
+    own = {id(node) for nodes in model._nodes_by_depth.values() for node in nodes}
+    return {
+        id(operation): [n for n in operation._inbound_nodes if id(n) in own]
+        for operation in model.operations
+    }
+
+
+def keras_history(tensor: keras.KerasTensor) -> tuple[keras.Operation, Any, int]:
+    """Returns the operation, call and output index that made a symbolic tensor.
+
+    Keras 3.12 to 3.15: `_keras_history` is the one record of it.
+    """
+    operation, node_index, tensor_index = tensor._keras_history
+    return operation, operation._inbound_nodes[node_index], tensor_index
+
+
+def functional_of(model: keras.Sequential) -> keras.Model | None:
+    """Returns the graph that a built Sequential runs, `None` before it is built.
+
+    Keras 3.12 to 3.15: `Sequential.layers` leaves the InputLayer out.
+    """
+    return model._functional
+
+
+def structures(model: keras.Model) -> tuple[Any, Any]:
+    """Returns a Functional model's inputs and outputs as the user nested them.
+
+    Keras 3.12 to 3.15: `inputs` and `outputs` are flat lists.
+    """
+    return model._inputs_struct, model._outputs_struct
+
+
+def set_own_trainable(layer: keras.Layer, trainable: bool) -> None:
+    """Sets a layer's own flag and leaves those of the layers inside it.
+
+    Keras 3.12 to 3.15: the `trainable` property sets all layers below as well.
+    """
+    inner = [(sub, sub.trainable) for sub in all_layers(layer)[1:]]
+    layer.trainable = trainable
+    for sub, flag in inner:
+        sub._trainable = flag

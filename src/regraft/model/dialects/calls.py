@@ -73,10 +73,11 @@ def node_offsets(
     """Returns what the index of the first recorded call of each layer is.
 
     A network's own creation was its node 0 in Keras 2, so that its calls begin at
-    1; not so for a Sequential that had no input yet, and not in files that Keras 3
-    wrote, except some of them. The references themselves tell; where they leave it
-    open, the dialect does.
+    1; not so for a Sequential that had no input yet. The references themselves
+    tell; where they leave it open, the dialect does.
     """
+    if not context.dialect.counts_own_node:
+        return dict.fromkeys(names, 0)
     known = dict.fromkeys(names, True)
     seen: dict[str, set[int]] = {name: set() for name in names}
     nodes = [entry.get("inbound_nodes") for entry in entries]
@@ -89,18 +90,13 @@ def node_offsets(
         offset = 0
         inner = entry["config"]
         if isinstance(inner, (list, Mapping)) and "layers" in inner and calls:
-            default = context.dialect.counts_own_node
-            offset = _offset(seen[name], len(calls), default)
+            offset = _offset(seen[name], len(calls))
         offsets[name] = offset
     return offsets
 
 
-def _offset(seen: set[int], count: int, default: bool) -> int:
-    if 0 in seen:
-        return 0
-    if seen and max(seen) >= count:
-        return 1
-    return int(default)
+def _offset(seen: set[int], count: int) -> int:
+    return 0 if 0 in seen and max(seen) < count else 1
 
 
 def tensors_of(data: Any, tensors: Tensors, layers: Mapping[str, Any]) -> Any:

@@ -21,6 +21,7 @@ from typing import Any
 
 import keras
 
+from regraft._compat import set_own_trainable
 from regraft.errors import FormatError, LimitError
 from regraft.model.dialects import calls
 from regraft.model.dialects.context import BuildContext, Entry
@@ -131,24 +132,6 @@ def _network_class(entry: Entry, context: BuildContext) -> type | None:
     return None
 
 
-def set_own_trainable(layer: keras.layers.Layer, trainable: bool) -> None:
-    """Sets a layer's own flag and leaves those of the layers in it."""
-    inner = [sub for sub in layer._flatten_layers(include_self=False)]
-    flags = [sub.trainable for sub in inner]
-    layer.trainable = trainable
-    for sub, flag in zip(inner, flags, strict=True):
-        if sub.trainable != flag:
-            set_flag(sub, flag)
-
-
-def set_flag(layer: keras.layers.Layer, trainable: bool) -> None:
-    inner = list(layer._flatten_layers(include_self=False, recursive=False))
-    if not inner:
-        layer.trainable = trainable
-    else:
-        layer._trainable = trainable
-
-
 # --- Sequential ------------------------------------------------------------------
 
 
@@ -226,6 +209,7 @@ class _Functional:
         self.layers: dict[str, Any] = {}
         self.tensors: dict[tuple[str, int], list[Any]] = {}
         self.offsets: dict[str, int] = {}
+        self.kinds: dict[str, Any] = {}
 
     def build(self, custom: type | None, entry: Entry) -> keras.Model:
         entries = list(self.config["layers"])
@@ -233,6 +217,8 @@ class _Functional:
         for index, layer in enumerate(entries):
             _check(layer)
             names.append(_layer_name(layer, index))
+        for name, layer in zip(names, entries, strict=True):
+            self.kinds[name] = layer["config"]
         self.offsets = calls.node_offsets(entries, names, self.config, self.context)
         self._make_layers(entries, names)
         self._run(self._recorded_calls(entries, names))
@@ -313,10 +299,24 @@ class _Functional:
 
     def _struct(self, key: str) -> Any:
         data = self.config.get(key)
-        found = calls.tensors_of(data, self.tensors, self.layers)
+        tensors = self.tensors
+        if self.context.dialect.generation == 3:
+            tensors = self._counted_from_one()
+        found = calls.tensors_of(data, tensors, self.layers)
         if not keras.tree.flatten(found):
             raise FormatError(f"A model has no {key}", received=data)
         return found
+
+
+    def _counted_from_one(self) -> dict[tuple[str, int], list[Any]]:
+        """Tensors by the indices that Keras 3 uses for inputs and outputs.
+
+        There, and only there, it counts a Functional model's creation as a call.
+        """
+        return {
+            (name, index + ("input_layers" in self.kinds[name])): tensors
+            for (name, index), tensors in self.tensors.items()
+        }
 
 
 def _construct(
