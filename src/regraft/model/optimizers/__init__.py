@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from regraft.model.optimizers.config import build_optimizer, describe_optimizer
 from regraft.model.optimizers.hdf5 import state_from_hdf5, state_to_hdf5
+from regraft.model.optimizers.object_graph import (
+    describe_optimizer_state,
+    state_from_object_graph,
+)
 from regraft.model.optimizers.state import (
     OptimizerState,
     inner_optimizer,
@@ -16,10 +20,12 @@ __all__ = [
     "OptimizerState",
     "build_optimizer",
     "describe_optimizer",
+    "describe_optimizer_state",
     "inner_optimizer",
     "plan_restore",
     "restore_state",
     "state_from_hdf5",
     "state_from_keras",
+    "state_from_object_graph",
     "state_to_hdf5",
 ]

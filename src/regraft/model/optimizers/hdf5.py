@@ -285,7 +285,7 @@ def _known(
     state: OptimizerState, entry: Entry, style: str, scope: str, names: list[str]
 ) -> list[tuple[str, StoredTensor]]:
     legacy = {s.name: s.legacy for s in slots_of(str(entry["class_name"])) or ()}
-    shapes = _shapes(state, len(names))
+    shapes = shapes_of(state, len(names))
     found = []
     for slot, index in slot_order(entry, style, shapes):
         tensor = state.slots.get(slot, (None,) * len(names))[index]
@@ -300,7 +300,7 @@ def _known(
     return found
 
 
-def _shapes(state: OptimizerState, count: int) -> list[tuple[int, ...]]:
+def shapes_of(state: OptimizerState, count: int) -> list[tuple[int, ...]]:
     """Shapes of the variables, as far as the slots tell."""
     shapes: list[tuple[int, ...]] = [()] * count
     for name, found in state.slots.items():

@@ -11,8 +11,10 @@ import numpy as np
 
 from regraft.errors import MismatchError
 from regraft.model.dialects.context import Note
+from regraft.model.dialects.dialect import KERAS_2
 from regraft.model.keras2.optimizers import Keras2Optimizer
 from regraft.model.keras2.optimizers_legacy import OptimizerV2
+from regraft.model.optimizers.config import describe_optimizer
 from regraft.model.optimizers.slots import (
     ACCUMULATED,
     ACCUMULATED_ATTRIBUTE,
@@ -39,6 +41,7 @@ class OptimizerState:
             variables; `None` for a variable without that slot.
         scalars: `u_product` of Nadam; `loss_scale` and `good_steps` of a loss scale.
         loose: Other variables of a class that Regraft doesn't know, in order.
+        optimizer_config: What a training config of Keras 2 says of the optimizer.
     """
 
     style: str
@@ -47,6 +50,7 @@ class OptimizerState:
     slots: Slots = field(default_factory=dict)
     scalars: Mapping[str, StoredTensor] = field(default_factory=dict)
     loose: tuple[StoredTensor, ...] = ()
+    optimizer_config: Mapping[str, Any] | None = None
 
 
 def inner_optimizer(optimizer: keras.Optimizer) -> keras.Optimizer:
@@ -139,6 +143,7 @@ def state_from_keras(
         slots,
         scalars,
         tuple(_tensor(variable) for variable in _loose(inner, lists)),
+        describe_optimizer(optimizer, KERAS_2, []),
     )
 
 
@@ -243,12 +248,13 @@ def _pair_slots(
     variables: Sequence[keras.Variable],
     state: OptimizerState,
 ) -> list[str]:
+    aliases = _names_in_files(base_class_name(optimizer), state.style)
     indices = _indices(optimizer, variables)
     problems: list[str] = []
     if state.loose and not state.slots:
         return problems
     for name, found in lists.items():
-        saved = state.slots.get(name)
+        saved = state.slots.get(name, state.slots.get(aliases.get(name, "")))
         if saved is None:
             if _has_stepped(state):
                 problems.append(f"the file holds no slot '{name}'; it starts fresh")
@@ -272,6 +278,14 @@ def _pair_slots(
                 continue
             pairs.append((slot, tensor))
     return problems
+
+
+def _names_in_files(class_name: str, style: str) -> dict[str, str]:
+    """What an object graph calls each slot."""
+    rows = slots_of(class_name) or ()
+    if style == "legacy":
+        return {slot.name: slot.legacy for slot in rows if slot.legacy}
+    return {slot.name: slot.child for slot in rows}
 
 
 def _has_stepped(state: OptimizerState) -> bool:
