@@ -1,0 +1,1 @@
+"""Runs TensorFlow's graphs on Keras operations and NumPy."""

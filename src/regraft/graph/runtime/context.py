@@ -1,0 +1,212 @@
+"""What a run may touch besides its arguments: variables, tables, random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from regraft.errors import MismatchError, UnsupportedError
+from regraft.graph import ir
+
+if TYPE_CHECKING:
+    from regraft.graph.runtime.library import FunctionLibrary
+    from regraft.graph.runtime.plan import Plan
+
+
+class Variable(Protocol):
+    """A resource that holds one tensor."""
+
+    @property
+    def dtype(self) -> str: ...
+
+    @property
+    def shape(self) -> tuple[Any, ...]: ...
+
+    def read(self) -> Any:
+        """Returns the value now."""
+
+    def assign(self, value: Any) -> None:
+        """Replaces the value."""
+
+
+class KerasVariable:
+    """A `keras.Variable` as a resource; it obeys Keras' `StatelessScope`.
+
+    Make the variable with `autocast=False`: a trace casts by itself.
+    """
+
+    def __init__(self, variable: Any) -> None:
+        self.variable = variable
+
+    @property
+    def dtype(self) -> str:
+        return str(self.variable.dtype)
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        return tuple(self.variable.shape)
+
+    def read(self) -> Any:
+        return self.variable.value
+
+    def assign(self, value: Any) -> None:
+        self.variable.assign(value)
+
+
+class HostVariable:
+    """A variable that lives on the host: 64-bit numbers and strings stay exact."""
+
+    def __init__(
+        self, value: Any = None, *, dtype: str = "", shape: tuple[Any, ...] = ()
+    ) -> None:
+        self._value = value
+        self._dtype = dtype
+        self._shape = shape
+
+    @property
+    def dtype(self) -> str:
+        return self._dtype
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        return self._shape if self._value is None else tuple(self._value.shape)
+
+    @property
+    def is_initialized(self) -> bool:
+        return self._value is not None
+
+    def read(self) -> Any:
+        if self._value is None:
+            raise MismatchError("A variable was read before it had a value.")
+        return self._value
+
+    def assign(self, value: Any) -> None:
+        self._value = value
+
+
+class Table:
+    """A lookup table: keys and values are NumPy scalars, or `bytes` for strings."""
+
+    def __init__(self, key_dtype: str, value_dtype: str, *, default: Any = None):
+        self.key_dtype = key_dtype
+        self.value_dtype = value_dtype
+        self.default = default
+        self.entries: dict[Any, Any] = {}
+
+    def insert(self, keys: Any, values: Any) -> None:
+        """Adds entries; a row of values per key."""
+        values = np.asarray(values)
+        flat = np.asarray(keys).reshape(-1).tolist()
+        rows = values.reshape(len(flat), *values.shape[np.ndim(keys) :])
+        self.entries.update(zip(flat, rows, strict=True))
+
+    def find(self, keys: Any, default: Any) -> np.ndarray[Any, Any]:
+        """Returns the value of each key, `default` where there is none."""
+        keys = np.asarray(keys)
+        default = np.asarray(default)
+        rows = [self.entries.get(key, default) for key in keys.reshape(-1).tolist()]
+        row_shape = np.shape(rows[0]) if rows else default.shape
+        out = np.empty((len(rows), *row_shape), default.dtype)
+        for index, row in enumerate(rows):
+            out[index] = row
+        return out.reshape(*keys.shape, *row_shape)
+
+    def remove(self, keys: Any) -> None:
+        """Removes entries; keys that are not there don't matter."""
+        for key in np.asarray(keys).reshape(-1).tolist():
+            self.entries.pop(key, None)
+
+
+class ResourceScope:
+    """The resources that a SavedModel makes by name, such as tables."""
+
+    def __init__(self, assets: Mapping[str, bytes] | None = None) -> None:
+        self.by_name: dict[str, Any] = {}
+        self.assets = dict(assets or {})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a kernel returns when its results are those of a function."""
+
+    plan: Plan
+    arguments: Sequence[Any]
+
+
+class Context:
+    """What the kernels of a run may touch.
+
+    Args:
+        library: Where functions are found by name.
+        resources: Resources that are made by name.
+        seed_generator: A `keras.random.SeedGenerator` that random ops draw from;
+            one of the library's own if it is not given.
+    """
+
+    def __init__(
+        self,
+        library: FunctionLibrary,
+        resources: ResourceScope | None = None,
+        seed_generator: Any = None,
+    ) -> None:
+        self.library = library
+        self.resources = ResourceScope() if resources is None else resources
+        self._generator = seed_generator
+        self._held: dict[Any, Any] = {}
+        self._scoped = False
+        self.depth = 0
+
+    @property
+    def seed_variable(self) -> Variable:
+        """The state of the random generator, as a resource."""
+        if self._generator is None:
+            self._generator = self.library.seed_generator
+        return self.library.seed_resource(self._generator)
+
+    def scoped(self, values: Mapping[Any, Any]) -> Context:
+        """Returns a context in which these variables have values of their own.
+
+        A loop or branch that is being traced runs in one: what it writes must
+        leave it as a result, not by assignment.
+        """
+        inner = Context(self.library, self.resources, self._generator)
+        inner._held = dict(values)
+        inner._scoped = True
+        inner.depth = self.depth
+        return inner
+
+    def read(self, variable: Variable) -> Any:
+        """Returns the value of a variable in this scope."""
+        if variable in self._held:
+            return self._held[variable]
+        return variable.read()
+
+    def assign(self, variable: Variable, value: Any) -> None:
+        """Replaces the value of a variable in this scope."""
+        if not self._scoped:
+            variable.assign(value)
+        elif variable in self._held:
+            self._held[variable] = value
+        else:
+            raise UnsupportedError(
+                "A loop or branch writes a variable that is none of its arguments."
+            )
+
+    def plan(self, ref: ir.FunctionRef) -> Plan:
+        """Returns the function of a call."""
+        return self.library.plan(ref.name)
+
+    def call(self, plan: Plan, arguments: Sequence[Any]) -> list[Any]:
+        """Runs a function now."""
+        self.depth += 1
+        try:
+            if self.depth > 64:
+                raise UnsupportedError(
+                    f"Control flow is nested more than 64 deep, in '{plan.name}'."
+                )
+            return self.library.run(plan, arguments, self)
+        finally:
+            self.depth -= 1

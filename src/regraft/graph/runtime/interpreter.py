@@ -1,0 +1,152 @@
+"""The loop that runs a plan. It knows no op by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from regraft.errors import LimitError, MismatchError
+from regraft.graph.runtime.context import Call, Context
+from regraft.graph.runtime.kernels import values
+from regraft.graph.runtime.plan import Plan, Slots, Step
+
+# Calls of calls: more is a function that calls itself without end.
+MAX_CALL_DEPTH = 1000
+
+
+@dataclass(slots=True)
+class _Frame:
+    plan: Plan
+    env: list[Any]
+    position: int = 0
+
+
+def run(plan: Plan, arguments: Sequence[Any], ctx: Context) -> list[Any]:
+    """Runs a plan and returns its results.
+
+    Functions that call functions don't deepen Python's stack.
+
+    Args:
+        plan: What to run.
+        arguments: NumPy arrays, backend tensors, or resources.
+        ctx: What it may touch.
+
+    Raises:
+        MismatchError: The number of arguments is wrong.
+        UnsupportedError: A step cannot run with these values.
+    """
+    with np.errstate(all="ignore"):
+        return _run(plan, arguments, ctx)
+
+
+def _run(plan: Plan, arguments: Sequence[Any], ctx: Context) -> list[Any]:
+    frames = [_enter(plan, arguments)]
+    while True:
+        frame = frames[-1]
+        env = frame.env
+        steps = frame.plan.steps
+        while frame.position < len(steps):
+            step = steps[frame.position]
+            result = _evaluate(step, env, ctx, frame.plan)
+            if isinstance(result, Call):
+                if len(frames) >= MAX_CALL_DEPTH:
+                    raise LimitError(
+                        "Functions call functions too deep",
+                        expected=f"at most {MAX_CALL_DEPTH}",
+                        object_path=frame.plan.name,
+                    )
+                frames.append(_enter(result.plan, result.arguments))
+                break
+            _finish(step, result, frame)
+        else:
+            results = [env[slot] for slot in frame.plan.results]
+            frames.pop()
+            if not frames:
+                return results
+            caller = frames[-1]
+            step = caller.plan.steps[caller.position]
+            _store(step, results, caller)
+
+
+def _enter(plan: Plan, arguments: Sequence[Any]) -> _Frame:
+    if len(arguments) != len(plan.arguments):
+        raise MismatchError(
+            f"Function '{plan.name}' takes {len(plan.arguments)} arguments, "
+            f"received {len(arguments)}."
+        )
+    env: list[Any] = [None] * plan.slot_count
+    for slot, value in plan.constants.items():
+        env[slot] = value
+    for slot, value in zip(plan.arguments, arguments, strict=True):
+        env[slot] = value
+    return _Frame(plan, env)
+
+
+def _evaluate(step: Step, env: list[Any], ctx: Context, plan: Plan) -> Any:
+    try:
+        inputs = [_load(group, env) for group in step.inputs]
+        if step.references:
+            inputs = [
+                _dereferenced(value, group, step, ctx)
+                for value, group in zip(inputs, step.inputs, strict=True)
+            ]
+        for index in step.static:
+            inputs[index] = _static(inputs[index])
+        if step.kernel.takes_context:
+            return step.kernel.function(ctx, *inputs, **step.attrs)
+        return step.kernel.function(*inputs, **step.attrs)
+    except Exception as error:
+        error.add_note(f"In node '{step.node.name}' ({step.node.op}) of '{plan.name}'.")
+        raise
+
+
+def _load(group: Slots, env: list[Any]) -> Any:
+    if isinstance(group, tuple):
+        return [env[slot] for slot in group]
+    return env[group]
+
+
+def _dereferenced(value: Any, group: Slots, step: Step, ctx: Context) -> Any:
+    if isinstance(group, tuple):
+        return [
+            ctx.read(v) if slot in step.references else v
+            for v, slot in zip(value, group, strict=True)
+        ]
+    return ctx.read(value) if group in step.references else value
+
+
+def _static(value: Any) -> Any:
+    if isinstance(value, list):
+        return [values.static(item) for item in value]
+    return values.static(value)
+
+
+def _finish(step: Step, result: Any, frame: _Frame) -> None:
+    count = len(step.outputs)
+    if step.nested:
+        flat: list[Any] = []
+        for part in result:
+            flat.extend(part if isinstance(part, list) else (part,))
+        result = flat
+    elif count == 1 and not isinstance(result, (list, tuple)):
+        result = (result,)
+    elif not count:
+        result = ()
+    _store(step, result, frame)
+
+
+def _store(step: Step, results: Sequence[Any], frame: _Frame) -> None:
+    if len(results) != len(step.outputs):
+        raise MismatchError(
+            f"Node '{step.node.name}' ({step.node.op}) of '{frame.plan.name}' has "
+            f"{len(step.outputs)} results, its kernel gave {len(results)}."
+        )
+    env = frame.env
+    for slot, value in zip(step.outputs, results, strict=True):
+        env[slot] = values.normalized(value)
+    for slot in step.frees:
+        env[slot] = None
+    frame.position += 1

@@ -1,0 +1,28 @@
+"""What each TensorFlow op computes, by family."""
+
+from __future__ import annotations
+
+import importlib
+
+FAMILIES = (
+    "array",
+    "control_flow",
+    "conv",
+    "counting",
+    "gather",
+    "math",
+    "nn",
+    "ragged",
+    "random",
+    "resource",
+    "space",
+    "string",
+    "table",
+    "tensor_list",
+)
+
+
+def load_all() -> None:
+    """Fills the registry."""
+    for family in FAMILIES:
+        importlib.import_module(f"{__name__}.{family}")

@@ -1,0 +1,211 @@
+"""Loops: in Python where the condition is known, else as the backend's own.
+
+While tracing, a loop whose condition depends on known values alone (counters and
+limits, as in every recurrent layer) has a trip count that can be found by running
+the part of the body that the condition depends on, on the host. Such a loop
+becomes `fori_loop` with a fixed bound, through which gradients flow. Any other
+becomes `while_loop`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from regraft.errors import UnsupportedError
+from regraft.graph.runtime.context import Context
+from regraft.graph.runtime.kernels import carry, values
+from regraft.graph.runtime.kernels.lists import TensorList
+from regraft.graph.runtime.plan import Plan
+
+# Beyond this a loop is not counted beforehand.
+MAX_COUNTED = 1_000_000
+
+
+def run_loop(ctx: Context, cond: Plan, body: Plan, inputs: Sequence[Any]) -> list[Any]:
+    """Returns the last results of `body`, begun with `inputs`."""
+    state = list(inputs)
+    if not _traces(state, ctx, body):
+        return _eager(ctx, cond, body, state)
+    count = _trip_count(ctx, cond, body, state)
+    if count == 0:
+        return state
+    if count == 1:
+        return ctx.call(body, state)
+    return _traced(ctx, cond, body, state, count)
+
+
+def _traces(state: Sequence[Any], ctx: Context, body: Plan) -> bool:
+    for item in state:
+        if isinstance(item, TensorList):
+            if values.is_traced([i for i in item.items if i is not None]):
+                return True
+        elif hasattr(item, "read") and hasattr(item, "assign"):
+            if values.is_traced(ctx.read(item)):
+                return True
+        elif values.is_traced(item):
+            return True
+    return False
+
+
+def _holds(results: Sequence[Any]) -> bool:
+    return bool(np.asarray(values.static(results[0])).item())
+
+
+def _eager(ctx: Context, cond: Plan, body: Plan, state: list[Any]) -> list[Any]:
+    while _holds(ctx.call(cond, state)):
+        state = ctx.call(body, state)
+    return state
+
+
+# How often a loop runs
+
+
+def _sliced(plan: Plan, wanted: Sequence[int]) -> tuple[Plan, set[int]]:
+    """Returns the part of a plan that some results need, and the arguments it reads."""
+    needed = {plan.results[i] for i in wanted}
+    steps = []
+    for step in reversed(plan.steps):
+        if needed.intersection(step.outputs):
+            steps.append(dataclasses.replace(step, frees=()))
+            for group in step.inputs:
+                needed.update(group if isinstance(group, tuple) else (group,))
+    arguments = {i for i, slot in enumerate(plan.arguments) if slot in needed}
+    part = dataclasses.replace(
+        plan,
+        steps=tuple(reversed(steps)),
+        results=tuple(plan.results[i] for i in wanted),
+    )
+    return part, arguments
+
+
+def _control(cond: Plan, body: Plan) -> list[int]:
+    """Returns the loop variables that the condition depends on, in the end."""
+    _, control = _sliced(cond, [0])
+    while True:
+        _, needed = _sliced(body, sorted(control))
+        if needed <= control:
+            return sorted(control)
+        control |= needed
+
+
+def _trip_count(
+    ctx: Context, cond: Plan, body: Plan, state: Sequence[Any]
+) -> int | None:
+    """Returns how often the loop runs, or `None` where the data decide."""
+    control = _control(cond, body)
+    if any(
+        not isinstance(state[i], np.ndarray)
+        or isinstance(state[i], values.SymbolicArray)
+        for i in control
+    ):
+        return None
+    test, _ = _sliced(cond, [0])
+    step, _ = _sliced(body, control)
+    if any(s.kernel.takes_context for s in (*test.steps, *step.steps)):
+        return None
+    current: list[Any] = [None] * len(state)
+    for i in control:
+        current[i] = state[i]
+    for count in range(MAX_COUNTED):
+        found = ctx.call(test, current)[0]
+        if not isinstance(found, np.ndarray):
+            return None
+        if not found.item():
+            return count
+        for i, value in zip(control, ctx.call(step, current), strict=True):
+            current[i] = value
+    return None
+
+
+# Loops while tracing
+
+
+def _invariant(body: Plan) -> set[int]:
+    """Returns the loop variables that the body passes on unchanged."""
+    return {
+        i
+        for i, (given, made) in enumerate(
+            zip(body.arguments, body.results, strict=True)
+        )
+        if given == made
+    }
+
+
+def _with_known_lists(
+    ctx: Context, body: Plan, state: list[Any], variables: Sequence[Any]
+) -> list[Any]:
+    """Returns the state with lists whose item shapes are known.
+
+    A list that is reserved before the loop learns its item shape from the first
+    round. That round is run for its shapes alone; compilers drop what it computes.
+    """
+    unknown = [
+        i
+        for i, item in enumerate(state)
+        if isinstance(item, TensorList) and not item.is_stackable
+    ]
+    if not unknown:
+        return state
+    inner = ctx.scoped({v: ctx.read(v) for v in variables})
+    after = inner.call(body, state)
+    for i in unknown:
+        made = after[i]
+        shape = made.shape_of_items() if isinstance(made, TensorList) else None
+        if shape is None:
+            raise UnsupportedError(
+                "A compiled loop fills a list of tensors whose shape it doesn't show. "
+                "Call the function outside of jit."
+            )
+        # Not the file's word but the seen shape: lengths may have been unknown.
+        item: Any = state[i]
+        state[i] = TensorList(item.dtype, shape, item.items)
+    return state
+
+
+def _traced(
+    ctx: Context, cond: Plan, body: Plan, state: list[Any], count: int | None
+) -> list[Any]:
+    variables = carry.written_variables(ctx, [cond, body], state)
+    state = _with_known_lists(ctx, body, state, variables)
+    fixed = _invariant(body)
+    moving = [i for i in range(len(state)) if i not in fixed]
+    tensors, forms = carry.flatten([state[i] for i in moving])
+    before = [values.to_tensor(ctx.read(v)) for v in variables]
+
+    def rebuilt(items: Sequence[Any]) -> tuple[list[Any], Context]:
+        full = list(state)
+        parts = carry.unflatten(items[: len(tensors)], forms)
+        for i, value in zip(moving, parts, strict=True):
+            full[i] = value
+        held = dict(zip(variables, items[len(tensors) :], strict=True))
+        return full, ctx.scoped(held)
+
+    def step(items: Sequence[Any]) -> list[Any]:
+        full, inner = rebuilt(items)
+        made = inner.call(body, full)
+        new, new_forms = carry.flatten([made[i] for i in moving])
+        carry.check_fixed(forms, new_forms)
+        after = [values.to_tensor(inner.read(v)) for v in variables]
+        return [
+            ops.cast(value, old.dtype)
+            for value, old in zip((*new, *after), items, strict=True)
+        ]
+
+    def test(*items: Any) -> Any:
+        full, inner = rebuilt(items)
+        return ops.cast(values.to_tensor(inner.call(cond, full)[0]), "bool")
+
+    start = [ops.convert_to_tensor(t) for t in (*tensors, *before)]
+    if count is not None:
+        out = ops.fori_loop(0, count, lambda _, items: step(items), start)
+    else:
+        out = ops.while_loop(test, lambda *items: tuple(step(items)), tuple(start))
+    final, inner = rebuilt(list(out))
+    for variable in variables:
+        ctx.assign(variable, inner.read(variable))
+    return final

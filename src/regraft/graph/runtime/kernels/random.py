@@ -1,0 +1,340 @@
+"""Random numbers: TensorFlow's distributions from Keras' generators.
+
+Stateful ops draw from the run's `SeedGenerator`, whose state is a variable like any
+other; stateless ones from the seed they are given. The numbers differ from
+TensorFlow's; the distributions don't.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from regraft.graph.runtime.context import Context
+from regraft.graph.runtime.kernels import values
+from regraft.graph.runtime.registry import kernel, register
+
+_SEEDS = ("seed", "seed2", "T")
+Draw = Callable[[tuple[Any, ...], str, Any], Any]
+
+
+class _Key(keras.random.SeedGenerator):
+    """A seed that is known already, where Keras wants a generator."""
+
+    def __init__(self, key: Any) -> None:
+        # Not calling Keras: it would make a variable for the state.
+        self._regraft_key = key
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def next(self, ordered: bool = True) -> Any:
+        return self._regraft_key
+
+
+def _next_key(ctx: Context) -> _Key:
+    variable = ctx.seed_variable
+    state = ctx.read(variable)
+    step = ops.convert_to_tensor(np.array([0, 1], np.uint32))
+    ctx.assign(variable, ops.add(state, ops.cast(step, state.dtype)))
+    return _Key(state)
+
+
+def _float_dtype(dtype: str) -> str:
+    return values.device_dtype(dtype)
+
+
+def _uniform(shape: tuple[Any, ...], dtype: str, key: _Key) -> Any:
+    return keras.random.uniform(shape, dtype=_float_dtype(dtype), seed=key)
+
+
+def _normal(shape: tuple[Any, ...], dtype: str, key: _Key) -> Any:
+    return keras.random.normal(shape, dtype=_float_dtype(dtype), seed=key)
+
+
+def _truncated(shape: tuple[Any, ...], dtype: str, key: _Key) -> Any:
+    return keras.random.truncated_normal(shape, dtype=_float_dtype(dtype), seed=key)
+
+
+def _integers(
+    shape: tuple[Any, ...], dtype: str, key: _Key, low: Any, high: Any
+) -> Any:
+    device = values.device_dtype(dtype)
+    if values.is_traced([low, high]):
+        part = keras.random.uniform(shape, dtype="float32", seed=key)
+        span = ops.cast(high - low, "float32")
+        return ops.minimum(low + ops.cast(part * span, device), high - 1)
+    first, last = int(values.static(low)), int(values.static(high))
+    return keras.random.randint(shape, first, last, dtype=device, seed=key)
+
+
+def _any_integers(shape: tuple[Any, ...], dtype: str, key: _Key) -> Any:
+    device = values.device_dtype(dtype)
+    info = np.iinfo(device)
+    half = keras.random.randint(shape, 0, 1 << 16, dtype="int32", seed=key)
+    other = keras.random.randint(
+        shape, 0, 1 << 16, dtype="int32", seed=_Key(key.next() + 1)
+    )
+    del info
+    return ops.cast(ops.add(ops.left_shift(half, 16), other), device)
+
+
+DISTRIBUTIONS: dict[str, Draw] = {
+    "Uniform": _uniform,
+    "StandardNormal": _normal,
+    "TruncatedNormal": _truncated,
+}
+
+
+def _stateful(draw: Draw) -> Callable[..., Any]:
+    def kernel_function(ctx: Context, shape: Any, *, dtype: str) -> Any:
+        return draw(values.dims(shape), dtype, _next_key(ctx))
+
+    return kernel_function
+
+
+for _op, _draw in (
+    ("RandomUniform", _uniform),
+    ("RandomStandardNormal", _normal),
+    ("TruncatedNormal", _truncated),
+):
+    register(_op, _stateful(_draw), static=("shape",), ignored=_SEEDS, random=True)
+
+
+@kernel("RandomUniformInt", static=("shape",), ignored=(*_SEEDS, "Tout"), random=True)
+def random_uniform_int(ctx: Context, shape: Any, minval: Any, maxval: Any) -> Any:
+    """Whole numbers from `minval` to below `maxval`."""
+    dtype = values.dtype_of(minval)
+    return _integers(values.dims(shape), dtype, _next_key(ctx), minval, maxval)
+
+
+@kernel("RandomShuffle", ignored=("seed", "seed2"), random=True)
+def random_shuffle(ctx: Context, value: Any) -> Any:
+    """The rows in any order."""
+    return keras.random.shuffle(values.to_tensor(value), seed=_next_key(ctx))
+
+
+@kernel("RandomGamma", static=("shape",), ignored=("seed", "seed2", "S"), random=True)
+def random_gamma(ctx: Context, shape: Any, alpha: Any) -> Any:
+    """Numbers of gamma distributions."""
+    alpha = values.to_tensor(alpha)
+    full = (*values.dims(shape), *values.shape_of(alpha))
+    dtype = values.dtype_of(alpha)
+    return keras.random.gamma(full, alpha, dtype=dtype, seed=_next_key(ctx))
+
+
+@kernel("Multinomial", static=("num_samples",), ignored=_SEEDS, random=True)
+def multinomial(
+    ctx: Context, logits: Any, num_samples: Any, *, output_dtype: str
+) -> Any:
+    """Classes drawn by their unnormalized log probabilities."""
+    return _categorical(logits, num_samples, output_dtype, _next_key(ctx))
+
+
+def _categorical(logits: Any, count: Any, dtype: str, key: _Key) -> Any:
+    return keras.random.categorical(
+        values.to_tensor(logits),
+        int(values.scalar(count)),
+        dtype=values.device_dtype(dtype),
+        seed=key,
+    )
+
+
+# Stateless ops: the seed is an input
+
+
+def _key(seed: Any) -> _Key:
+    """Returns the key of a seed of two numbers."""
+    if values.is_host(seed):
+        flat = np.asarray(seed).reshape(-1).astype(np.int64)
+        words = (flat & 0xFFFFFFFF).astype(np.uint32)
+        return _Key(ops.convert_to_tensor(np.resize(words, 2)))
+    return _Key(ops.cast(ops.reshape(seed, (-1,))[:2], "uint32"))
+
+
+def _counter_key(key: Any, counter: Any) -> _Key:
+    """Returns the key for a generator's key and counter."""
+    if values.is_host([key, counter]):
+        word = np.asarray(key).reshape(-1)[:1].astype(np.uint64)
+        first = np.asarray(counter).reshape(-1)[:1].astype(np.uint64)
+        mixed = np.concatenate([word >> np.uint64(32) ^ first, word])
+        return _Key(ops.convert_to_tensor((mixed & 0xFFFFFFFF).astype(np.uint32)))
+    key = ops.reshape(values.to_tensor(key), (-1,))[:1]
+    counter = ops.reshape(values.to_tensor(counter), (-1,))[:1]
+    return _Key(ops.cast(ops.concatenate([counter, key]), "uint32"))
+
+
+def _stateless(draw: Draw) -> Callable[..., Any]:
+    def kernel_function(shape: Any, seed: Any, *, dtype: str) -> Any:
+        return draw(values.dims(shape), dtype, _key(seed))
+
+    return kernel_function
+
+
+def _stateless_v2(draw: Draw) -> Callable[..., Any]:
+    def kernel_function(
+        shape: Any, key: Any, counter: Any, alg: Any, *, dtype: str
+    ) -> Any:
+        del alg
+        return draw(values.dims(shape), dtype, _counter_key(key, counter))
+
+    return kernel_function
+
+
+for _name, _draw in (
+    ("StatelessRandomUniform", _uniform),
+    ("StatelessRandomNormal", _normal),
+    ("StatelessTruncatedNormal", _truncated),
+    ("StatelessRandomUniformFullInt", _any_integers),
+):
+    register(
+        _name, _stateless(_draw), static=("shape",), ignored=("T", "Tseed", "Tshape")
+    )
+    register(f"{_name}V2", _stateless_v2(_draw), static=("shape",), ignored=("Tshape",))
+
+
+@kernel("StatelessRandomUniformInt", static=("shape",), ignored=("T", "Tseed"))
+def stateless_random_uniform_int(
+    shape: Any, seed: Any, minval: Any, maxval: Any, *, dtype: str
+) -> Any:
+    """Whole numbers from `minval` to below `maxval`."""
+    return _integers(values.dims(shape), dtype, _key(seed), minval, maxval)
+
+
+@kernel("StatelessRandomUniformIntV2", static=("shape",), ignored=("Tshape",))
+def stateless_random_uniform_int_v2(
+    shape: Any,
+    key: Any,
+    counter: Any,
+    alg: Any,
+    minval: Any,
+    maxval: Any,
+    *,
+    dtype: str,
+) -> Any:
+    """Whole numbers from `minval` to below `maxval`."""
+    del alg
+    found = _counter_key(key, counter)
+    return _integers(values.dims(shape), dtype, found, minval, maxval)
+
+
+@kernel("StatelessMultinomial", static=("num_samples",), ignored=("T", "Tseed"))
+def stateless_multinomial(
+    logits: Any, num_samples: Any, seed: Any, *, output_dtype: str
+) -> Any:
+    """Classes drawn by their unnormalized log probabilities."""
+    return _categorical(logits, num_samples, output_dtype, _key(seed))
+
+
+def _key_and_counter(seed: Any) -> tuple[Any, Any]:
+    if values.is_host(seed):
+        words = np.asarray(seed).reshape(-1).astype(np.int64).view(np.uint64)
+        mixed = words[0] * np.uint64(0x9E3779B97F4A7C15) ^ words[-1]
+        return mixed.reshape(1), np.zeros(2, np.uint64)
+    flat = ops.cast(ops.reshape(seed, (-1,)), "uint32")
+    zero = ops.zeros((2,), "uint32")
+    return ops.add(ops.multiply(flat[:1], 0x9E3779B1), flat[1:2]), zero
+
+
+@kernel("StatelessRandomGetKeyCounter", ignored=("Tseed",))
+def stateless_random_get_key_counter(seed: Any) -> tuple[Any, Any]:
+    """A generator's key and counter for a seed of two numbers."""
+    return _key_and_counter(seed)
+
+
+@kernel("StatelessRandomGetKeyCounterAlg", ignored=("Tseed",))
+def stateless_random_get_key_counter_alg(seed: Any) -> tuple[Any, Any, Any]:
+    """A generator's key and counter for a seed, and its algorithm's number."""
+    return (*_key_and_counter(seed), np.int32(1))
+
+
+@kernel("StatelessRandomGetAlg")
+def stateless_random_get_alg() -> Any:
+    """The number of the generator's algorithm: Philox."""
+    return np.int32(1)
+
+
+# Generators of `tf.random.Generator`: the state is a variable of 64-bit numbers
+
+
+def _skip(ctx: Context, resource: Any, delta: Any) -> Any:
+    state = ctx.read(resource)
+    if values.is_host(state) and not values.is_traced(delta):
+        new = np.array(state)
+        step = np.asarray(values.static(delta)).astype(np.uint64).item()
+        new[0] = np.int64(np.uint64(new[0].astype(np.uint64) + np.uint64(step)))
+    else:
+        step = ops.cast(values.to_tensor(delta), "int32")
+        state = values.to_tensor(state)
+        zeros = ops.zeros_like(state)[1:]
+        moved = ops.concatenate([ops.reshape(ops.cast(step, state.dtype), (1,)), zeros])
+        new = ops.add(state, moved)
+    ctx.assign(resource, new)
+    return state
+
+
+def _generator_key(ctx: Context, resource: Any) -> _Key:
+    state = _skip(ctx, resource, np.uint64(256))
+    if values.is_host(state):
+        return _counter_key(state.view(np.uint64)[-1:], state.view(np.uint64)[:1])
+    return _counter_key(state[-1:], state[:1])
+
+
+def _from_generator(draw: Draw) -> Callable[..., Any]:
+    def kernel_function(
+        ctx: Context, resource: Any, algorithm: Any, shape: Any, *, dtype: str
+    ) -> Any:
+        del algorithm
+        return draw(values.dims(shape), dtype, _generator_key(ctx, resource))
+
+    return kernel_function
+
+
+for _op, _draw in (
+    ("StatefulUniform", _uniform),
+    ("StatefulStandardNormalV2", _normal),
+    ("StatefulTruncatedNormal", _truncated),
+    ("StatefulUniformFullInt", _any_integers),
+):
+    register(
+        _op,
+        _from_generator(_draw),
+        static=("shape",),
+        ignored=("shape_dtype",),
+        writes=True,
+    )
+
+
+@kernel("StatefulUniformInt", static=("shape",), ignored=("shape_dtype",), writes=True)
+def stateful_uniform_int(
+    ctx: Context,
+    resource: Any,
+    algorithm: Any,
+    shape: Any,
+    minval: Any,
+    maxval: Any,
+    *,
+    dtype: str,
+) -> Any:
+    """Whole numbers from `minval` to below `maxval`."""
+    del algorithm
+    key = _generator_key(ctx, resource)
+    return _integers(values.dims(shape), dtype, key, minval, maxval)
+
+
+@kernel("RngSkip", writes=True)
+def rng_skip(ctx: Context, resource: Any, algorithm: Any, delta: Any) -> None:
+    """Moves a generator on."""
+    del algorithm
+    _skip(ctx, resource, delta)
+
+
+@kernel("RngReadAndSkip", writes=True)
+def rng_read_and_skip(ctx: Context, resource: Any, alg: Any, delta: Any) -> Any:
+    """A generator's state, which then moves on."""
+    del alg
+    return _skip(ctx, resource, delta)

@@ -1,0 +1,170 @@
+"""Lookup tables, on the host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from regraft.errors import MismatchError
+from regraft.graph import ir
+from regraft.graph.runtime.context import Context, Table
+from regraft.graph.runtime.kernels import values
+from regraft.graph.runtime.registry import kernel, register
+
+_NAMES = ("container", "use_node_name_sharing")
+
+
+def _table(ctx: Context, name: str, key_dtype: str, value_dtype: str) -> Table:
+    key = f"table {name}"
+    found = ctx.resources.by_name.get(key)
+    if found is None:
+        found = ctx.resources.by_name[key] = Table(key_dtype, value_dtype)
+    return found
+
+
+@kernel(
+    "HashTableV2", "HashTable", "MutableHashTableV2", "MutableHashTable", ignored=_NAMES
+)
+def hash_table_v2(
+    ctx: Context, *, shared_name: str, key_dtype: str, value_dtype: str, node_name: str
+) -> Table:
+    """A table by its name."""
+    return _table(ctx, shared_name or node_name, key_dtype, value_dtype)
+
+
+@kernel("MutableHashTableOfTensorsV2", ignored=(*_NAMES, "value_shape"))
+def mutable_hash_table_of_tensors_v2(
+    ctx: Context, *, shared_name: str, key_dtype: str, value_dtype: str, node_name: str
+) -> Table:
+    """A table of vectors by its name."""
+    return _table(ctx, shared_name or node_name, key_dtype, value_dtype)
+
+
+@kernel(
+    "MutableDenseHashTableV2",
+    ignored=(*_NAMES, "value_shape", "initial_num_buckets", "max_load_factor"),
+)
+def mutable_dense_hash_table_v2(
+    ctx: Context,
+    empty_key: Any,
+    deleted_key: Any,
+    *,
+    shared_name: str,
+    key_dtype: str,
+    value_dtype: str,
+    node_name: str,
+) -> Table:
+    """A table by its name."""
+    del empty_key, deleted_key
+    return _table(ctx, shared_name or node_name, key_dtype, value_dtype)
+
+
+@kernel("AnonymousHashTable", "AnonymousMutableHashTable")
+def anonymous_hash_table(*, key_dtype: str, value_dtype: str) -> Table:
+    """A new table."""
+    return Table(key_dtype, value_dtype)
+
+
+@kernel("LookupTableFindV2", "LookupTableFind", host=True, ignored=("Tin", "Tout"))
+def lookup_table_find_v2(table_handle: Table, keys: Any, default_value: Any) -> Any:
+    """The value of each key."""
+    return table_handle.find(keys, default_value)
+
+
+def _insert(table_handle: Table, keys: Any, values: Any) -> None:
+    table_handle.insert(keys, values)
+
+
+def _import(table_handle: Table, keys: Any, values: Any) -> None:
+    table_handle.entries.clear()
+    table_handle.insert(keys, values)
+
+
+for _op in ("LookupTableInsertV2", "LookupTableInsert"):
+    register(_op, _insert, host=True, ignored=("Tin", "Tout"))
+for _op in ("LookupTableImportV2", "LookupTableImport"):
+    register(_op, _import, host=True, ignored=("Tin", "Tout"))
+for _op in ("InitializeTableV2", "InitializeTable"):
+    register(_op, _insert, host=True, ignored=("Tkey", "Tval"))
+
+
+@kernel("LookupTableExportV2", "LookupTableExport", host=True)
+def lookup_table_export_v2(
+    table_handle: Table, *, Tkeys: str, Tvalues: str
+) -> tuple[Any, Any]:
+    """All keys and their values."""
+    entries = table_handle.entries
+    keys = np.empty(len(entries), values.numpy_dtype(Tkeys))
+    keys[:] = list(entries)
+    rows = list(entries.values())
+    shape = np.shape(rows[0]) if rows else ()
+    found = np.empty((len(rows), *shape), values.numpy_dtype(Tvalues))
+    for index, row in enumerate(rows):
+        found[index] = row
+    return keys, found
+
+
+@kernel("LookupTableSizeV2", "LookupTableSize", host=True)
+def lookup_table_size_v2(table_handle: Table) -> Any:
+    """Number of entries."""
+    return np.int64(len(table_handle.entries))
+
+
+@kernel("LookupTableRemoveV2", host=True, ignored=("Tin",))
+def lookup_table_remove_v2(table_handle: Table, keys: Any) -> None:
+    """Removes entries."""
+    table_handle.remove(keys)
+
+
+def asset_lines(ctx: Context, filename: Any) -> list[bytes]:
+    """Returns the lines of an asset; only files of the SavedModel itself are read.
+
+    Raises:
+        MismatchError: The SavedModel has no such asset.
+    """
+    name = values.scalar(np.asarray(filename))
+    text = name.decode() if isinstance(name, bytes) else str(name)
+    content = ctx.resources.assets.get(text)
+    if content is None:
+        content = ctx.resources.assets.get(text.rsplit("/", 1)[-1])
+    if content is None:
+        raise MismatchError(f"The SavedModel has no asset '{text}'.")
+    return content.splitlines()
+
+
+# `key_index` and `value_index`: a column, the whole line, or the line's number.
+_WHOLE_LINE = -2
+_LINE_NUMBER = -1
+
+
+@kernel("InitializeTableFromTextFileV2", "InitializeTableFromTextFile", host=True)
+def initialize_table_from_text_file_v2(
+    ctx: Context,
+    table_handle: Table,
+    filename: Any,
+    *,
+    key_index: int,
+    value_index: int,
+    vocab_size: int,
+    delimiter: str,
+    offset: int,
+) -> None:
+    """Fills a table from the lines of an asset."""
+    lines = asset_lines(ctx, filename)[offset:]
+    if vocab_size >= 0:
+        lines = lines[:vocab_size]
+    keys = _column(lines, key_index, delimiter, table_handle.key_dtype)
+    found = _column(lines, value_index, delimiter, table_handle.value_dtype)
+    table_handle.insert(keys, found)
+
+
+def _column(lines: list[bytes], index: int, delimiter: str, dtype: str) -> Any:
+    if index == _LINE_NUMBER:
+        return np.arange(len(lines)).astype(values.numpy_dtype(dtype))
+    if index != _WHOLE_LINE:
+        lines = [line.split(delimiter.encode())[index] for line in lines]
+    column = ir.as_bytes(np.array(lines, object))
+    if dtype == "string":
+        return column
+    return np.array([float(item) for item in column]).astype(values.numpy_dtype(dtype))

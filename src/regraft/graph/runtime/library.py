@@ -1,0 +1,194 @@
+"""The functions of a graph, each made ready when it is first called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from regraft.errors import MismatchError
+from regraft.graph import ir
+from regraft.graph.op_defs import OpDefs
+from regraft.graph.runtime import kernels
+from regraft.graph.runtime.context import (
+    Context,
+    KerasVariable,
+    ResourceScope,
+    Variable,
+)
+from regraft.graph.runtime.interpreter import run
+from regraft.graph.runtime.kernels import values
+from regraft.graph.runtime.plan import (
+    Plan,
+    missing_ops,
+    ordered_nodes,
+    plan_function,
+    raise_missing,
+)
+from regraft.graph.runtime.registry import KERNELS
+
+kernels.load_all()
+
+
+class FunctionLibrary:
+    """Functions by name.
+
+    Args:
+        functions: Of the graph.
+        op_defs: Signatures of ops that the file brings.
+        resources: Tables and variables that functions make by name.
+    """
+
+    def __init__(
+        self,
+        functions: Mapping[str, ir.Function],
+        op_defs: Mapping[str, ir.OpDef] | None = None,
+        resources: ResourceScope | None = None,
+    ) -> None:
+        self.functions = functions
+        self.op_defs = OpDefs(op_defs)
+        self.resources = ResourceScope() if resources is None else resources
+        self._plans: dict[str, Plan] = {}
+        self._generator: Any = None
+        self._seed_resources: dict[int, KerasVariable] = {}
+
+    @property
+    def seed_generator(self) -> Any:
+        """The generator that random ops draw from where a caller gives none."""
+        if self._generator is None:
+            self._generator = values.new_seed_generator()
+        return self._generator
+
+    def seed_resource(self, generator: Any) -> Variable:
+        """Returns the state of a `keras.random.SeedGenerator` as a resource."""
+        found = self._seed_resources.get(id(generator))
+        if found is None or found.variable is not generator.state:
+            found = KerasVariable(generator.state)
+            self._seed_resources[id(generator)] = found
+        return found
+
+    def plan(self, name: str) -> Plan:
+        """Returns a function ready to run.
+
+        Raises:
+            MismatchError: There is no such function.
+            UnsupportedOpError: It needs ops that have no kernel.
+        """
+        found = self._plans.get(name)
+        if found is None:
+            self._require(name)
+            self.check(name)
+            found = self._plans[name] = plan_function(
+                self.functions[name], self.op_defs
+            )
+        return found
+
+    def _require(self, name: str) -> None:
+        if name not in self.functions:
+            raise MismatchError(f"The graph has no function '{name}'.")
+
+    def missing_ops(self, name: str) -> dict[str, list[str]]:
+        """Returns the ops without kernel that a function needs, with the users."""
+        return missing_ops(self.functions, [name], self.op_defs)
+
+    def check(self, name: str) -> None:
+        """Refuses a function that needs ops without kernel.
+
+        Raises:
+            UnsupportedOpError: It does; all of them are named.
+        """
+        raise_missing(self.missing_ops(name))
+
+    def host_ops(self, name: str) -> list[str]:
+        """Returns the ops of a function that run on the host only.
+
+        A function that has any cannot be compiled as a whole: strings, tables.
+        """
+        found: set[str] = set()
+        seen: set[str] = set()
+        stack = [name]
+        while stack:
+            current = stack.pop()
+            if current in seen or current not in self.functions:
+                continue
+            seen.add(current)
+            nodes = ordered_nodes(self.functions[current], self.op_defs)
+            found |= {n.op for n in nodes if n.op in KERNELS and KERNELS[n.op].host}
+            stack.extend(self.plan(current).functions)
+        return sorted(found)
+
+    def context(self, seed_generator: Any = None) -> Context:
+        """Returns a fresh context for one run."""
+        return Context(self, self.resources, seed_generator)
+
+    def run(self, plan: Plan, arguments: Sequence[Any], ctx: Context) -> list[Any]:
+        """Runs a function that is ready."""
+        return run(plan, arguments, ctx)
+
+    def callable(self, name: str) -> GraphFunction:
+        """Returns a function as something to call.
+
+        Raises:
+            MismatchError: There is no such function.
+        """
+        self._require(name)
+        return GraphFunction(self, self.functions[name])
+
+
+class GraphFunction:
+    """A function of a library.
+
+    Attributes:
+        signature: Its arguments and results.
+    """
+
+    def __init__(self, library: FunctionLibrary, function: ir.Function) -> None:
+        self.library = library
+        self.signature = function.signature
+
+    @property
+    def name(self) -> str:
+        return self.signature.name
+
+    def check(self) -> None:
+        """Refuses ops without kernel, before anything runs.
+
+        Raises:
+            UnsupportedOpError: There are any.
+        """
+        self.library.check(self.name)
+
+    def __call__(
+        self,
+        inputs: Sequence[Any],
+        captures: Sequence[Any] = (),
+        *,
+        context: Context | None = None,
+        seed_generator: Any = None,
+    ) -> list[Any]:
+        """Runs the function.
+
+        Args:
+            inputs: Flat arguments: arrays of any kind, numbers, text.
+            captures: Flat captured values, which are the last arguments:
+                resources, tables, arrays.
+            context: What the run may touch; a fresh one if not given.
+            seed_generator: For that fresh context.
+
+        Returns:
+            Flat results: backend tensors, or NumPy arrays where the value doesn't
+            depend on a backend tensor or has a dtype that the backend lacks.
+        """
+        plan = self.library.plan(self.name)
+        ctx = context or self.library.context(seed_generator)
+        arguments = [*inputs, *captures]
+        if len(arguments) != len(plan.arguments):
+            raise MismatchError(
+                f"Function '{self.name}' takes {len(plan.arguments)} arguments: "
+                f"{', '.join(a.name for a in self.signature.inputs)}. "
+                f"Received {len(inputs)} inputs and {len(captures)} captures."
+            )
+        given = [
+            values.argument(value, arg.type.name)
+            for value, arg in zip(inputs, self.signature.inputs, strict=False)
+        ]
+        return run(plan, [*given, *captures], ctx)

@@ -1,0 +1,431 @@
+"""A function of a graph, made ready to run: names resolved, order fixed.
+
+A plan holds steps in the order in which they run. Values live in numbered slots;
+each step says which slots are last used by it. Nodes that only pass a value on
+are no steps: their outputs share the slot of their input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from regraft.errors import FormatError, UnsupportedOpError
+from regraft.graph import ir
+from regraft.graph.op_defs import OpDefs
+from regraft.graph.runtime.registry import KERNELS, Kernel
+
+Slots = int | tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One node.
+
+    Attributes:
+        node: Where it comes from, for error texts.
+        kernel: The registry's row.
+        inputs: Per parameter its slot, or slots of a list.
+        static: Positions of the parameters that must be NumPy arrays.
+        references: Slots whose variable must be read first (TensorFlow 1).
+        attrs: Keyword arguments.
+        outputs: Slots of all results, lists laid flat.
+        nested: Whether the kernel returns lists inside a tuple.
+        frees: Slots that nobody needs any more.
+    """
+
+    node: ir.Node
+    kernel: Kernel
+    inputs: tuple[Slots, ...]
+    static: tuple[int, ...]
+    references: frozenset[int]
+    attrs: Mapping[str, Any]
+    outputs: tuple[int, ...]
+    nested: bool
+    frees: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A function that can run.
+
+    Attributes:
+        name: Of the function.
+        arguments: Slots of the arguments.
+        results: Slots of the results.
+        steps: In running order.
+        constants: Values of slots that are known beforehand.
+        slot_count: Length of the value list.
+        functions: Names of the functions that steps may call.
+        writes: Whether a step changes a variable.
+        random: Whether a step draws random numbers.
+    """
+
+    name: str
+    arguments: tuple[int, ...]
+    results: tuple[int, ...]
+    steps: tuple[Step, ...]
+    constants: Mapping[int, Any]
+    slot_count: int
+    functions: frozenset[str] = field(default_factory=frozenset)
+    writes: bool = False
+    random: bool = False
+
+
+def functions_of(nodes: Iterable[ir.Node]) -> frozenset[str]:
+    """Returns the functions that nodes name in their attributes."""
+    found = set()
+    for node in nodes:
+        for value in node.attrs.values():
+            for item in value if isinstance(value, tuple) else (value,):
+                if isinstance(item, ir.FunctionRef):
+                    found.add(item.name)
+    return frozenset(found)
+
+
+def output_sizes(
+    op_def: ir.OpDef, attrs: Mapping[str, ir.AttrValue]
+) -> list[tuple[ir.ArgDef, int]]:
+    """Returns how many tensors each output of a node has."""
+    return [(arg, _count(arg, attrs)) for arg in op_def.outputs]
+
+
+def _count(arg: ir.ArgDef, attrs: Mapping[str, ir.AttrValue]) -> int:
+    if arg.number_attr:
+        count = attrs.get(arg.number_attr)
+        if not isinstance(count, int) or count < 0 or count > 1 << 24:
+            raise FormatError(
+                f"Invalid attribute '{arg.number_attr}'",
+                expected="the length of a list",
+                received=count,
+            )
+        return count
+    if arg.type_list_attr:
+        types = attrs.get(arg.type_list_attr)
+        return len(types) if isinstance(types, tuple) else 0
+    return 1
+
+
+def reachable(
+    nodes: Mapping[str, ir.Node], roots: Iterable[str], stop: frozenset[str]
+) -> list[ir.Node]:
+    """Returns the nodes that `roots` need, each after those it needs itself.
+
+    Args:
+        nodes: All nodes by name.
+        roots: Names to begin with.
+        stop: Names whose value is given: neither they nor what they need.
+
+    Raises:
+        FormatError: A node needs itself, or one that doesn't exist.
+    """
+    order: list[ir.Node] = []
+    state: dict[str, bool] = {}
+    stack = [(name, False) for name in reversed(list(roots))]
+    while stack:
+        name, done = stack.pop()
+        if name in stop:
+            continue
+        if done:
+            state[name] = True
+            order.append(nodes[name])
+            continue
+        if name in state:
+            continue
+        if name not in nodes:
+            raise FormatError("Invalid graph: no such node", object_path=name)
+        state[name] = False
+        stack.append((name, True))
+        for text in reversed(nodes[name].inputs):
+            source = text.removeprefix("^").split(":")[0]
+            if state.get(source) is False:
+                raise FormatError("Invalid graph: a cycle", object_path=source)
+            if source not in state:
+                stack.append((source, False))
+    return order
+
+
+class PlanBuilder:
+    """Makes a plan out of nodes; one use each.
+
+    Args:
+        name: Of the function.
+        op_defs: Signatures.
+        positional: Whether inputs are `node:index` as in a main graph.
+    """
+
+    def __init__(self, name: str, op_defs: OpDefs, *, positional: bool) -> None:
+        self._name = name
+        self._op_defs = op_defs
+        self._positional = positional
+        self._slots: dict[str, int] = {}
+        self._references: set[int] = set()
+        self._constants: dict[int, Any] = {}
+        self._count = 0
+        self._writes = False
+        self._random = False
+
+    def argument(self, tensor: str) -> int:
+        """Adds an argument that stands for a tensor; returns its slot."""
+        slot = self._new_slot()
+        self._slots[tensor] = slot
+        return slot
+
+    def _new_slot(self) -> int:
+        self._count += 1
+        return self._count - 1
+
+    def slot_of(self, text: str) -> int:
+        """Returns the slot of a tensor by its name.
+
+        Raises:
+            FormatError: There is no such tensor.
+        """
+        if self._positional and ":" not in text:
+            text += ":0"
+        # An argument of a function stands there with or without an index.
+        found = self._slots.get(text, self._slots.get(text.removesuffix(":0")))
+        if found is None:
+            raise FormatError(
+                "Invalid graph: no such tensor", object_path=f"{self._name}/{text}"
+            )
+        return found
+
+    def build(
+        self,
+        nodes: Sequence[ir.Node],
+        arguments: Sequence[int],
+        results: Callable[[], Sequence[int]],
+    ) -> Plan:
+        """Returns the plan of `nodes`, which are in running order."""
+        drafts = [draft for node in nodes if (draft := self._node(node)) is not None]
+        slots = tuple(results())
+        return Plan(
+            name=self._name,
+            arguments=tuple(arguments),
+            results=slots,
+            steps=_with_frees(drafts, {*slots, *self._constants}),
+            constants=self._constants,
+            slot_count=self._count,
+            functions=functions_of(nodes),
+            writes=self._writes,
+            random=self._random,
+        )
+
+    def _node(self, node: ir.Node) -> Step | None:
+        kernel = KERNELS[node.op]
+        op_def = self._op_defs[node.op]
+        attrs = self._resolved(node, op_def)
+        flat = [self.slot_of(t) for t in node.inputs if not t.startswith("^")]
+        sizes = output_sizes(op_def, attrs)
+        self._writes = self._writes or kernel.writes
+        self._random = self._random or kernel.random
+        if kernel.passthrough and not self._references.intersection(flat):
+            self._name_outputs(node, sizes, flat)
+            return None
+        outputs = [self._new_slot() for _, count in sizes for _ in range(count)]
+        self._name_outputs(node, sizes, outputs)
+        position = 0
+        for arg, count in sizes:
+            if arg.is_ref:
+                self._references.update(outputs[position : position + count])
+            position += count
+        keywords = {name: self._keyword(node, name, attrs) for name in kernel.attrs}
+        if kernel.constant:
+            self._constants[outputs[0]] = kernel.function(**keywords)
+            return None
+        inputs, references = self._grouped(node, op_def, attrs, flat)
+        return Step(
+            node=node,
+            kernel=kernel,
+            inputs=inputs,
+            static=tuple(
+                i
+                for i in range(len(inputs))
+                if kernel.inputs[min(i, len(kernel.inputs) - 1)] in kernel.static
+            ),
+            references=references,
+            attrs=keywords,
+            outputs=tuple(outputs),
+            nested=len(sizes) > 1 and any(arg.is_list for arg, _ in sizes),
+            frees=(),
+        )
+
+    def _resolved(self, node: ir.Node, op_def: ir.OpDef) -> Mapping[str, ir.AttrValue]:
+        attrs = dict(node.attrs)
+        for row in op_def.attrs:
+            if row.name not in attrs and not isinstance(row.default, ir.Absent):
+                attrs[row.name] = row.default
+        return attrs
+
+    def _keyword(
+        self, node: ir.Node, name: str, attrs: Mapping[str, ir.AttrValue]
+    ) -> Any:
+        if name == "node_name":
+            return node.name
+        value: Any = attrs.get(name, ir.ABSENT)
+        if value is ir.ABSENT:
+            value = self._op_defs.default(node.op, name)
+        if value is ir.ABSENT:
+            raise FormatError(
+                f"Missing attribute '{name}' of op {node.op}",
+                object_path=f"{self._name}/{node.name}",
+            )
+        return _plain(value)
+
+    def _name_outputs(
+        self,
+        node: ir.Node,
+        sizes: Sequence[tuple[ir.ArgDef, int]],
+        slots: Sequence[int],
+    ) -> None:
+        position = 0
+        for arg, count in sizes:
+            for index in range(count):
+                name = (
+                    f"{node.name}:{position}"
+                    if self._positional
+                    else f"{node.name}:{arg.name}:{index}"
+                )
+                if position >= len(slots):
+                    raise FormatError(
+                        "Invalid graph: too few inputs",
+                        object_path=f"{self._name}/{node.name}",
+                    )
+                self._slots[name] = slots[position]
+                position += 1
+
+    def _grouped(
+        self,
+        node: ir.Node,
+        op_def: ir.OpDef,
+        attrs: Mapping[str, ir.AttrValue],
+        flat: list[int],
+    ) -> tuple[tuple[Slots, ...], frozenset[int]]:
+        groups: list[Slots] = []
+        references = set()
+        position = 0
+        for arg in op_def.inputs:
+            count = _count(arg, attrs)
+            part = flat[position : position + count]
+            if len(part) != count:
+                break
+            position += count
+            groups.append(tuple(part) if arg.is_list else part[0])
+            if not arg.is_ref:
+                references |= self._references.intersection(part)
+        if position != len(flat) or len(groups) != len(op_def.inputs):
+            raise FormatError(
+                f"Invalid number of inputs of op {node.op}",
+                object_path=f"{self._name}/{node.name}",
+                expected=len(op_def.inputs),
+                received=len(flat),
+            )
+        return tuple(groups), frozenset(references)
+
+
+def _plain(value: Any) -> Any:
+    """Returns an attribute as kernels want it: types as names, text as `str`."""
+    if isinstance(value, ir.DataType):
+        return value.name
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value
+    if isinstance(value, tuple):
+        return tuple(_plain(item) for item in value)
+    return value
+
+
+def _flat(inputs: Iterable[Slots]) -> set[int]:
+    slots: set[int] = set()
+    for group in inputs:
+        slots.update(group if isinstance(group, tuple) else (group,))
+    return slots
+
+
+def _with_frees(drafts: Sequence[Step], kept: set[int]) -> tuple[Step, ...]:
+    seen = set(kept)
+    steps = []
+    for step in reversed(drafts):
+        used = _flat(step.inputs) | set(step.outputs)
+        dead = used - seen
+        seen |= used
+        values = {name: getattr(step, name) for name in Step.__slots__}
+        steps.append(Step(**{**values, "frees": tuple(sorted(dead))}))
+    return tuple(reversed(steps))
+
+
+def plan_function(function: ir.Function, op_defs: OpDefs) -> Plan:
+    """Returns the plan of a function.
+
+    Raises:
+        FormatError: Its body doesn't hang together.
+    """
+    builder = PlanBuilder(function.name, op_defs, positional=False)
+    arguments = [builder.argument(arg.name) for arg in function.signature.inputs]
+    nodes = ordered_nodes(function, op_defs)
+    ret = [function.ret.get(out.name, "") for out in function.signature.outputs]
+    return builder.build(nodes, arguments, lambda: [builder.slot_of(t) for t in ret])
+
+
+def ordered_nodes(function: ir.Function, op_defs: OpDefs) -> list[ir.Node]:
+    """Returns the nodes of a function that must run, in running order."""
+    nodes = {node.name: node for node in function.nodes}
+    names = frozenset(arg.name for arg in function.signature.inputs)
+    roots = [text.split(":")[0] for text in function.ret.values()]
+    roots += list(function.control_ret.values())
+    roots += [n.name for n in function.nodes if _is_effect(n, op_defs)]
+    return reachable(nodes, dict.fromkeys(roots), names - nodes.keys())
+
+
+def _is_effect(node: ir.Node, op_defs: OpDefs) -> bool:
+    """Whether a node runs though nobody asks for its results: it has none."""
+    op_def = op_defs.get(node.op)
+    return op_def is not None and op_def.is_stateful and not op_def.outputs
+
+
+def missing_ops(
+    functions: Mapping[str, ir.Function], roots: Iterable[str], op_defs: OpDefs
+) -> dict[str, list[str]]:
+    """Returns the ops without kernel that `roots` need, with their functions."""
+    missing: dict[str, set[str]] = {}
+    seen: set[str] = set()
+    stack = list(roots)
+    while stack:
+        name = stack.pop()
+        if name in seen or name not in functions:
+            continue
+        seen.add(name)
+        nodes = ordered_nodes(functions[name], op_defs)
+        for node in nodes:
+            if node.op not in KERNELS and node.op not in functions:
+                missing.setdefault(node.op, set()).add(name)
+            elif node.op in functions:
+                stack.append(node.op)
+        stack.extend(functions_of(nodes))
+    return {op: sorted(missing[op]) for op in sorted(missing)}
+
+
+def raise_missing(missing: Mapping[str, Sequence[str]]) -> None:
+    """Refuses ops without kernel, all at once.
+
+    Raises:
+        UnsupportedOpError: There is any.
+    """
+    if not missing:
+        return
+    lines = [
+        f"  {op}, in {', '.join(names[:3])}"
+        + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        for op, names in missing.items()
+    ]
+    raise UnsupportedOpError(
+        "Regraft has no kernel for these TensorFlow ops:\n"
+        + "\n".join(lines)
+        + "\nWhat doesn't need them still works: weights, configs, and signatures"
+        " and functions that don't call these.",
+        tuple(missing),
+    )
