@@ -74,6 +74,20 @@ def deferred_variables() -> Iterator[DeferredValues]:
     values.assign_existing()
 
 
+def builds_deferred(optimizer: keras.Optimizer) -> bool:
+    """Whether an optimizer's `build` works inside `deferred_variables`.
+
+    Keras 3.12 to 3.15: `Nadam.build` makes a variable from a value; what the build
+    of a class of the caller's does is not known.
+    """
+    while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        optimizer = optimizer.inner_optimizer
+    module = type(optimizer).__module__
+    return module.startswith(("keras.", "regraft.")) and not isinstance(
+        optimizer, keras.optimizers.Nadam
+    )
+
+
 def sublayers(layer: keras.Layer) -> list[keras.Layer]:
     """Returns the layers that a layer tracks, in the order they were set.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from regraft import _compat
 from regraft.errors import MismatchError
@@ -57,6 +58,7 @@ def build_model(
     )
     model, plan = _build_with_values(description, context, options)
     _finalize(model)
+    _restore_random_state(model, description)
     report = reports.LoadReport(description.path, _written_by(description))
     if compile:
         compile_model(model, description, plan, context, report)
@@ -112,6 +114,7 @@ def _build_and_plan(
     else:
         plan.check(description.path)
     restore.apply(plan, values, path=description.path)
+    plan.freeze_single_variables()
     return model, plan
 
 
@@ -169,6 +172,16 @@ def freeze_again(model: keras.Model) -> None:
         if not layer.trainable:
             layer.trainable = False
         pending.extend(_compat.sublayers(layer))
+
+
+def _restore_random_state(model: keras.Model, description: ModelDescription) -> None:
+    """Lets dropout and noise go on where they were when Regraft saved the model."""
+    saved = description.extra.get("random_state")
+    live = _compat.seed_states(model)
+    if not isinstance(saved, list) or len(saved) != len(live):
+        return
+    for variable, state in zip(live, saved, strict=True):
+        variable.assign(np.asarray(state, "uint32").reshape(variable.shape))
 
 
 def _finalize(model: keras.Model) -> None:

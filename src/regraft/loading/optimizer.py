@@ -12,7 +12,7 @@ from regraft.errors import RegraftError
 from regraft.loading import restore
 from regraft.loading.report import LoadReport
 from regraft.model.compile import build_compile_arguments, build_keras3_compile
-from regraft.model.description import ModelDescription, ObjectNode
+from regraft.model.description import ModelDescription
 from regraft.model.dialects.context import BuildContext
 from regraft.model.optimizers import (
     OptimizerState,
@@ -76,6 +76,8 @@ def _restore_optimizer(
         if variables:
             context.note("optimizer", "its state is not in the file; it starts fresh")
         return f"{type(optimizer).__name__}: fresh"
+    if not _compat.builds_deferred(optimizer):
+        optimizer.build(variables)
     with _compat.deferred_variables() as values:
         if not optimizer.built:
             optimizer.build(variables)
@@ -119,18 +121,19 @@ def _read_state(
 ) -> OptimizerState | None:
     if description.objects is not None:
         node = description.objects.root.child("optimizer")
-        return None if node is None else _state_of_node(node, plan, variables)
+        if node is None:
+            return None
+        node_ids = plan.node_ids()
+        return state_from_object_graph(
+            node,
+            [node_ids[id(variable)] for variable in variables],
+            description.objects.nodes,
+            context.notes,
+        )
     if description.optimizer_weights is None:
         return None
     config = _optimizer_config(description)
     return state_from_hdf5(description.optimizer_weights, config, variables)
-
-
-def _state_of_node(
-    node: ObjectNode, plan: restore.RestorePlan, variables: list[keras.Variable]
-) -> OptimizerState | None:
-    node_ids = plan.node_ids()
-    return state_from_object_graph(node, [node_ids[id(v)] for v in variables])
 
 
 def _optimizer_config(description: ModelDescription) -> Mapping[str, Any]:

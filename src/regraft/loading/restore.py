@@ -45,12 +45,14 @@ class Assignment:
         tensor: Its value.
         place: Path of the value in the file, for messages.
         node_id: Its node in the object graph; `None` in an HDF5 file.
+        trainable: What the file says of the variable itself.
     """
 
     variable: keras.Variable
     tensor: StoredTensor
     place: str
     node_id: int | None = None
+    trainable: bool = True
 
 
 @dataclass
@@ -75,6 +77,12 @@ class RestorePlan:
             for item in self.assignments
             if item.node_id is not None
         }
+
+    def freeze_single_variables(self) -> None:
+        """Freezes variables that were frozen one by one, not with their layer."""
+        for item in self.assignments:
+            if item.variable.trainable and not item.trainable:
+                item.variable.trainable = False
 
     def check(self, path: str) -> None:
         """Raises an error that names every variable without a value.
@@ -196,7 +204,7 @@ class _ObjectMatch:
             return
         self._taken.add(found.node_id)
         self._plan.assignments.append(
-            Assignment(variable, found.value, path, found.node_id)
+            Assignment(variable, found.value, path, found.node_id, found.trainable)
         )
 
     def _miss(self, tree: StateNode, path: str) -> None:

@@ -10,8 +10,8 @@ import keras
 
 from regraft import _compat
 from regraft.model.compile import describe_compile_arguments, describe_keras3_compile
-from regraft.model.dialects import describe_keras3, describe_network
 from regraft.model.dialects.context import Note
+from regraft.model.dialects.describe_topology import describe_keras3, describe_network
 from regraft.model.dialects.dialect import KERAS_2
 from regraft.model.state_tree import StateNode, is_network, state_tree
 

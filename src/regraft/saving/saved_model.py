@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from regraft.model.dialects import describe_layer
+from regraft.model.dialects.describe_topology import describe_layer
 from regraft.model.dialects.dialect import KERAS_2
 from regraft.model.dialects.names import original_name
 from regraft.model.optimizers import (
@@ -189,7 +189,11 @@ class ModelAssembly:
         if optimizer is None:
             return
         variables = trainable_variables(self._parts.tree)
-        tree, slots = describe_optimizer_state(state_from_keras(optimizer), variables)
+        tree, slots = describe_optimizer_state(
+            state_from_keras(optimizer, variables),
+            variables,
+            (self._parts.training_config or {}).get("optimizer_config"),
+        )
         node = self._builder.add_checkpoint_tree(root, "optimizer", tree)
         for index, slot_name, value in slots:
             original = self._builder.variable_id(variables[index])
