@@ -195,6 +195,7 @@ ROWS: Mapping[str, Row] = {
             "softmax_robust_masking": ANYTHING,
         }
     ),
+    "Normalization": Row(edges={"adapt_mean": "mean", "adapt_variance": "variance"}),
     "RandomContrast": _RANDOM,
     "RandomRotation": _RANDOM,
     "RandomTranslation": _RANDOM,

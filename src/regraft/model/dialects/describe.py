@@ -1,0 +1,231 @@
+"""A live layer to its entry in Keras 2's words.
+
+What Keras 2 has no word for is left out where it changes nothing, and noted
+otherwise. A layer class that Keras 2 doesn't have keeps Keras 3's words.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import keras
+
+from regraft.model.dialects.context import Note
+from regraft.model.dialects.describe_rows import DESCRIPTIONS, INNER_LAYERS
+from regraft.model.dialects.dialect import Dialect
+from regraft.model.dialects.keras2_arguments import EVERY_LAYER, KERAS_2_ARGUMENTS
+from regraft.model.dialects.layers import accepted_keywords, is_regraft, row_of
+from regraft.model.dialects.names import original_name
+from regraft.model.dialects.objects import KERAS_3_HARD_SIGMOID, is_entry
+from regraft.model.dialects.registry import is_builtin
+
+Entry = dict[str, Any]
+DescribeLayer = Callable[[keras.layers.Layer, Dialect, list[Note]], Entry]
+
+_INITIALIZER_DEFAULTS = {"input_axes": None, "output_axes": None, "seed": None}
+
+
+def class_name(cls: type) -> str:
+    """The name of a class in Keras 2's files."""
+    if is_regraft(cls):
+        return cls.__name__
+    return keras.saving.get_registered_name(cls)
+
+
+def describe_plain_layer(
+    layer: keras.layers.Layer,
+    dialect: Dialect,
+    notes: list[Note],
+    describe: DescribeLayer,
+) -> Entry:
+    """Returns the entry of a layer that is not a network.
+
+    Args:
+        layer: A live layer.
+        dialect: The Keras 2 to write for.
+        notes: Filled with what Keras 2 cannot say.
+        describe: For the layers inside this one.
+    """
+    cls = type(layer)
+    name = original_name(layer)
+    config = dict(layer.get_config())
+    if "name" in config:
+        config["name"] = name
+    if is_builtin(cls):
+        config = _builtin_config(layer, config, dialect, notes, describe)
+    else:
+        config = {key: old_words(key, value, name, notes) for key, value in config.items()}
+    return {"class_name": class_name(cls), "config": config}
+
+
+def _builtin_config(
+    layer: keras.layers.Layer,
+    config: Entry,
+    dialect: Dialect,
+    notes: list[Note],
+    describe: DescribeLayer,
+) -> Entry:
+    name = original_name(layer)
+    found: Entry = {}
+    inner = INNER_LAYERS.get(type(layer).__name__, {})
+    for key, value in config.items():
+        if key in inner:
+            found[key] = _inner(getattr(layer, inner[key]), dialect, notes, describe)
+        else:
+            found[key] = old_words(key, value, name, notes)
+    for old, new in row_of(type(layer)).renamed.items():
+        if new in found and old in KERAS_2_ARGUMENTS.get(type(layer).__name__, ()):
+            found[old] = found.pop(new)
+    change = DESCRIPTIONS.get(type(layer).__name__)
+    if change is not None:
+        change(found, layer, notes)
+    return _known_arguments(layer, found, notes)
+
+
+def _inner(
+    value: Any, dialect: Dialect, notes: list[Note], describe: DescribeLayer
+) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [describe(item, dialect, notes) for item in value]
+    return None if value is None else describe(value, dialect, notes)
+
+
+def _known_arguments(
+    layer: keras.layers.Layer, config: Entry, notes: list[Note]
+) -> Entry:
+    cls_name = type(layer).__name__
+    if cls_name not in KERAS_2_ARGUMENTS:
+        text = f"Keras 2 has no layer class {cls_name}, so it is in Keras 3's words"
+        notes.append(Note(f"layer {original_name(layer)!r}", text))
+        return config
+    known = KERAS_2_ARGUMENTS[cls_name] | EVERY_LAYER
+    defaults = default_arguments(type(layer))
+    kept: Entry = {}
+    for key, value in config.items():
+        if key in _LATE and not value:
+            continue
+        if key in known or key in _ALWAYS.get(cls_name, ()):
+            kept[key] = value
+        elif not _says_nothing(key, value, defaults):
+            text = f"Keras 2 has no {key} of {cls_name}; {value!r} is left out"
+            notes.append(Note(f"layer {original_name(layer)!r}", text))
+    return kept
+
+
+# Keys of Keras 2's configs that are no arguments of the constructor.
+_ALWAYS = {
+    "MultiHeadAttention": ("query_shape", "key_shape", "value_shape"),
+    "InputLayer": ("batch_input_shape",),
+    "LSTM": ("zero_output_for_mask",),
+    "GRU": ("zero_output_for_mask",),
+    "SimpleRNN": ("zero_output_for_mask",),
+    "RNN": ("zero_output_for_mask",),
+    "Lambda": (
+        "function_type",
+        "module",
+        "output_shape_type",
+        "output_shape_module",
+    ),
+}
+
+
+# Keys that Keras 2 took late, so that earlier versions refuse them.
+_LATE = ("seed", "synchronized", "optional", "zero_output_for_mask")
+
+
+def _says_nothing(key: str, value: Any, defaults: Mapping[str, Any]) -> bool:
+    if value is None or (key in defaults and defaults[key] == value):
+        return True
+    if value is False and key not in defaults:
+        return True
+    # Layout of images is channels_last unless the user's config says otherwise.
+    return key == "data_format" and value == "channels_last"
+
+
+@cache
+def default_arguments(cls: type) -> Mapping[str, Any]:
+    """The defaults of a class' constructor, over `**kwargs` to its bases."""
+    defaults: dict[str, Any] = {}
+    accepted_keywords(cls)
+    for base in reversed(cls.__mro__):
+        if "__init__" in vars(base):
+            parameters = inspect.signature(base.__init__).parameters  # type: ignore[misc]
+            for name, parameter in parameters.items():
+                if parameter.default is not parameter.empty:
+                    defaults[name] = parameter.default
+    return defaults
+
+
+def old_words(key: str, value: Any, owner: str, notes: list[Note]) -> Any:
+    """Puts one value of a config of Keras 3 into Keras 2's form."""
+    if key == "dtype":
+        return old_dtype(value, owner, notes)
+    if isinstance(value, tuple):
+        return [old_words(key, item, owner, notes) for item in value]
+    if isinstance(value, list):
+        return [old_words(key, item, owner, notes) for item in value]
+    if is_entry(value):
+        return _old_object(key, value, owner, notes)
+    if key in ("activation", "recurrent_activation") and isinstance(value, str):
+        return _old_activation(value)
+    return value
+
+
+def _old_activation(name: str) -> str:
+    # Keras 2 would compute another function under this name.
+    return KERAS_3_HARD_SIGMOID if name == "hard_sigmoid" else name
+
+
+_FUNCTIONS = {
+    "Regraft>linear_fifth_hard_sigmoid": "hard_sigmoid",
+    "linear_fifth_hard_sigmoid": "hard_sigmoid",
+}
+
+
+def _old_object(key: str, value: Mapping[str, Any], owner: str, notes: Any) -> Any:
+    name, config = value["class_name"], value["config"]
+    if name == "function":
+        found = value.get("registered_name") or config
+        if found == "function":  # a function that nobody registered
+            found = config
+        return _FUNCTIONS.get(found, found)
+    if name in ("__tuple__", "__list__"):
+        return [old_words(key, item, owner, notes) for item in config]
+    if name in ("__numpy__", "__tensor__"):
+        return config["value"]
+    if name == "DTypePolicy":
+        return old_dtype(value, owner, notes)
+    if not isinstance(config, Mapping):
+        return value
+    registered = value.get("registered_name")
+    found = {
+        inner: old_words(inner, item, owner, notes)
+        for inner, item in config.items()
+        if inner not in _INITIALIZER_DEFAULTS
+        or inner == "seed"
+        or item != _INITIALIZER_DEFAULTS[inner]
+    }
+    builtin = str(value.get("module", "keras")).split(".")[0] == "keras"
+    return {"class_name": name if builtin else registered or name, "config": found}
+
+
+def old_dtype(value: Any, owner: str, notes: list[Note]) -> Any:
+    """Puts a dtype policy into Keras 2's form: a name, or a `Policy`."""
+    if not is_entry(value):
+        return value
+    config = value["config"]
+    name = config.get("name")
+    source = config.get("source_name")
+    if source is not None:
+        notes.append(Note(f"layer {owner!r}", "Keras 2 has no quantized dtype policy"))
+        name = source
+    if value["class_name"] == "DTypePolicyMap":
+        notes.append(Note(f"layer {owner!r}", "Keras 2 has no DTypePolicyMap"))
+        default = config.get("default_policy")
+        return old_dtype(default, owner, notes) or "float32"
+    if isinstance(name, str) and name.startswith("mixed_"):
+        return {"class_name": "Policy", "config": {"name": name}}
+    return name

@@ -1,0 +1,92 @@
+"""The table of what describing a layer in Keras 2's words takes beyond its row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+from regraft.model.dialects.context import Note
+
+Config = dict[str, Any]
+Describe = Callable[[Config, Any, list[Note]], None]
+
+# Keys under which whole layers stand → the attribute that holds them live.
+INNER_LAYERS: Mapping[str, Mapping[str, str]] = {
+    "Bidirectional": {"layer": "forward_layer", "backward_layer": "backward_layer"},
+    "TimeDistributed": {"layer": "layer"},
+    "Wrapper": {"layer": "layer"},
+    "SpectralNormalization": {"layer": "layer"},
+    "RNN": {"cell": "cell"},
+    "StackedRNNCells": {"cells": "cells"},
+}
+
+
+def _bidirectional(config: Config, layer: Any, notes: list[Note]) -> None:
+    """Undoes the prefixes, and leaves out a backward layer that is a mirror."""
+    forward, backward = config["layer"]["config"], config["backward_layer"]["config"]
+    name = forward["name"].removeprefix("forward_")
+    # Both generations set it from `return_sequences` by themselves.
+    for inner in (forward, backward):
+        inner.pop("zero_output_for_mask", None)
+    mirrored = {**forward, "go_backwards": not forward.get("go_backwards", False)}
+    mirrored["name"] = f"backward_{name}"
+    forward["name"] = name
+    if mirrored == backward:
+        del config["backward_layer"]
+
+
+def _input_layer(config: Config, layer: Any, notes: list[Note]) -> None:
+    config["batch_input_shape"] = list(config.pop("batch_shape"))
+    config.setdefault("sparse", False)
+    config["ragged"] = bool(config.get("ragged", False))
+
+
+def _multi_head_attention(config: Config, layer: Any, notes: list[Note]) -> None:
+    shapes = (layer.get_build_config() or {}).get("shapes_dict") or {}
+    query, value = shapes.get("query_shape"), shapes.get("value_shape")
+    key = shapes.get("key_shape") or value
+    for name, shape in (("query", query), ("key", key), ("value", value)):
+        config[f"{name}_shape"] = None if shape is None else list(shape)
+
+
+def _lambda(config: Config, layer: Any, notes: list[Note]) -> None:
+    for key in ("function", "output_shape"):
+        code = config.get(key)
+        kind = "raw" if key == "output_shape" else "function"
+        if isinstance(code, Mapping) and code.get("class_name") == "__lambda__":
+            inner = code["config"]
+            code, kind = [inner["code"], inner["defaults"], inner["closure"]], "lambda"
+        config[key] = code
+        config[f"{key}_type"] = kind
+    config["module"] = layer.function.__module__
+    config["output_shape_module"] = None
+    config.pop("mask", None)
+    text = "its function is Python code of Keras 3 and needs its modules to run"
+    notes.append(Note(f"layer {layer.name!r}", text))
+
+
+def _batch_normalization(config: Config, layer: Any, notes: list[Note]) -> None:
+    if not config.get("renorm"):
+        for key in ("renorm", "renorm_clipping", "renorm_momentum"):
+            config.pop(key, None)
+    # Words of Regraft's own class for what the file's Keras did anyway.
+    for key in ("correction", "ignores_mask"):
+        config.pop(key, None)
+
+
+def _normalization(config: Config, layer: Any, notes: list[Note]) -> None:
+    for key in ("mean", "variance"):
+        if config.get(key) is not None:
+            config[key] = keras.ops.convert_to_numpy(config[key]).tolist()
+
+
+DESCRIPTIONS: Mapping[str, Describe] = {
+    "Bidirectional": _bidirectional,
+    "InputLayer": _input_layer,
+    "MultiHeadAttention": _multi_head_attention,
+    "Lambda": _lambda,
+    "BatchNormalization": _batch_normalization,
+    "Normalization": _normalization,
+}

@@ -1,0 +1,249 @@
+"""A live network to its entry in Keras 2's words, and to Keras 3's own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from regraft import _compat
+from regraft.model.dialects import describe_operations
+from regraft.model.dialects.context import Note
+from regraft.model.dialects.describe import (
+    Entry,
+    class_name,
+    describe_plain_layer,
+
+)
+from regraft.model.dialects.dialect import Dialect
+from regraft.model.dialects.names import ORIGINAL, original_name
+
+
+def describe_layer(
+    layer: keras.layers.Layer, dialect: Dialect, notes: list[Note]
+) -> Entry:
+    """Returns `{"class_name": …, "config": …}` of a layer or network.
+
+    Args:
+        layer: A live layer.
+        dialect: The Keras 2 to write for.
+        notes: Filled with what Keras 2 cannot say.
+    """
+    if isinstance(layer, keras.Model) and _is_network(layer):
+        return describe_network(layer, dialect, notes)
+    return describe_plain_layer(layer, dialect, notes, describe_layer)
+
+
+def describe_network(
+    model: keras.Model, dialect: Dialect, notes: list[Note]
+) -> Entry:
+    """Returns `{"class_name": …, "config": …}` of a Sequential or Functional model.
+
+    Raises:
+        NotImplementedError: The model is a subclass without a graph of its own and
+            without `get_config`.
+    """
+    if isinstance(model, keras.Sequential):
+        config = _sequential(model, dialect, notes)
+    elif _is_network(model):
+        config = _Functional(model, dialect, notes).config()
+    else:
+        return describe_plain_layer(model, dialect, notes, describe_layer)
+    if not model.trainable:
+        config["trainable"] = False
+    return {"class_name": _network_class(model), "config": config}
+
+
+def describe_keras3(model: keras.Model) -> Entry:
+    """Returns Keras 3's own serialization of a model, with the files' names in it."""
+    names = {
+        layer.name: getattr(layer, ORIGINAL)
+        for layer in _compat.all_layers(model)
+        if hasattr(layer, ORIGINAL)
+    }
+    entry: Entry = keras.saving.serialize_keras_object(model)
+    return {**entry, "original_names": names} if names else entry
+
+
+def _is_network(model: keras.Model) -> bool:
+    if isinstance(model, keras.Sequential):
+        return True
+    return hasattr(model, "operations") and hasattr(model, "inputs")
+
+
+def _network_class(model: keras.Model) -> str:
+    name = class_name(type(model))
+    return "Functional" if name in ("Model", "Functional") else name
+
+
+def _sequential(
+    model: keras.Sequential, dialect: Dialect, notes: list[Note]
+) -> Entry:
+    layers = list(model.layers)
+    functional = _compat.functional_of(model)
+    if functional is not None and isinstance(
+        first := functional.layers[0], keras.layers.InputLayer
+    ):
+        if not layers or layers[0] is not first:
+            layers.insert(0, first)
+    return {
+        "name": original_name(model),
+        "layers": [describe_layer(layer, dialect, notes) for layer in layers],
+    }
+
+
+def has_own_node(layer: Any) -> bool:
+    """Whether Keras 2 counts a layer's creation as its node 0."""
+    if isinstance(layer, keras.Sequential):
+        return _compat.functional_of(layer) is not None
+    return isinstance(layer, keras.Model) and _is_network(layer)
+
+
+class _Functional:
+    """The describing of one Functional model."""
+
+    def __init__(
+        self, model: keras.Model, dialect: Dialect, notes: list[Note]
+    ) -> None:
+        self.model = model
+        self.dialect = dialect
+        self.notes = notes
+        self.recorded = _compat.recorded_calls(model)
+        self.indices: dict[int, int] = {}
+        for operation in model.operations:
+            first = int(has_own_node(operation))
+            for index, call in enumerate(self.recorded[id(operation)]):
+                self.indices[id(call)] = index + first
+
+    def config(self) -> Entry:
+        layers = [self._layer(operation) for operation in self.model.operations]
+        inputs, outputs = _compat.structures(self.model)
+        return {
+            "name": original_name(self.model),
+            "layers": layers,
+            "input_layers": self._ends(inputs),
+            "output_layers": self._ends(outputs),
+        }
+
+    def _ends(self, structure: Any) -> Any:
+        ends = self._map(structure, self.reference)
+        return [ends] if isinstance(structure, keras.KerasTensor) else ends
+
+    def _map(self, value: Any, convert: Any) -> Any:
+        if isinstance(value, keras.KerasTensor):
+            return convert(value)
+        if isinstance(value, Mapping):
+            return {key: self._map(item, convert) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._map(item, convert) for item in value]
+        return value
+
+    def reference(self, tensor: keras.KerasTensor) -> list[Any]:
+        operation, call, position = _compat.keras_history(tensor)
+        return [original_name(operation), self.indices[id(call)], position]
+
+    def _layer(self, operation: Any) -> Entry:
+        name = original_name(operation)
+        calls = self.recorded[id(operation)]
+        if isinstance(operation, keras.layers.InputLayer):
+            entry = describe_layer(operation, self.dialect, self.notes)
+            return {**entry, "name": name, "inbound_nodes": []}
+        if isinstance(operation, keras.layers.Layer):
+            entry = describe_layer(operation, self.dialect, self.notes)
+            nodes = [self._node(operation, call) for call in calls]
+        else:
+            entry, nodes = self._operation(operation, calls)
+        return {**entry, "name": name, "inbound_nodes": nodes}
+
+    def _operation(self, operation: Any, calls: list[Any]) -> tuple[Entry, list[Any]]:
+        found = [
+            describe_operations.describe(operation, call.arguments) for call in calls
+        ]
+        if None in found or len({(f.class_name, f.symbol) for f in found if f}) != 1:
+            text = (
+                f"Keras 2 has no equal of the operation {type(operation).__name__}, so "
+                "it is in Keras 3's words"
+            )
+            self.notes.append(Note(f"operation {operation.name!r}", text))
+            entry = keras.saving.serialize_keras_object(operation)
+            return entry, [self._keras3_node(call) for call in calls]
+        config = {
+            "name": original_name(operation),
+            "trainable": True,
+            "dtype": "float32",
+            "function": found[0].symbol,  # type: ignore[union-attr]
+        }
+        entry = {"class_name": found[0].class_name, "config": config}  # type: ignore[union-attr]
+        return entry, [self._flat(f.first, f.keywords) for f in found if f]
+
+    def _keras3_node(self, call: Any) -> Entry:
+        def tensor(value: keras.KerasTensor) -> Entry:
+            history = self.reference(value)
+            config = {
+                "shape": list(value.shape),
+                "dtype": value.dtype,
+                "keras_history": history,
+            }
+            return {"class_name": "__keras_tensor__", "config": config}
+
+        return {
+            "args": self._map(call.arguments.args, tensor),
+            "kwargs": self._map(call.arguments.kwargs, tensor),
+        }
+
+    def _node(self, layer: Any, call: Any) -> Any:
+        first, keywords = _first_and_rest(layer, call.arguments)
+        if getattr(layer, "preserves_input_structure", False):
+            return self._flat(first, keywords)
+        node = self._with_keywords(first, self._keywords(keywords))
+        return [node] if isinstance(first, keras.KerasTensor) else node
+
+    def _flat(self, first: Any, keywords: Mapping[str, Any]) -> Any:
+        return self._with_keywords(first, self._keywords(keywords))
+
+    def _with_keywords(self, value: Any, keywords: Entry) -> Any:
+        if isinstance(value, keras.KerasTensor):
+            return [*self.reference(value), keywords]
+        if isinstance(value, Mapping):
+            return {k: self._with_keywords(v, keywords) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._with_keywords(item, keywords) for item in value]
+        return ["_CONSTANT_VALUE", -1, _json(value), keywords]
+
+    def _keywords(self, keywords: Mapping[str, Any]) -> Entry:
+        def convert(value: Any) -> Any:
+            if isinstance(value, keras.KerasTensor):
+                return self.reference(value)
+            if isinstance(value, Mapping):
+                return {key: convert(item) for key, item in value.items()}
+            if isinstance(value, (list, tuple)):
+                return [convert(item) for item in value]
+            return _json(value)
+
+        return {key: convert(value) for key, value in keywords.items()}
+
+
+def _first_and_rest(layer: Any, arguments: Any) -> tuple[Any, dict[str, Any]]:
+    """Splits a call into the first argument and all others by keyword."""
+    args, keywords = list(arguments.args), dict(arguments.kwargs)
+    names = list(inspect.signature(layer.call).parameters)
+    if not args and names and names[0] in keywords:
+        args = [keywords.pop(names[0])]
+    rest = dict(zip(names[1:], args[1:], strict=False))
+    rest.update(keywords)
+    kept = {key: value for key, value in rest.items() if value is not None}
+    return args[0] if args else [], kept
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, slice):
+        return {"start": value.start, "stop": value.stop, "step": value.step}
+    if value is Ellipsis:
+        return {"class_name": "__ellipsis__"}
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return keras.ops.convert_to_numpy(value).tolist()
+    return value
+
+
