@@ -1,0 +1,1 @@
+"""JAX computations written down as TensorFlow functions."""

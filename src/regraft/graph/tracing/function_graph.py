@@ -1,0 +1,307 @@
+"""One TensorFlow function under construction, as lowerings see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from jax.extend import core
+
+from regraft.errors import UnsupportedOpError
+from regraft.graph import ir
+from regraft.graph.tracing.dims import SymbolicBuilder
+from regraft.graph.tracing.registry import COMPOSITES, LOWERINGS, NOT_LOWERED
+from regraft.graph.tracing.values import Dim, Value, VariableState
+
+if TYPE_CHECKING:
+    from regraft.graph.tracing.tracer import Tracing
+
+Jaxpr = Any
+
+
+@dataclass(frozen=True, eq=False)
+class Mark:
+    """Says what a marked part of a computation is.
+
+    Attributes:
+        kind: `"composite"` or `"function"`.
+        name: Of the composite's lowering, or label of the function.
+        shapes: Of the operands; other ones mean that JAX has transformed the part.
+        params: Parameters of the composite's lowering.
+        inputs: For a function: places of the operands that are always arguments.
+        outputs: For a function: places of the results that it always has.
+        updates: For a function: result → operand, the variable that it becomes.
+    """
+
+    kind: str
+    name: str
+    shapes: tuple[str, ...]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    inputs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
+    updates: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class CalledFunction:
+    """A function of the library and how it is called.
+
+    Attributes:
+        name: Of the function.
+        operands: Which of the jaxpr's operands are its arguments, in order.
+        variables: Those of them that are variables.
+        written: Those of the variables that it writes.
+        symbols: Lengths that follow as int32 arguments.
+        results: Which of the jaxpr's results it returns, in order.
+        is_stateful: Whether it reads variables or draws random numbers.
+    """
+
+    name: str
+    operands: tuple[int, ...]
+    variables: frozenset[int]
+    written: frozenset[int]
+    symbols: tuple[str, ...]
+    results: tuple[int, ...]
+    is_stateful: bool
+
+
+def dtype_of(aval: Any) -> str:
+    """Returns the name of an abstract value's dtype; `"key"` for random keys."""
+    return (
+        "key"
+        if jax.dtypes.issubdtype(aval.dtype, jax.dtypes.prng_key)
+        else str(aval.dtype)
+    )
+
+
+def used_operands(jaxpr: Jaxpr, wanted: Sequence[int]) -> set[int]:
+    """Returns the operands that the wanted results depend on."""
+    needed, _ = _live(jaxpr, wanted)
+    return {i for i, var in enumerate(jaxpr.invars) if var in needed}
+
+
+def _live(jaxpr: Jaxpr, wanted: Sequence[int]) -> tuple[set[Any], list[bool]]:
+    needed = {v for i in wanted if not isinstance(v := jaxpr.outvars[i], core.Literal)}
+    runs = []
+    for equation in reversed(jaxpr.eqns):
+        runs.append(any(var in needed for var in equation.outvars))
+        if runs[-1]:
+            needed.update(v for v in equation.invars if not isinstance(v, core.Literal))
+    return needed, runs[::-1]
+
+
+class Graph(SymbolicBuilder):
+    """A function under construction, as lowerings see it.
+
+    Attributes:
+        tracing: Where the functions go that this one calls.
+        out: Abstract values of the results of the equation at hand.
+        live: Which of these results somebody needs.
+    """
+
+    def __init__(self, tracing: Tracing) -> None:
+        super().__init__()
+        self.tracing = tracing
+        self.out: tuple[Any, ...] = ()
+        self.live: tuple[bool, ...] = ()
+
+    def run(
+        self,
+        jaxpr: Jaxpr,
+        consts: Sequence[Any],
+        operands: Sequence[Value | None],
+        wanted: Sequence[int] | None = None,
+    ) -> list[Any]:
+        """Writes the equations of a jaxpr down; returns its results."""
+        wanted = range(len(jaxpr.outvars)) if wanted is None else wanted
+        needed, runs = _live(jaxpr, wanted)
+        env: dict[Any, Any] = dict(zip(jaxpr.invars, operands, strict=True))
+        for var, const in zip(jaxpr.constvars, consts, strict=True):
+            env[var] = constant(const)
+        for equation, runs_here in zip(jaxpr.eqns, runs, strict=True):
+            if runs_here:
+                self._equation(equation, env, needed)
+        outside = set(range(len(jaxpr.outvars))) - set(wanted)
+        return [
+            None if i in outside else self._operand(var, env)
+            for i, var in enumerate(jaxpr.outvars)
+        ]
+
+    def inline(self, closed: Jaxpr, operands: Sequence[Value]) -> list[Value]:
+        """Writes a closed jaxpr down in the place where it is called."""
+        out, live = self.out, self.live
+        wanted = [i for i, is_live in enumerate(live) if is_live]
+        if len(live) != len(closed.jaxpr.outvars):
+            wanted = list(range(len(closed.jaxpr.outvars)))
+        results = self.run(closed.jaxpr, closed.consts, operands, wanted)
+        self.out, self.live = out, live
+        return results
+
+    def _operand(self, var: Any, env: Mapping[Any, Any]) -> Any:
+        if isinstance(var, core.Literal):
+            return constant(var.val, dtype_of(var.aval))
+        return env[var]
+
+    def _equation(self, equation: Any, env: dict[Any, Any], needed: set[Any]) -> None:
+        name = equation.primitive.name
+        if all(dtype_of(var.aval) == "key" for var in equation.outvars):
+            for var in equation.outvars:
+                env[var] = Value("key", tuple(var.aval.shape), key=True)
+            return
+        row = LOWERINGS.get(name)
+        if row is None:
+            reason = NOT_LOWERED.get(name, "Regraft has no lowering for it")
+            raise UnsupportedOpError(
+                f"JAX's operation '{name}' can't be written as TensorFlow ops: "
+                f"{reason}.",
+                (name,),
+            )
+        operands = [self._operand(var, env) for var in equation.invars]
+        self.out = tuple(var.aval for var in equation.outvars)
+        self.live = tuple(var in needed for var in equation.outvars)
+        params = {p: equation.params[p] for p in row.params if p in equation.params}
+        results = row.function(self, *operands, **params)
+        if not isinstance(results, list | tuple):
+            results = (results,)
+        for var, value in zip(equation.outvars, results, strict=True):
+            if value is not None:
+                env[var] = _checked(value, var.aval, name)
+
+    def write_back(self, updates: Iterable[tuple[Value, Value]]) -> None:
+        """Assigns new values to variables."""
+        for variable, value in updates:
+            state = value.variable
+            if state is not None and state.resource == variable.variable.resource:
+                continue  # A function that was called has written it already.
+            self.assign(variable, value)
+
+    def call_marked(
+        self, mark: Mark, closed: Jaxpr, operands: Sequence[Value]
+    ) -> list[Value | None]:
+        """Calls a marked part as a function of its own."""
+        # What the part closes over comes before its operands.
+        before = len(operands) - len(mark.shapes)
+        mark = replace(
+            mark,
+            inputs=tuple(before + i for i in mark.inputs),
+            updates={out: before + i for out, i in mark.updates.items()},
+        )
+        variables = frozenset(
+            i for i, value in enumerate(operands) if value.variable is not None
+        )
+        called = self.tracing.add(closed, mark, variables, self.live)
+        return self.call_function(called, operands, mark.name, mark.updates)
+
+    def call_function(
+        self,
+        called: CalledFunction,
+        operands: Sequence[Value],
+        name: str,
+        updates: Mapping[int, int] | None = None,
+    ) -> list[Value | None]:
+        """Calls a function of the library."""
+        inputs: list[Value | str] = [
+            self._resource(operands[i]) if i in called.variables else operands[i]
+            for i in called.operands
+        ]
+        inputs += [self.dim_symbol(symbol) for symbol in called.symbols]
+        dtypes = tuple(dtype_of(self.out[i]) for i in called.results)
+        attrs: dict[str, ir.AttrValue] = {
+            "Tin": tuple(
+                ir.DataType.of("resource" if isinstance(i, str) else i.dtype)
+                for i in inputs
+            ),
+            "Tout": tuple(map(ir.DataType.of, dtypes)),
+            "f": ir.FunctionRef(called.name),
+        }
+        writes = [operands[i] for i in sorted(called.written)]
+        reads = [operands[i] for i in sorted(called.variables - called.written)]
+        op = "StatefulPartitionedCall" if called.is_stateful else "PartitionedCall"
+        self.is_stateful |= called.is_stateful
+        node = self.call(
+            op,
+            inputs,
+            attrs,
+            name,
+            reads=reads,
+            writes=writes,
+            has_effects=bool(writes),
+        )
+        results: list[Value | None] = [None] * len(self.out)
+        for place, i in enumerate(called.results):
+            shape = tuple(self.out[i].shape)
+            results[i] = Value(dtypes[place], shape, name=f"{node}:output:{place}")
+        for out, operand in (updates or {}).items():
+            variable = operands[operand]
+            results[out] = (
+                self.wrote(variable, node) if operand in called.written else variable
+            )
+        return results
+
+    def gather_variable(self, variable: Value, indices: Value) -> Value:
+        """Returns rows of a variable, without reading all of it."""
+        inputs: list[Value | str] = [self._resource(variable), indices]
+        attrs: dict[str, ir.AttrValue] = {
+            "dtype": ir.DataType.of(variable.dtype),
+            "Tindices": ir.DataType.of(indices.dtype),
+        }
+        node = self.call(
+            "ResourceGather", inputs, attrs, "ResourceGather", reads=[variable]
+        )
+        shape = (*indices.dims, *variable.dims[1:])
+        return Value(variable.dtype, shape, name=f"{node}:output:0")
+
+    def _resource(self, value: Value) -> str:
+        state: VariableState = value.variable  # type: ignore[assignment]
+        return state.resource
+
+    def dim_symbol(self, name: str) -> Value:
+        """Returns a named length."""
+        return self._symbol(name)
+
+    def shape_of(self, index: int = 0) -> tuple[Dim, ...]:
+        """Returns the shape of a result of the equation at hand."""
+        return tuple(self.out[index].shape)
+
+    def dtype_of(self, index: int = 0) -> str:
+        """Returns the dtype of a result of the equation at hand."""
+        return dtype_of(self.out[index])
+
+
+def constant(array: Any, dtype: str | None = None) -> Value:
+    """Returns a constant of a jaxpr as a value."""
+    if jax.dtypes.issubdtype(
+        getattr(array, "dtype", np.dtype("O")), jax.dtypes.prng_key
+    ):
+        return Value("key", tuple(np.shape(array)), key=True)
+    array = np.asarray(array)
+    return Value.of(array, dtype or str(array.dtype))
+
+
+def _checked(value: Value, aval: Any, primitive: str) -> Value:
+    if value.dtype != (dtype := dtype_of(aval)):
+        raise TypeError(
+            f"The lowering of '{primitive}' gives {value.dtype} instead of {dtype}."
+        )
+    shape = tuple(aval.shape)
+    if value.shape is not None and len(value.shape) != len(shape):
+        raise TypeError(
+            f"The lowering of '{primitive}' gives shape {value.shape} for {shape}."
+        )
+    return value.shaped(shape)
+
+
+def shapes_of(operands: Sequence[Value]) -> tuple[str, ...]:
+    """Returns the shapes of operands as a `Mark` keeps them."""
+    return tuple(str(value.shape) for value in operands)
+
+
+def composite_lowering(graph: Graph, mark: Mark, operands: Sequence[Value]) -> Any:
+    """Returns the results of a composite; `None` where TensorFlow's op can't do it."""
+    if shapes_of(operands) != mark.shapes:
+        return None
+    row = COMPOSITES.get(mark.name)
+    return None if row is None else row.function(graph, *operands, **mark.params)

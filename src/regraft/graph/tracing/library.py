@@ -1,0 +1,70 @@
+"""The functions that a model needs; equal ones once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+from regraft.graph import ir
+
+
+class FunctionLibrary:
+    """Functions by name; adding one that is there under another name adds nothing."""
+
+    def __init__(self) -> None:
+        self._functions: dict[str, ir.Function] = {}
+        self._names: dict[Any, str] = {}
+
+    @property
+    def functions(self) -> Mapping[str, ir.Function]:
+        return MappingProxyType(self._functions)
+
+    def add(self, function: ir.Function) -> str:
+        """Adds a function and returns the name that it has here."""
+        key = _content(function)
+        name = self._names.get(key)
+        if name is None:
+            name = f"__inference_{function.name}_{len(self._functions)}"
+            signature = replace(function.signature, name=name)
+            self._functions[name] = replace(function, signature=signature)
+            self._names[key] = name
+        return name
+
+
+def _content(function: ir.Function) -> Any:
+    """Returns what makes a function what it is, without its name and its nodes'."""
+    numbers: dict[str, str] = {}
+
+    def tensor(text: str) -> str:
+        node, colon, rest = text.removeprefix("^").partition(":")
+        return f"{numbers.get(node, node)}{colon}{rest}"
+
+    for index, node in enumerate(function.nodes):
+        numbers[node.name] = str(index)
+    nodes = tuple(
+        (node.op, tuple(map(tensor, node.inputs)), _attrs(node.attrs))
+        for node in function.nodes
+    )
+    signature = function.signature
+    return (
+        nodes,
+        tuple((a.name, a.type, a.handle_data) for a in signature.inputs),
+        tuple((name, tensor(value)) for name, value in function.ret.items()),
+        tuple(map(tensor, function.control_ret.values())),
+    )
+
+
+def _attrs(attrs: Mapping[str, ir.AttrValue]) -> Any:
+    return tuple(sorted((name, _attr(value)) for name, value in attrs.items()))
+
+
+def _attr(value: Any) -> Any:
+    if isinstance(value, ir.TensorValue):
+        return int(value.dtype), str(value.shape), value.flat.tobytes()
+    if isinstance(value, ir.FunctionRef):
+        return value.name
+    if isinstance(value, tuple):
+        return tuple(map(_attr, value))
+    return type(value).__name__, str(value)

@@ -1,0 +1,24 @@
+"""One small function per JAX primitive, in families as the runtime's kernels."""
+
+from __future__ import annotations
+
+import importlib
+
+_FAMILIES = (
+    "array",
+    "composites",
+    "control_flow",
+    "elementwise",
+    "indexing",
+    "linalg",
+    "nn",
+    "random",
+    "reduction",
+    "sorting",
+)
+
+
+def load() -> None:
+    """Fills the registry."""
+    for family in _FAMILIES:
+        importlib.import_module(f"{__name__}.{family}")

@@ -1,0 +1,333 @@
+"""Computations of several primitives that TensorFlow has one op for.
+
+A lowering returns `None` where TensorFlow's op can't do what is asked for; then the
+primitives themselves are lowered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from regraft.graph.tracing.function_graph import Graph
+from regraft.graph.tracing.lowerings.array import transpose
+from regraft.graph.tracing.lowerings.elementwise import cast, scalar, unary
+from regraft.graph.tracing.lowerings.random import uniform
+from regraft.graph.tracing.registry import composite
+from regraft.graph.tracing.values import Dim, Value
+
+
+@composite("batch_normalization")
+def batch_normalization(
+    g: Graph,
+    x: Value,
+    mean: Value,
+    variance: Value,
+    offset: Value | None = None,
+    scale: Value | None = None,
+    *,
+    axis: int,
+    epsilon: float,
+) -> Value | None:
+    """`(x - mean) / sqrt(variance + epsilon) * scale + offset`.
+
+    TensorFlow's fused op has no derivative with regard to mean and variance, so it
+    serves only where they are what variables hold.
+    """
+    if x.rank != 4 or axis not in (1, 3, -1) or x.dtype != "float32":
+        return None
+    if mean.variable is None or variance.variable is None:
+        return None
+    channels = mean.dims
+    like = mean
+    scale = scale or Value.of(np.ones(channels, np.float32), like.dtype)  # type: ignore[arg-type]
+    offset = offset or Value.of(np.zeros(channels, np.float32), like.dtype)  # type: ignore[arg-type]
+    if axis == 1:
+        x = transpose(g, x, permutation=(0, 2, 3, 1))
+    outputs = g.op(
+        "FusedBatchNormV3",
+        x,
+        scale,
+        offset,
+        mean,
+        variance,
+        U="float32",
+        epsilon=epsilon,
+        is_training=False,
+    )
+    result: Value = outputs[0].shaped(x.dims)
+    return transpose(g, result, permutation=(0, 3, 1, 2)) if axis == 1 else result
+
+
+@composite("softmax", "log_softmax")
+def _softmax(g: Graph, x: Value, *, axis: Any, op: str) -> Value | None:
+    """Along the last dimension."""
+    if axis not in (-1, x.rank - 1) or x.rank < 1:
+        return None
+    return g.op(op, x, shape=x.shape)  # type: ignore[no-any-return]
+
+
+@composite("activation")
+def activation(g: Graph, x: Value, *, op: str, **attrs: Any) -> Value:
+    """One op of one operand."""
+    return unary(g, op, x)
+
+
+@composite("leaky_relu")
+def leaky_relu(g: Graph, x: Value, *, alpha: float) -> Value:
+    """`x`, or `alpha * x` where that is negative."""
+    return g.op("LeakyRelu", x, alpha=alpha, shape=x.shape)  # type: ignore[no-any-return]
+
+
+@composite("average_pool")
+def average_pool(
+    g: Graph,
+    x: Value,
+    *,
+    sizes: Sequence[int],
+    strides: Sequence[int],
+    padding: str,
+    channels_first: bool,
+) -> Value | None:
+    """Means of windows; padding doesn't count."""
+    if x.rank not in (3, 4, 5):
+        return None
+    order = [0, *range(2, x.rank), 1] if channels_first else list(range(x.rank))
+    shape = tuple(g.shape_of()[d] for d in order)
+    moved = transpose(g, x, permutation=order)
+    result = _average(g, moved, list(sizes), list(strides), padding, shape)
+    back = [int(i) for i in np.argsort(order)]
+    return transpose(g, result, permutation=back)
+
+
+def _average(
+    g: Graph,
+    x: Value,
+    sizes: list[int],
+    strides: list[int],
+    padding: str,
+    shape: tuple[Dim, ...],
+) -> Value:
+    if x.rank == 3:
+        wide = g.op("ExpandDims", x, np.int32(1), shape=(x.dims[0], 1, *x.dims[1:]))
+        result = _average(
+            g, wide, [1, *sizes], [1, *strides], padding, (shape[0], 1, *shape[1:])
+        )
+        return g.op("Squeeze", result, squeeze_dims=(1,), shape=shape)  # type: ignore[no-any-return]
+    return g.op(  # type: ignore[no-any-return]
+        "AvgPool" if x.rank == 4 else "AvgPool3D",
+        x,
+        ksize=(1, *sizes, 1),
+        strides=(1, *strides, 1),
+        padding=padding,
+        shape=shape,
+    )
+
+
+@composite("mean")
+def mean(g: Graph, x: Value, *, axes: Sequence[int] | None, keepdims: bool) -> Value:
+    """Mean along dimensions."""
+    places = range(x.rank) if axes is None else [a % x.rank for a in axes]
+    if not places:
+        return x
+    return g.op(  # type: ignore[no-any-return]
+        "Mean", x, np.array(places, np.int32), keep_dims=keepdims, shape=g.shape_of()
+    )
+
+
+@composite("moments")
+def moments(
+    g: Graph, x: Value, *, axes: Sequence[int], keepdims: bool
+) -> list[Value] | None:
+    """Mean and variance."""
+    if x.dtype != "float32":
+        return None
+    places = np.array([a % x.rank for a in axes], np.int32)
+    wide = g.op("Mean", x, places, keep_dims=True)
+    square = g.op("SquaredDifference", x, g.op("StopGradient", wide))
+    shape = g.shape_of()
+    average = wide
+    if not keepdims:
+        average = g.op("Squeeze", wide, squeeze_dims=sorted(map(int, places)))
+    variance = g.op("Mean", square, places, keep_dims=keepdims, shape=shape)
+    return [average.shaped(shape), variance]
+
+
+@composite("einsum")
+def einsum(g: Graph, *operands: Value, equation: str) -> Value | None:
+    """Sums of products; TensorFlow knows no broadcasting of two ellipses in it."""
+    if len(operands) > 2 or len({x.dtype for x in operands}) > 1:
+        return None
+    return g.op("Einsum", list(operands), equation=equation, shape=g.shape_of())  # type: ignore[no-any-return]
+
+
+@composite("take")
+def take(g: Graph, x: Value, indices: Value, *, axis: int) -> Value | None:
+    """Rows of a variable, as an embedding looks them up."""
+    if x.variable is None or axis != 0 or indices.dtype not in ("int32", "int64"):
+        return None
+    return g.gather_variable(x, indices)
+
+
+@composite("one_hot")
+def one_hot(g: Graph, x: Value, *, num_classes: int, axis: int) -> Value:
+    """One where the class is, else zero."""
+    dtype = g.dtype_of()
+    one, zero = (np.asarray(n, np.dtype("float32")) for n in (1, 0))
+    values = [cast(g, Value.of(n, "float32"), dtype) for n in (one, zero)]
+    if "int" not in x.dtype:
+        x = cast(g, x, "int32")
+    return g.op(  # type: ignore[no-any-return]
+        "OneHot", x, np.int32(num_classes), *values, axis=axis, shape=g.shape_of()
+    )
+
+
+@composite("conv_transpose")
+def conv_transpose(
+    g: Graph,
+    x: Value,
+    kernel: Value,
+    *,
+    strides: Sequence[int],
+    padding: str,
+    dilations: Sequence[int],
+) -> Value | None:
+    """The derivative of a convolution; channels last."""
+    shape = g.shape_of()
+    if x.rank == 3:
+        return _conv_transpose_1d(g, x, kernel, strides, padding, dilations, shape)
+    if x.rank not in (4, 5) or any(d != 1 for d in dilations):
+        return None
+    op = "Conv2DBackpropInput" if x.rank == 4 else "Conv3DBackpropInputV2"
+    return g.op(  # type: ignore[no-any-return]
+        op,
+        g.shape_tensor(shape),
+        kernel,
+        x,
+        strides=(1, *strides, 1),
+        padding=padding,
+        shape=shape,
+    )
+
+
+def _conv_transpose_1d(
+    g: Graph,
+    x: Value,
+    kernel: Value,
+    strides: Sequence[int],
+    padding: str,
+    dilations: Sequence[int],
+    shape: tuple[Dim, ...],
+) -> Value | None:
+    if any(d != 1 for d in dilations):
+        return None
+    wide = g.op("ExpandDims", x, np.int32(1))
+    flat = g.op("ExpandDims", kernel, np.int32(0))
+    stride = int(strides[0])
+    result = g.op(
+        "Conv2DBackpropInput",
+        g.shape_tensor((shape[0], 1, *shape[1:])),
+        flat,
+        wide,
+        strides=(1, 1, stride, 1),
+        padding=padding,
+    )
+    return g.op("Squeeze", result, squeeze_dims=(1,), shape=shape)  # type: ignore[no-any-return]
+
+
+@composite("resize")
+def resize(
+    g: Graph, x: Value, *, size: Sequence[int], interpolation: str
+) -> Value | None:
+    """Resizes images, channels last."""
+    if x.rank != 4:
+        return None
+    op = {"nearest": "ResizeNearestNeighbor", "bilinear": "ResizeBilinear"}
+    if interpolation not in op:
+        return None
+    target = np.array(size, np.int32)
+    result = g.op(op[interpolation], x, target, half_pixel_centers=True)
+    return cast(g, result, g.dtype_of()).shaped(g.shape_of())
+
+
+# Random numbers
+
+
+@composite("dropout")
+def dropout(g: Graph, x: Value, *, rate: float, noise_shape: tuple[Dim, ...]) -> Value:
+    """Zeros a share of the elements and scales the others up."""
+    noise = uniform(g, noise_shape, "float32")
+    kept = g.op("GreaterEqual", noise, np.float32(rate), shape=noise_shape)
+    larger = g.op("RealDiv", x, scalar(1.0 - rate, x), shape=x.shape)
+    return g.op("SelectV2", kept, larger, scalar(0, x), shape=x.shape)  # type: ignore[no-any-return]
+
+
+def _drawn(
+    g: Graph, value: Any, shape: tuple[Dim, ...], scale: Value, shift: Value
+) -> Value:
+    value = g.op("Mul", value, scale, shape=shape)
+    return g.op("AddV2", value, shift, shape=shape)  # type: ignore[no-any-return]
+
+
+def _kind(dtype: str) -> str:
+    """Returns a dtype that TensorFlow draws numbers of."""
+    return dtype if dtype.startswith(("float", "bfloat")) else "float32"
+
+
+@composite("random_uniform")
+def random_uniform(g: Graph, low: Value, high: Value) -> Value:
+    """Uniform numbers."""
+    shape, dtype = g.shape_of(), g.dtype_of()
+    low, high = cast(g, low, dtype), cast(g, high, dtype)
+    span = g.op("Sub", high, low)
+    return _drawn(g, uniform(g, shape, _kind(dtype)), shape, span, low)
+
+
+def _normal(name: str, op: str) -> Callable[..., Value]:
+    @composite(name)
+    def lower(g: Graph, mean: Value, stddev: Value) -> Value:
+        shape, dtype = g.shape_of(), g.dtype_of()
+        drawn = g.op(op, g.shape_tensor(shape), dtype=_kind(dtype), shape=shape)
+        return _drawn(g, drawn, shape, cast(g, stddev, dtype), cast(g, mean, dtype))
+
+    return lower
+
+
+_normal("random_normal", "RandomStandardNormal")
+_normal("random_truncated_normal", "TruncatedNormal")
+
+
+@composite("random_integers")
+def random_integers(g: Graph, low: Value, high: Value) -> Value:
+    """Uniform integers."""
+    shape = g.shape_of()
+    drawn = g.op(
+        "RandomUniformInt",
+        g.shape_tensor(shape),
+        cast(g, low, "int64"),
+        cast(g, high, "int64"),
+        Tout="int64",
+        shape=shape,
+    )
+    return cast(g, drawn, g.dtype_of())
+
+
+@composite("random_categorical")
+def random_categorical(g: Graph, logits: Value, *, num_samples: int) -> Value:
+    """Classes drawn by their logits."""
+    drawn = g.op(
+        "Multinomial",
+        logits,
+        np.int32(num_samples),
+        output_dtype="int32",
+        shape=g.shape_of(),
+    )
+    return cast(g, drawn, g.dtype_of())
+
+
+@composite("random_shuffle")
+def random_shuffle(g: Graph, x: Value, *, axis: int) -> Value | None:
+    """Shuffles along the first dimension."""
+    return g.op("RandomShuffle", x, shape=x.shape) if axis == 0 else None

@@ -1,0 +1,329 @@
+"""Gathers and scatters: XLA's general ones, mostly seen as TensorFlow's plain ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from regraft.graph.tracing.builder import same_shape
+from regraft.graph.tracing.function_graph import Graph
+from regraft.graph.tracing.lowerings.array import reshaped, sliced, transpose
+from regraft.graph.tracing.lowerings.elementwise import cast
+from regraft.graph.tracing.registry import lowering
+from regraft.graph.tracing.values import Dim, Value, same_dim
+
+# A dimension of a result: of the indices ("i") or of the operand ("o"), and which.
+_Label = tuple[str, int]
+
+
+@lowering(
+    "gather",
+    ignored=("fill_value", "indices_are_sorted", "unique_indices"),
+)
+def gather(
+    g: Graph,
+    x: Value,
+    indices: Value,
+    *,
+    dimension_numbers: Any,
+    slice_sizes: Sequence[Dim],
+    mode: Any,
+) -> Value:
+    """Parts of an array from computed places.
+
+    Places outside are an error in TensorFlow on a CPU, and zeros on a GPU.
+    """
+    numbers = dimension_numbers
+    indexed = tuple(numbers.start_index_map)
+    batching = tuple(numbers.operand_batching_dims)
+    single = all(same_dim(slice_sizes[d], 1) for d in indexed)
+    whole = all(
+        same_dim(slice_sizes[d], x.dims[d])
+        for d in range(x.rank)
+        if d not in indexed and d not in batching
+    )
+    if "CLIP" in str(mode):
+        indices = _clamped(g, x, indices, indexed, slice_sizes)
+    if not (single and whole and (len(indexed) == 1 or not batching)):
+        return _gather_windows(g, x, indices, numbers, slice_sizes)
+    if (fixed := _fixed_place(g, x, indices, numbers)) is not None:
+        return fixed
+    found, labels = (
+        _gather_one(g, x, indices, numbers)
+        if len(indexed) == 1
+        else _gather_nd(g, x, indices, numbers)
+    )
+    return _arranged(g, x, found, labels, numbers)
+
+
+def _clamped(
+    g: Graph, x: Value, indices: Value, indexed: Sequence[int], sizes: Sequence[Dim]
+) -> Value:
+    last = g.shape_tensor(tuple(x.dims[d] - sizes[d] for d in indexed))
+    last = cast(g, last.shaped((len(indexed),)), indices.dtype)
+    zero = Value.of(np.asarray(0, indices.dtype), indices.dtype)
+    low = g.op("Maximum", indices, zero, shape=indices.shape)
+    return g.op("Minimum", low, last, shape=indices.shape)  # type: ignore[no-any-return]
+
+
+def _fixed_place(g: Graph, x: Value, indices: Value, numbers: Any) -> Value | None:
+    """Returns `x[:, 3]`: a place that is known, of one dimension."""
+    while indices.source is not None and indices.source.rank == 0:
+        indices = indices.source
+    if indices.constant is None or indices.constant.size != 1:
+        return None
+    (axis,) = numbers.start_index_map if len(numbers.start_index_map) == 1 else (-1,)
+    place = int(indices.constant.reshape(()))
+    if axis < 0 or place < 0 or numbers.operand_batching_dims:
+        return None
+    starts = [0] * x.rank
+    limits = list(x.dims)
+    starts[axis], limits[axis] = place, place + 1
+    return reshaped(g, _sliced(g, x, starts, limits), g.shape_of())
+
+
+def _sliced(g: Graph, x: Value, starts: Sequence[int], limits: Sequence[Dim]) -> Value:
+    return sliced(g, x, starts, limits, [1] * x.rank)
+
+
+def _indices_without_vector(g: Graph, indices: Value) -> Value:
+    """Drops the last dimension, which has length 1."""
+    return reshaped(g, indices, indices.dims[:-1])
+
+
+def _gather_one(
+    g: Graph, x: Value, indices: Value, numbers: Any
+) -> tuple[Value, list[_Label]]:
+    """Gathers along one dimension with GatherV2."""
+    (axis,) = numbers.start_index_map
+    batching = list(numbers.operand_batching_dims)
+    places = list(numbers.start_indices_batching_dims)
+    indices = _indices_without_vector(g, indices)
+    free = [d for d in range(indices.rank) if d not in places]
+    if not batching:
+        found = g.op("GatherV2", x, indices, np.int32(axis))
+        labels: list[_Label] = [("o", d) for d in range(axis)]
+        labels += [("i", d) for d in free]
+        return found, labels + [("o", d) for d in range(axis + 1, x.rank)]
+    others = [d for d in range(x.rank) if d != axis and d not in batching]
+    count = len(batching)
+    x = transpose(g, x, permutation=[*batching, axis, *others])
+    indices = transpose(g, indices, permutation=[*places, *free])
+    found = g.op("GatherV2", x, indices, np.int32(count), batch_dims=count)
+    labels = [("i", d) for d in (*places, *free)] + [("o", d) for d in others]
+    return found, labels
+
+
+def _gather_nd(
+    g: Graph, x: Value, indices: Value, numbers: Any
+) -> tuple[Value, list[_Label]]:
+    """Gathers along several dimensions at once with GatherNd."""
+    indexed = list(numbers.start_index_map)
+    others = [d for d in range(x.rank) if d not in indexed]
+    moved = transpose(g, x, permutation=[*indexed, *others])
+    found = g.op("GatherNd", moved, indices)
+    labels: list[_Label] = [("i", d) for d in range(indices.rank - 1)]
+    return found, labels + [("o", d) for d in others]
+
+
+def _arranged(
+    g: Graph, x: Value, found: Value, labels: list[_Label], numbers: Any
+) -> Value:
+    """Brings the dimensions of a gathered array into the order that is asked for."""
+    shape = g.shape_of()
+    wanted = _labels(x.rank, len(shape), numbers)
+    present = [label for label in wanted if label in labels]
+    by_label = dict(zip(wanted, shape, strict=True))
+    found = found.shaped(tuple(by_label[label] for label in labels))
+    order = [labels.index(label) for label in present]
+    return reshaped(g, transpose(g, found, permutation=order), shape)
+
+
+def _labels(rank: int, result_rank: int, numbers: Any) -> list[_Label]:
+    gone = {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}
+    windows = iter([d for d in range(rank) if d not in gone])
+    batches = iter(range(result_rank))
+    return [
+        ("o", next(windows)) if d in numbers.offset_dims else ("i", next(batches))
+        for d in range(result_rank)
+    ]
+
+
+def _gather_windows(
+    g: Graph, x: Value, indices: Value, numbers: Any, sizes: Sequence[Dim]
+) -> Value:
+    """Gathers windows: computes the place of every single element."""
+    shape = g.shape_of()
+    labels = _labels(x.rank, len(shape), numbers)
+    if "int" in indices.dtype:
+        indices = _clamped(g, x, indices, numbers.start_index_map, sizes)
+    grid = _grid(
+        g,
+        indices,
+        labels,
+        shape,
+        x.rank,
+        numbers.start_index_map,
+        dict(
+            zip(
+                numbers.operand_batching_dims,
+                numbers.start_indices_batching_dims,
+                strict=True,
+            )
+        ),
+    )
+    return g.op("GatherNd", x, grid, shape=shape)  # type: ignore[no-any-return]
+
+
+def _grid(
+    g: Graph,
+    indices: Value,
+    labels: Sequence[_Label],
+    shape: tuple[Dim, ...],
+    rank: int,
+    indexed: Sequence[int],
+    batching: dict[int, int],
+) -> Value:
+    """Returns for each element of `shape` its place in an operand."""
+    batch_places = [p for p, (kind, _) in enumerate(labels) if kind == "i"]
+    columns = []
+    for dim in range(rank):
+        parts = []
+        if dim in indexed:
+            column = list(indexed).index(dim)
+            parts.append(_column(g, indices, column, shape, batch_places))
+        if ("o", dim) in labels:
+            parts.append(_count(g, shape, labels.index(("o", dim)), indices.dtype))
+        if dim in batching:
+            place = batch_places[batching[dim]]
+            parts.append(_count(g, shape, place, indices.dtype))
+        total = parts[0] if parts else Value.of(np.asarray(0, "int32"), indices.dtype)
+        for part in parts[1:]:
+            total = g.op("AddV2", total, part)
+        columns.append(g.op("BroadcastTo", total, g.shape_tensor(shape)))
+    return g.op("Pack", columns, axis=len(shape), shape=(*shape, rank))  # type: ignore[no-any-return]
+
+
+def _column(
+    g: Graph,
+    indices: Value,
+    column: int,
+    shape: tuple[Dim, ...],
+    places: Sequence[int],
+) -> Value:
+    """Returns one number of each index vector, where the batch dimensions are."""
+    starts = [0] * (indices.rank - 1) + [column]
+    limits = [*indices.dims[:-1], column + 1]
+    numbers = reshaped(g, _sliced(g, indices, starts, limits), indices.dims[:-1])
+    lengths: list[Dim] = [1] * len(shape)
+    for place, length in zip(places, indices.dims[:-1], strict=True):
+        lengths[place] = length
+    return g.reshape(
+        Value(numbers.dtype, numbers.shape, name=g.tensor(numbers)), tuple(lengths)
+    )
+
+
+def _count(g: Graph, shape: tuple[Dim, ...], place: int, dtype: str) -> Value:
+    count = g.op(
+        "Range", np.int32(0), g.dim(shape[place]), np.int32(1), shape=(shape[place],)
+    )
+    lengths: list[Dim] = [1] * len(shape)
+    lengths[place] = shape[place]
+    return g.reshape(cast(g, count, dtype), tuple(lengths))
+
+
+def _scatter(primitive: str, op: str) -> None:
+    @lowering(
+        primitive,
+        ignored=(
+            "indices_are_sorted",
+            "unique_indices",
+            "update_jaxpr",
+            "update_consts",
+        ),
+    )
+    def lower(
+        g: Graph,
+        x: Value,
+        indices: Value,
+        updates: Value,
+        *,
+        dimension_numbers: Any,
+        mode: Any,
+    ) -> Value:
+        numbers = dimension_numbers
+        if _is_plain(x, indices, updates, numbers):
+            grid = indices
+        else:
+            grid = _scatter_grid(g, x, indices, updates, numbers, mode)
+        if x.dtype == "bool":
+            wide = [cast(g, v, "int32") for v in (x, updates)]
+            result = g.op(op, wide[0], grid, wide[1], shape=x.shape)
+            return cast(g, result, "bool")
+        return g.op(op, x, grid, updates, shape=x.shape)  # type: ignore[no-any-return]
+
+
+def _is_plain(x: Value, indices: Value, updates: Value, numbers: Any) -> bool:
+    """Whether whole leading rows are scattered, as TensorFlow's op does it."""
+    count = indices.dims[-1]
+    batch = indices.rank - 1
+    leading = tuple(range(int(count)))
+    return bool(
+        tuple(numbers.scatter_dims_to_operand_dims) == leading
+        and tuple(numbers.inserted_window_dims) == leading
+        and not numbers.operand_batching_dims
+        and tuple(numbers.update_window_dims) == tuple(range(batch, updates.rank))
+        and same_shape(updates.dims[batch:], x.dims[int(count) :])
+    )
+
+
+def _scatter_grid(
+    g: Graph, x: Value, indices: Value, updates: Value, numbers: Any, mode: Any
+) -> Value:
+    gone = {*numbers.inserted_window_dims, *numbers.operand_batching_dims}
+    windows = iter([d for d in range(x.rank) if d not in gone])
+    batches = iter(range(updates.rank))
+    labels: list[_Label] = [
+        ("o", next(windows))
+        if d in numbers.update_window_dims
+        else ("i", next(batches))
+        for d in range(updates.rank)
+    ]
+    if "CLIP" in str(mode):
+        sizes: list[Dim] = [1] * x.rank
+        for place, (kind, dim) in enumerate(labels):
+            if kind == "o":
+                sizes[dim] = updates.dims[place]
+        indexed = numbers.scatter_dims_to_operand_dims
+        indices = _clamped(g, x, indices, indexed, sizes)
+    return _grid(
+        g,
+        indices,
+        labels,
+        updates.dims,
+        x.rank,
+        numbers.scatter_dims_to_operand_dims,
+        dict(
+            zip(
+                numbers.operand_batching_dims,
+                numbers.scatter_indices_batching_dims,
+                strict=True,
+            )
+        ),
+    )
+
+
+for _primitive, _op in {
+    "scatter": "TensorScatterUpdate",
+    "scatter-add": "TensorScatterAdd",
+    "scatter_add": "TensorScatterAdd",
+    "scatter-sub": "TensorScatterSub",
+    "scatter_sub": "TensorScatterSub",
+    "scatter-min": "TensorScatterMin",
+    "scatter_min": "TensorScatterMin",
+    "scatter-max": "TensorScatterMax",
+    "scatter_max": "TensorScatterMax",
+}.items():
+    _scatter(_primitive, _op)

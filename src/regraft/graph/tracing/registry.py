@@ -1,0 +1,92 @@
+"""Which Python function writes down which JAX primitive.
+
+A lowering's first parameter is the graph under construction, the next ones are the
+primitive's operands as `Value`s, its keyword-only parameters are those of the
+primitive's parameters that it reads. It returns the results.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Lowering:
+    """A row of the registry.
+
+    Attributes:
+        function: What writes the primitive down.
+        params: Names of the parameters that it reads.
+        ignored: Names of those that make no difference in TensorFlow.
+    """
+
+    function: Callable[..., Any]
+    params: tuple[str, ...]
+    ignored: frozenset[str]
+
+
+LOWERINGS: dict[str, Lowering] = {}
+
+# Computations of several primitives that TensorFlow has one op for, by name. Whoever
+# traces marks them; see `tracer.Tracing.composite`.
+COMPOSITES: dict[str, Lowering] = {}
+
+NOT_LOWERED: dict[str, str] = {
+    "all_gather": "between devices",
+    "all_to_all": "between devices",
+    "axis_index": "between devices",
+    "pmax": "between devices",
+    "pmin": "between devices",
+    "ppermute": "between devices",
+    "psum": "between devices",
+    "debug_callback": "runs Python",
+    "io_callback": "runs Python",
+    "pure_callback": "runs Python",
+    "eig": "TensorFlow's Eig orders eigenvalues in another way",
+    "hessenberg": "TensorFlow has no such op",
+    "schur": "TensorFlow has no such op",
+    "tridiagonal": "TensorFlow has no such op",
+    "random_gamma_grad": "only in derivatives",
+    "igamma_grad_a": "only in derivatives",
+    "select_and_scatter_add": "only in derivatives",
+    "select_and_gather_add": "only in derivatives",
+    "rng_uniform": "deprecated in JAX",
+    "infeed": "TPU",
+    "outfeed": "TPU",
+    "approx_top_k": "TPU",
+    "nextafter": "no layer needs it",
+}
+
+
+def _register(
+    table: dict[str, Lowering], names: tuple[str, ...], ignored: tuple[str, ...]
+) -> Callable[[F], F]:
+    def add(function: F) -> F:
+        parameters = inspect.signature(function).parameters.values()
+        params = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+        for name in names:
+            if name in table:
+                raise ValueError(f"'{name}' has two lowerings.")
+            table[name] = Lowering(function, params, frozenset(ignored))
+        return function
+
+    return add
+
+
+def lowering(*primitives: str, ignored: tuple[str, ...] = ()) -> Callable[[F], F]:
+    """Makes the decorated function the lowering of `primitives`."""
+    return _register(LOWERINGS, primitives, ignored)
+
+
+def composite(*names: str) -> Callable[[F], F]:
+    """Makes the decorated function the lowering of marked computations.
+
+    It returns `None` where TensorFlow's op can't do it; then the primitives that the
+    computation is made of are lowered.
+    """
+    return _register(COMPOSITES, names, ())

@@ -1,0 +1,214 @@
+"""A Python function over JAX arrays → TensorFlow functions.
+
+`Tracing` runs the function on symbolic arrays, which gives a jaxpr, and `Graph`
+writes each of its equations down through the registry of lowerings. Parts of the
+function can be marked while it runs: a *composite* is a computation that TensorFlow
+has one op for; a *function* becomes a TensorFlow function of its own that is called.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from regraft.graph.tracing import lowerings
+from regraft.graph.tracing.function_graph import (
+    CalledFunction,
+    Graph,
+    Jaxpr,
+    Mark,
+    dtype_of,
+    used_operands,
+)
+from regraft.graph.tracing.library import FunctionLibrary
+from regraft.graph.tracing.values import Value
+
+lowerings.load()
+
+_active: contextvars.ContextVar[Tracing | None] = contextvars.ContextVar(
+    "tracing", default=None
+)
+
+
+def active() -> Tracing | None:
+    """Returns what is tracing in this context, if anything is."""
+    return _active.get()
+
+
+class Tracing:
+    """Traces functions into one library.
+
+    Attributes:
+        library: The functions so far.
+        marks: By the name that JAX carries.
+    """
+
+    def __init__(self) -> None:
+        self.library = FunctionLibrary()
+        self.marks: dict[str, Mark] = {}
+        self._numbers = itertools.count()
+        self._cache: dict[Any, CalledFunction] = {}
+
+    @contextmanager
+    def activate(self) -> Iterator[None]:
+        """Makes this the one that `active()` returns."""
+        token = _active.set(self)
+        try:
+            yield
+        finally:
+            _active.reset(token)
+
+    # While a function runs
+
+    def composite(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *operands: Any,
+        **params: Any,
+    ) -> Any:
+        """Runs `function(*operands)` and marks what it does as one composite."""
+        label = f"regraft_{name}_{next(self._numbers)}"
+        shapes = tuple(str(np.shape(x)) for x in operands)
+        self.marks[label] = Mark("composite", name, shapes, params)
+        return _named(function, label)(*operands)
+
+    def function(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        operands: Sequence[Any],
+        *,
+        inputs: Sequence[int],
+        roles: Callable[[], tuple[Sequence[int], Mapping[int, int]]],
+    ) -> Any:
+        """Runs `function(*operands)` and marks it as a function of its own.
+
+        Args:
+            name: Label.
+            function: Returns a flat list of arrays.
+            operands: Arrays.
+            inputs: Places of the operands that are always arguments.
+            roles: After the run, returns `Mark.outputs` and `Mark.updates`.
+        """
+        label = f"regraft_{name}_{next(self._numbers)}"
+        results = _named(function, label)(*operands)
+        outputs, updates = roles()
+        shapes = tuple(str(np.shape(x)) for x in operands)
+        self.marks[label] = Mark(
+            "function",
+            name,
+            shapes,
+            inputs=tuple(inputs),
+            outputs=tuple(outputs),
+            updates=dict(updates),
+        )
+        return results
+
+    # Afterwards
+
+    def add(
+        self,
+        jaxpr: Jaxpr,
+        mark: Mark,
+        variables: frozenset[int],
+        live: Sequence[bool],
+        names: Sequence[str] = (),
+        result_names: Sequence[str] = (),
+    ) -> CalledFunction:
+        """Writes a function into the library.
+
+        Args:
+            jaxpr: Closed jaxpr.
+            mark: What its operands and results are.
+            variables: Operands that are variables.
+            live: Which results somebody needs.
+            names: Of the arguments that `mark.inputs` lists.
+            result_names: Of the results that `mark.outputs` lists.
+        """
+        updates = {o: i for o, i in mark.updates.items() if i in variables}
+        mark = replace(mark, updates=updates)
+        wanted = tuple(
+            i
+            for i in range(len(jaxpr.jaxpr.outvars))
+            if i not in updates and (i in mark.outputs or live[i])
+        )
+        key = (id(jaxpr), variables, wanted, tuple(names), tuple(result_names))
+        if (known := self._cache.get(key)) is None:
+            known = self._write(jaxpr, mark, variables, wanted, names, result_names)
+            self._cache[key] = known
+            # An id is only good as a key while its object lives.
+            self._cache[(id(jaxpr), "alive")] = jaxpr
+        return known
+
+    def _write(
+        self,
+        jaxpr: Jaxpr,
+        mark: Mark,
+        variables: frozenset[int],
+        wanted: tuple[int, ...],
+        names: Sequence[str],
+        result_names: Sequence[str],
+    ) -> CalledFunction:
+        graph = Graph(self)
+        inner = jaxpr.jaxpr
+        updates = {
+            out: operand
+            for out, operand in mark.updates.items()
+            if inner.outvars[out] is not inner.invars[operand]
+        }
+        used = used_operands(inner, [*wanted, *updates])
+        labels = dict(zip(mark.inputs, names, strict=False))
+        places = [*mark.inputs]
+        places += [i for i in range(len(inner.invars)) if i not in mark.inputs]
+        values: list[Value | None] = [None] * len(inner.invars)
+        operands = []
+        for i in places:
+            aval = inner.invars[i].aval
+            if i in variables and (i in used or i in updates.values()):
+                values[i] = graph.variable("unknown", dtype_of(aval), aval.shape)
+            elif i in mark.inputs or i in used:
+                label = labels.get(i, "args" if i in mark.inputs else "unknown")
+                values[i] = graph.argument(label, dtype_of(aval), tuple(aval.shape))
+            else:
+                continue
+            operands.append(i)
+        results = graph.run(inner, jaxpr.consts, values, [*wanted, *updates])
+        graph.write_back(
+            (values[operand], results[out]) for out, operand in updates.items()
+        )
+        named = dict(zip(mark.outputs, result_names, strict=False))
+        function = graph.finish(
+            mark.name, [(named.get(i, "identity"), results[i]) for i in wanted]
+        )
+        positions = {index: operands[index] for index in graph.written}
+        return CalledFunction(
+            name=self.library.add(function),
+            operands=tuple(operands),
+            variables=frozenset(i for i in operands if i in variables),
+            written=frozenset(positions.values()),
+            symbols=tuple(graph.passed_symbols),
+            results=wanted,
+            is_stateful=graph.is_stateful,
+        )
+
+
+def _named(function: Callable[..., Any], label: str) -> Callable[..., Any]:
+    def marked(*operands: Any) -> Any:
+        return function(*operands)
+
+    marked.__name__ = marked.__qualname__ = label
+    return jax.jit(marked)
+
+
+def trace(function: Callable[..., Any], *operands: Any) -> tuple[Jaxpr, Any]:
+    """Returns the jaxpr of `function(*operands)` and the structure of its result."""
+    jaxpr, shape = jax.make_jaxpr(function, return_shape=True)(*operands)
+    return jaxpr, shape

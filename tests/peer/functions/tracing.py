@@ -1,0 +1,70 @@
+"""Runs TensorFlow functions that Regraft wrote."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def run_functions(requests: list[dict[str, Any]]) -> list[Any]:
+    """Runs functions on values.
+
+    Args:
+        requests: Each has `library`, a serialized `FunctionDefLibrary`; `name` of the
+            function; `calls`, lists of arrays; `variables`, by position among the
+            arguments the value that a variable holds.
+
+    Returns:
+        Per request the results of each call and what its variables hold then, or
+        the text of the error.
+    """
+    return [_guarded(request) for request in requests]
+
+
+def _guarded(request: dict[str, Any]) -> Any:
+    try:
+        return _run(**request)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _run(library: bytes, name: str, calls: list, variables: dict[int, Any]) -> Any:
+    import tensorflow as tf
+    from tensorflow.core.framework import function_pb2
+    from tensorflow.python.eager import context, execute
+
+    proto = function_pb2.FunctionDefLibrary.FromString(library)
+    eager = context.context()
+    eager.ensure_initialized()
+    (main,) = (f for f in proto.function if f.signature.name == name)
+    for function in proto.function:
+        eager.add_function_def(function)
+    try:
+        results = []
+        for arrays in calls:
+            given = iter(arrays)
+            held = {i: tf.Variable(value) for i, value in variables.items()}
+            inputs = [
+                held[i].handle if i in held else tf.constant(next(given), _dtype(arg))
+                for i, arg in enumerate(main.signature.input_arg)
+            ]
+            outputs = execute.execute(
+                name.encode(),
+                num_outputs=len(main.signature.output_arg),
+                inputs=inputs,
+                attrs=("executor_type", "", "config_proto", b""),
+                ctx=eager,
+            )
+            after = {i: variable.numpy() for i, variable in held.items()}
+            results.append(([np.asarray(o.numpy()) for o in outputs], after))
+        return results
+    finally:
+        for function in proto.function:
+            eager.remove_function(function.signature.name)
+
+
+def _dtype(arg: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.dtypes.as_dtype(arg.type)
