@@ -77,3 +77,12 @@ def checkpoint_variables(prefix):
     shapes = reader.get_variable_to_shape_map()
     dtypes = reader.get_variable_to_dtype_map()
     return {name: (shapes[name], dtypes[name].name) for name in shapes}
+
+
+def predict(path, inputs):
+    """What a model that tf_keras loads, compiled or not, predicts."""
+    import tf_keras
+
+    tf_keras.backend.clear_session()
+    model = tf_keras.models.load_model(path)
+    return _arrays(model.predict(inputs, verbose=0))
