@@ -75,7 +75,7 @@ def _parse_extra(text: Any, path: str) -> Mapping[str, Any]:
     if not text:
         return {}
     value = keras_json.parse_json(text, path=path, object_path=EXTRA_KEY)
-    return value if isinstance(value, dict) else {}
+    return keras_json.decode(value) if isinstance(value, dict) else {}
 
 
 def read_saved_model(path: str, options: LoadOptions) -> ModelDescription:

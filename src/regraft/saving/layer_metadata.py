@@ -120,9 +120,16 @@ def _expects_training(layer: keras.Layer | None) -> bool:
 
 
 def build_input_shape(layer: keras.Layer | None) -> Any:
-    """Returns the shapes that a layer was built with, `None` if it wasn't."""
-    if layer is None or (isinstance(layer, keras.Model) and is_network(layer)):
-        return _network_shape(layer)
+    """Returns the shapes that a layer was called or built with, `None` if neither.
+
+    tf_keras rebuilds a layer from its config only if it is told these.
+    """
+    if layer is None:
+        return None
+    try:
+        return _tensor_shapes(layer.input)
+    except (AttributeError, ValueError):  # never called symbolically
+        pass
     found = layer.get_build_config() or {}
     if "input_shape" in found:
         return _shapes(found["input_shape"])
@@ -130,11 +137,12 @@ def build_input_shape(layer: keras.Layer | None) -> Any:
     return [_shapes(shape) for shape in shapes.values()] if shapes else None
 
 
-def _network_shape(model: Any) -> Any:
-    try:
-        return None if model is None else _shapes(model.input_shape)
-    except (AttributeError, ValueError):
-        return None
+def _tensor_shapes(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _tensor_shapes(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_tensor_shapes(item) for item in value]
+    return TensorShape(tuple(value.shape))
 
 
 def _shapes(shape: Any) -> Any:
