@@ -16,7 +16,7 @@ from regraft.model.state_tree import StateNode
 from regraft.options import SaveOptions
 from regraft.saving.describe import SavedModelParts
 from regraft.saving.layer_metadata import KERAS_2_VERSION
-from regraft.saving.values import KerasVariableTensor
+from regraft.model.values import KerasVariableTensor
 from regraft.storage.hdf5_file import Hdf5Layer, Hdf5ModelFile, write_hdf5
 from regraft.storage.tensor import StoredTensor
 

@@ -27,7 +27,7 @@ from regraft.saving.layer_metadata import (
     layer_metadata,
     model_metadata,
 )
-from regraft.saving.values import KerasVariableTensor
+from regraft.model.values import KerasVariableTensor
 from regraft.storage import proto
 from regraft.storage.proto import messages
 from regraft.storage.saved_model_directory import write_saved_model_directory

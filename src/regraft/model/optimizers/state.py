@@ -23,6 +23,7 @@ from regraft.model.optimizers.slots import (
     U_PRODUCT,
     slots_of,
 )
+from regraft.model.values import KerasVariableTensor
 from regraft.storage.tensor import ArrayTensor, StoredTensor
 
 Slots = dict[str, tuple[StoredTensor | None, ...]]
@@ -60,8 +61,8 @@ def inner_optimizer(optimizer: keras.Optimizer) -> keras.Optimizer:
     return optimizer
 
 
-def _tensor(variable: Any) -> ArrayTensor:
-    return ArrayTensor(keras.ops.convert_to_numpy(variable))
+def _tensor(variable: keras.Variable) -> StoredTensor:
+    return KerasVariableTensor(variable)
 
 
 def base_class_name(optimizer: keras.Optimizer) -> str:

@@ -1,4 +1,4 @@
-"""The variables of a live model as tensors to write."""
+"""The variables of a live model as tensors that are read when they are written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class KerasVariableTensor:
-    """A `StoredTensor` that reads a Keras variable when it is written."""
+    """A `StoredTensor` over a Keras variable; it copies nothing before `read`."""
 
     def __init__(self, variable: keras.Variable) -> None:
         self.variable = variable
@@ -23,6 +23,13 @@ class KerasVariableTensor:
         return tuple(self.variable.shape)
 
     def read(self) -> np.ndarray[Any, Any]:
-        values = keras.ops.convert_to_numpy(self.variable.value)
+        values = host_array(self.variable.value)
         # JAX without x64 holds a variable of a 64-bit dtype in 32 bits.
         return values if str(values.dtype) == self.dtype else values.astype(self.dtype)
+
+
+def host_array(tensor: Any) -> np.ndarray[Any, Any]:
+    """Returns a backend's tensor as NumPy array, without a copy where JAX allows."""
+    if keras.backend.backend() == "jax":
+        return np.asarray(tensor)
+    return np.asarray(keras.ops.convert_to_numpy(tensor))
