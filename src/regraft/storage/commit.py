@@ -8,6 +8,9 @@ behind, which nothing reads.
 A directory that exists already is exchanged atomically where the system can
 (Linux: `renameat2`, macOS: `renamex_np`). Elsewhere it is moved aside first; a crash
 between these two steps leaves the old directory under its sibling name.
+
+Mount points can't be moved, and the current directory shouldn't be: there, what they
+contain is swapped entry by entry, in an instant that a crash could still hit.
 """
 
 from __future__ import annotations
@@ -85,18 +88,23 @@ def replace_directory(
             errno.ENOTDIR, "Can't replace a file by a directory", os.fspath(path)
         )
     os.makedirs(os.path.dirname(target), exist_ok=True)
-    new = _make_sibling(target, os.mkdir)
+    stays = _must_stay(target)
+    inside = os.path.join(target, os.path.basename(target) or "root")
+    new = _make_sibling(inside if stays else target, os.mkdir)
     try:
         yield new
-        if replaces is not None and os.path.isdir(target):
+        if replaces is not None and not stays:
             _keep_others(target, new, replaces)
         _keep_mode(target, new)
         _flush_tree(new)
-        leftover = _swap_in(new, target)
+        if stays:
+            leftover: str | None = _swap_entries(new, target, replaces)
+        else:
+            leftover = _swap_in(new, target)
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         raise
-    _flush_directory(os.path.dirname(target))
+    _flush_directory(target if stays else os.path.dirname(target))
     if leftover is not None:
         shutil.rmtree(leftover, ignore_errors=True)
 
@@ -126,18 +134,25 @@ def _keep_mode(target: str, new: str) -> None:
 
 def _keep_others(old: str, new: str, replaces: Collection[str]) -> None:
     """Gives the new directory what of the old one is not replaced."""
-    for entry in os.scandir(old):
-        if entry.name in replaces or os.path.lexists(os.path.join(new, entry.name)):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            shutil.copytree(
-                entry.path,
-                os.path.join(new, entry.name),
-                symlinks=True,
-                copy_function=_link_or_copy,
-            )
-        else:
-            _link_or_copy(entry.path, os.path.join(new, entry.name))
+    try:
+        found = os.scandir(old)
+    except FileNotFoundError:
+        return
+    with found:
+        for entry in found:
+            if entry.name not in replaces:
+                _keep(entry, os.path.join(new, entry.name))
+
+
+def _keep(entry: os.DirEntry[str], destination: str) -> None:
+    if os.path.lexists(destination):
+        return
+    if entry.is_dir(follow_symlinks=False):
+        shutil.copytree(
+            entry.path, destination, symlinks=True, copy_function=_link_or_copy
+        )
+    else:
+        _link_or_copy(entry.path, destination)
 
 
 def _link_or_copy(source: str, destination: str) -> None:
@@ -169,6 +184,45 @@ def _flush_tree(root: str) -> None:
             if stat.S_ISREG(os.lstat(path).st_mode):
                 _flush(path)
         _flush_directory(directory)
+
+
+def _must_stay(target: str) -> bool:
+    """Whether a directory can't be swapped as a whole."""
+    try:
+        return os.path.ismount(target) or os.path.samefile(target, os.getcwd())
+    except FileNotFoundError:
+        return False
+
+
+def _swap_entries(new: str, target: str, replaces: Collection[str] | None) -> str:
+    """Swaps what two directories contain; returns where the old content is."""
+    own = set(os.listdir(new))
+    for name in os.listdir(target):
+        if name != os.path.basename(new) and (replaces is None or name in replaces):
+            own.add(name)
+    swapped: list[str] = []
+    try:
+        for name in sorted(own):
+            _swap_entry(os.path.join(new, name), os.path.join(target, name))
+            swapped.append(name)
+    except BaseException:
+        for name in swapped:
+            _swap_entry(os.path.join(new, name), os.path.join(target, name))
+        raise
+    return new
+
+
+def _swap_entry(first: str, second: str) -> None:
+    """Exchanges two files or directories, of which one may be missing."""
+    if not os.path.lexists(first):
+        os.rename(second, first)
+    elif not os.path.lexists(second):
+        os.rename(first, second)
+    elif not _exchange(first, second):
+        aside = f"{first}.old"
+        os.rename(second, aside)
+        os.rename(first, second)
+        os.rename(aside, first)
 
 
 def _swap_in(new: str, target: str) -> str | None:
