@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -97,12 +98,22 @@ def run_once(job: Job, folder: Path, *flags: str) -> dict[str, Any]:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+def remove(path: Path) -> None:
+    """Makes every save the first one: deleting the old model is not measured."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def measure(jobs: tuple[Job, ...], runs: int, folder: Path, console: Console) -> dict:
     """Returns the runs of every job, by name."""
     results: dict[str, list[dict[str, Any]]] = {job.name: [] for job in jobs}
     architecture = ("--architecture", os.environ.get("BENCH_MODEL", "ResNet50"))
     for turn in range(runs):
         for job in jobs:
+            if job.operation == "save":
+                remove(folder / job.file)
             console.print(f"[dim]{turn + 1}/{runs} {job.name}[/]", end="\r")
             numbers = run_once(job, folder, *architecture)
             results[job.name].append(numbers)
