@@ -10,6 +10,7 @@ import numpy as np
 
 from regraft.errors import MismatchError, UnsupportedError
 from regraft.graph import ir
+from regraft.storage.tensor import StoredTensor
 
 if TYPE_CHECKING:
     from regraft.graph.runtime.library import FunctionLibrary
@@ -121,11 +122,22 @@ class Table:
 
 
 class ResourceScope:
-    """The resources that a SavedModel makes by name, such as tables."""
+    """The resources that a SavedModel makes by name, and what it reads them from.
 
-    def __init__(self, assets: Mapping[str, bytes] | None = None) -> None:
-        self.by_name: dict[str, Any] = {}
-        self.assets = dict(assets or {})
+    Args:
+        assets: Contents of asset files by name.
+        tensors: The checkpoint's tensors by key, for a main graph's restore op.
+    """
+
+    def __init__(
+        self,
+        assets: Mapping[str, bytes] | None = None,
+        tensors: Mapping[str, StoredTensor] | None = None,
+    ) -> None:
+        self.assets: Mapping[str, bytes] = assets or {}
+        self.tensors: Mapping[str, StoredTensor] = {} if tensors is None else tensors
+        self.variables: dict[str, Variable] = {}
+        self.tables: dict[str, Table] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,6 +192,11 @@ class PlanBuilder:
             )
         return found
 
+    def outputs_of(self, node: ir.Node) -> list[int]:
+        """Returns the slots of all results of a node, in order."""
+        prefix = f"{node.name}:"
+        return [s for name, s in self._slots.items() if name.startswith(prefix)]
+
     def build(
         self,
         nodes: Sequence[ir.Node],

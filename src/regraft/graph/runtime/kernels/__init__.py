@@ -6,6 +6,7 @@ import importlib
 
 FAMILIES = (
     "array",
+    "checkpoint",
     "control_flow",
     "conv",
     "counting",

@@ -50,6 +50,12 @@ def placeholder_with_default(input: Any) -> Any:
     return input
 
 
+@kernel("Placeholder", ignored=("dtype", "shape"))
+def placeholder(*, node_name: str) -> Any:
+    """A value that must be fed."""
+    raise MismatchError(f"Placeholder '{node_name}' was not fed.")
+
+
 @kernel("StopGradient")
 def stop_gradient(input: Any) -> Any:
     """The input, through which no gradient flows."""

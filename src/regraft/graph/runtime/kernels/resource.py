@@ -18,11 +18,10 @@ from regraft.graph.runtime.registry import kernel, register
 def _named(
     ctx: Context, name: str, node_name: str, dtype: str, shape: ir.TensorShape
 ) -> Any:
-    key = f"variable {name or node_name}"
-    found = ctx.resources.by_name.get(key)
+    found = ctx.resources.variables.get(name or node_name)
     if found is None:
         found = HostVariable(dtype=dtype, shape=shape.dims or ())
-        ctx.resources.by_name[key] = found
+        ctx.resources.variables[name or node_name] = found
     return found
 
 

@@ -16,10 +16,9 @@ _NAMES = ("container", "use_node_name_sharing")
 
 
 def _table(ctx: Context, name: str, key_dtype: str, value_dtype: str) -> Table:
-    key = f"table {name}"
-    found = ctx.resources.by_name.get(key)
+    found = ctx.resources.tables.get(name)
     if found is None:
-        found = ctx.resources.by_name[key] = Table(key_dtype, value_dtype)
+        found = ctx.resources.tables[name] = Table(key_dtype, value_dtype)
     return found
 
 

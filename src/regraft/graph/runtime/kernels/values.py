@@ -86,6 +86,11 @@ def is_host(value: Any) -> bool:
     return isinstance(value, (np.ndarray, np.generic, int, float, bool, complex))
 
 
+def is_backend(value: Any) -> bool:
+    """Whether a value is a tensor of Keras' backend, or Keras' symbol for one."""
+    return bool(keras.ops.is_tensor(value)) or isinstance(value, keras.KerasTensor)
+
+
 def is_traced(value: Any) -> bool:
     """Whether a tensor's value is not known now."""
     if isinstance(value, (list, tuple)):

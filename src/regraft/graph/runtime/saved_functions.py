@@ -1,0 +1,331 @@
+"""Functions of a SavedModel as Python calls them: traces chosen by their arguments.
+
+A `SavedFunction` of a file is a set of traces, one per kind of arguments; Keras
+traces each layer once with `training=True` and once with `False`. A signature is
+one trace whose arguments have names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from regraft.errors import FormatError, MismatchError, UnsupportedError
+from regraft.graph import ir
+from regraft.graph.runtime import structure
+from regraft.graph.runtime.context import Context
+from regraft.graph.runtime.kernels import values
+from regraft.graph.runtime.library import FunctionLibrary
+
+# What a captured object is at run time, by its node in the object graph.
+CaptureLookup = Callable[[int], Any]
+
+
+class Trace:
+    """One concrete function with what it captures.
+
+    Attributes:
+        concrete: Its Python side.
+        args: Structure of the positional arguments.
+        kwargs: Structure of the keyword arguments.
+    """
+
+    def __init__(
+        self,
+        library: FunctionLibrary,
+        concrete: ir.ConcreteFunction,
+        lookup: CaptureLookup,
+    ) -> None:
+        signature = concrete.input_signature
+        if not isinstance(signature, tuple) or len(signature) != 2:
+            raise FormatError(
+                "Invalid input signature",
+                object_path=concrete.name,
+                expected="(args, kwargs)",
+                received=structure.describe(signature),
+            )
+        self.concrete = concrete
+        self.args: tuple[Any, ...] = tuple(signature[0])
+        self.kwargs: Mapping[str, Any] = signature[1]
+        self._function = library.callable(concrete.name)
+        self._lookup = lookup
+
+    @property
+    def name(self) -> str:
+        return self.concrete.name
+
+    @property
+    def output_spec(self) -> Any:
+        """Structure of the results, with `TensorSpec`s."""
+        return self.concrete.output_signature
+
+    def check(self) -> None:
+        """Refuses ops without kernel, before anything runs.
+
+        Raises:
+            UnsupportedOpError: There are any.
+        """
+        self._function.check()
+
+    def difference(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[str] = ()
+    ) -> str | None:
+        """Returns how bound arguments differ from the trace's; `None` if they fit."""
+        if len(args) != len(self.args):
+            return (
+                f"expected {len(self.args)} positional arguments, received {len(args)}"
+            )
+        for i, (spec, value) in enumerate(zip(self.args, args, strict=True)):
+            place = names[i] if i < len(names) else f"argument {i}"
+            found = structure.difference(spec, value, place)
+            if found is not None:
+                return found
+        return structure.difference(self.kwargs, kwargs, "keyword arguments")
+
+    def run(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        context: Context | None = None,
+        seed_generator: Any = None,
+    ) -> Any:
+        """Runs the trace on arguments that fit; returns results in their structure."""
+        pairs = list(structure.flat_tensors(self.args, tuple(args)))
+        pairs += structure.flat_tensors(self.kwargs, kwargs)
+        flat = [values.argument(value, dtype) for value, dtype in pairs]
+        captures = [self._lookup(i) for i in self.concrete.bound_inputs]
+        results = self._function(
+            flat, captures, context=context, seed_generator=seed_generator
+        )
+        return structure.rebuilt(self.output_spec, iter(results))
+
+
+class SavedFunction:
+    """A traced Python function.
+
+    Attributes:
+        traces: Its concrete functions, in the file's order.
+    """
+
+    def __init__(
+        self,
+        library: FunctionLibrary,
+        concrete: Iterable[ir.ConcreteFunction],
+        spec: ir.FunctionSpec,
+        lookup: CaptureLookup,
+        name: str = "",
+    ) -> None:
+        self.traces = tuple(Trace(library, one, lookup) for one in concrete)
+        self.spec = structure.ArgumentSpec.of(spec)
+        self._name = name or (self.traces[0].name if self.traces else "function")
+
+    @property
+    def argument_names(self) -> tuple[str, ...]:
+        return (*self.spec.args, *self.spec.kwonly)
+
+    def select(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[Trace, tuple[Any, ...], dict[str, Any]]:
+        """Returns the first trace that takes these arguments, and them as bound.
+
+        Raises:
+            MismatchError: There is none; each trace's difference is shown.
+        """
+        bound, rest = self.spec.bind(args, kwargs)
+        differences = []
+        for trace in self.traces:
+            found = trace.difference(bound, rest, self.spec.args)
+            if found is None:
+                return trace, bound, rest
+            differences.append(f"  {trace.name}: {found}")
+        given = [
+            f"{name}={structure.describe(value)}"
+            for name, value in [
+                *zip(self.spec.args, bound, strict=False),
+                *rest.items(),
+            ]
+        ]
+        raise MismatchError(
+            f"No trace of '{self._name}' takes these arguments: {', '.join(given)}.\n"
+            f"The file holds {len(self.traces)}:\n" + "\n".join(differences)
+        )
+
+    def __call__(
+        self,
+        *args: Any,
+        context: Context | None = None,
+        seed_generator: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Runs the trace that takes these arguments.
+
+        Raises:
+            MismatchError: There is none.
+            UnsupportedOpError: It needs ops that have no kernel.
+        """
+        trace, bound, rest = self.select(args, kwargs)
+        return trace.run(bound, rest, context=context, seed_generator=seed_generator)
+
+
+class SignatureFunction:
+    """A signature: arguments and results have names.
+
+    Attributes:
+        inputs: Spec by name.
+        outputs: Spec by name.
+    """
+
+    def __init__(
+        self,
+        library: FunctionLibrary,
+        name: str,
+        concrete: ir.ConcreteFunction,
+        lookup: CaptureLookup,
+    ) -> None:
+        self.name = name
+        self.trace = Trace(library, concrete, lookup)
+        self.inputs: Mapping[str, ir.TensorSpec] = self.trace.kwargs
+        outputs = self.trace.output_spec
+        self.outputs: Mapping[str, ir.TensorSpec] = (
+            outputs if isinstance(outputs, dict) else {}
+        )
+
+    def named(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns arguments by name: keywords, one dict, or one positional value.
+
+        Raises:
+            MismatchError: They are not those of the signature.
+        """
+        if len(args) == 1 and not kwargs:
+            if isinstance(args[0], Mapping):
+                return dict(args[0])
+            if len(self.inputs) == 1:
+                return {next(iter(self.inputs)): args[0]}
+        if args:
+            raise MismatchError(
+                f"Signature '{self.name}' takes {', '.join(sorted(self.inputs))} by "
+                f"keyword; received {len(args)} positional arguments."
+            )
+        return dict(kwargs)
+
+    def __call__(
+        self,
+        *args: Any,
+        context: Context | None = None,
+        seed_generator: Any = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """Runs the signature.
+
+        Raises:
+            MismatchError: The arguments don't fit.
+        """
+        given = self.named(args, kwargs)
+        found = structure.difference(self.inputs, given, "inputs")
+        if found is not None:
+            raise MismatchError(
+                f"Signature '{self.name}' doesn't take these arguments; {found}."
+            )
+        out = self.trace.run((), given, context=context, seed_generator=seed_generator)
+        return out if isinstance(out, dict) else {"output_0": out}
+
+
+class Captures:
+    """What the functions of a SavedModel capture, made when it is first used.
+
+    Args:
+        library: The functions.
+        meta_graph: For constants and assets.
+        nodes: The `SavedObject` messages.
+        concrete_functions: By name.
+        variable: Returns a variable's resource by its node.
+        tables: Keys and values that a checkpoint keeps of mutable tables, by node.
+    """
+
+    def __init__(
+        self,
+        library: FunctionLibrary,
+        meta_graph: ir.MetaGraph,
+        nodes: Sequence[Any],
+        concrete_functions: Mapping[str, ir.ConcreteFunction],
+        variable: CaptureLookup,
+        tables: Mapping[int, tuple[Any, Any]] | None = None,
+    ) -> None:
+        self._library = library
+        self._meta_graph = meta_graph
+        self._nodes = nodes
+        self._concrete = concrete_functions
+        self._variable = variable
+        self._tables = tables or {}
+        self._found: dict[int, Any] = {}
+        self._constants: dict[str, ir.Node] | None = None
+
+    def __call__(self, node_id: int) -> Any:
+        """Returns what a captured object is.
+
+        Raises:
+            FormatError: There is no such object.
+            UnsupportedError: Objects of its kind cannot be captured.
+        """
+        if node_id not in self._found:
+            if not 0 <= node_id < len(self._nodes):
+                raise FormatError(
+                    "Invalid capture", expected="an object", received=node_id
+                )
+            self._found[node_id] = self._make(node_id, self._nodes[node_id])
+        return self._found[node_id]
+
+    def _make(self, node_id: int, node: Any) -> Any:
+        kind = node.WhichOneof("kind")
+        if kind == "variable":
+            return self._variable(node_id)
+        if kind == "constant":
+            return self._constant(node.constant.operation)
+        if kind == "resource":
+            return self._resource(node_id, node)
+        if kind == "asset":
+            return self._asset(node.asset.asset_file_def_index)
+        raise UnsupportedError(f"A function captures an object of kind '{kind}'.")
+
+    def _constant(self, name: str) -> Any:
+        if self._constants is None:
+            self._constants = {n.name: n for n in self._meta_graph.graph.nodes}
+        node = self._constants.get(name)
+        value = None if node is None else node.attrs.get("value")
+        if not isinstance(value, ir.TensorValue):
+            raise FormatError("Invalid captured constant", object_path=name)
+        return value.numpy()
+
+    def _asset(self, index: int) -> Any:
+        assets = self._meta_graph.assets
+        if not 0 <= index < len(assets):
+            raise FormatError("Invalid asset", received=index)
+        return ir.as_bytes(np.array(assets[index][1], object))
+
+    def _resource(self, node_id: int, node: Any) -> Any:
+        children = {c.local_name: c.node_id for c in node.children}
+        made = self._run(children, "_create_resource")
+        if not made:
+            raise UnsupportedError("A captured resource has no function that makes it.")
+        self._found[node_id] = made[0]
+        self._run(children, "_initialize")
+        if node_id in self._tables and hasattr(made[0], "insert"):
+            keys, found = self._tables[node_id]
+            made[0].entries.clear()
+            made[0].insert(keys, found)
+        return made[0]
+
+    def _run(self, children: Mapping[str, int], name: str) -> list[Any]:
+        node_id = children.get(name)
+        if node_id is None:
+            return []
+        names = self._nodes[node_id].function.concrete_functions
+        if not names:
+            return []
+        concrete = self._concrete[names[0]]
+        return self._library.callable(concrete.name)(
+            [], [self(i) for i in concrete.bound_inputs]
+        )
