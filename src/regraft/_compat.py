@@ -8,10 +8,11 @@ below `keras.src` or `jax._src`, of another package.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import keras
+from keras.src.backend import get_keras_mask
 from keras.src.backend.common import global_state
 from keras.src.backend.common.variables import initialize_all_variables
 
@@ -175,3 +176,76 @@ def set_own_trainable(layer: keras.Layer, trainable: bool) -> None:
     layer.trainable = trainable
     for sub, flag in inner:
         sub._trainable = flag
+
+
+def keras_mask(tensor: Any) -> Any | None:
+    """Returns the mask that a layer gave a tensor, `None` without.
+
+    Keras 3.12 to 3.15: where the tensor takes no attributes (JAX tracers) the mask is
+    in a table that only this function reads.
+    """
+    return get_keras_mask(tensor)
+
+
+def user_compile_arguments(model: keras.Model) -> dict[str, Any]:
+    """Returns what `model.compile` was called with, as live objects.
+
+    Keras 3.12 to 3.15: `get_compile_config()` has them serialized, which loses
+    functions that aren't registered.
+    """
+    return dict(model._compile_config.config)
+
+
+@contextmanager
+def replaced_backend_functions(
+    replacements: dict[str, dict[str, Callable[[Any], Any]]],
+) -> Iterator[None]:
+    """Replaces functions of Keras' backend while the block runs.
+
+    Keras 3.12 to 3.15: `keras.ops` and layers look the functions of their backend up
+    in its modules `nn`, `numpy`, `random` and `image` at each call. No public hook
+    tells which operation a computation came from.
+
+    Args:
+        replacements: Per module and function, what makes the new one of the old one.
+    """
+    from keras.src import backend
+
+    before = []
+    try:
+        for module_name, functions in replacements.items():
+            module = getattr(backend, module_name)
+            for name, make in functions.items():
+                if (old := getattr(module, name, None)) is not None:
+                    before.append((module, name, old))
+                    setattr(module, name, make(old))
+        yield
+    finally:
+        for module, name, old in before:
+            setattr(module, name, old)
+
+
+def keras_mask(tensor: Any) -> Any:
+    """Returns the mask that travels with a tensor, `None` without.
+
+    Keras 3.12 to 3.15: it is an attribute of the tensor without public accessor.
+    """
+    return getattr(tensor, "_keras_mask", None)
+
+
+def set_keras_mask(tensor: Any, mask: Any) -> None:
+    """Lets a mask travel with a tensor; see `keras_mask`."""
+    tensor._keras_mask = mask
+
+
+def evaluated_now() -> AbstractContextManager[Any]:
+    """Computes concrete values at once, also while a JAX step is being traced.
+
+    JAX 0.4 to 0.10: under a trace even operations on constants are recorded; Keras
+    has no name for the way out.
+    """
+    if keras.backend.backend() != "jax":
+        return nullcontext()
+    import jax
+
+    return jax.ensure_compile_time_eval()  # type: ignore[no-any-return]

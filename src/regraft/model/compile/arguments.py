@@ -1,0 +1,236 @@
+"""`training_config` of Keras 1 and 2 ↔ the arguments of `model.compile`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from regraft import _compat
+from regraft.errors import RegraftError
+from regraft.model.compile.losses import LossRules, build_loss, describe_loss
+from regraft.model.compile.metrics import build_metric, describe_metric
+from regraft.model.compile.outputs import (
+    Outputs,
+    by_output,
+    is_entry,
+    metrics_by_output,
+    outputs_of,
+    remember_output_logits,
+    shape_back,
+)
+from regraft.model.dialects.context import BuildContext, Note
+from regraft.model.dialects.dialect import Dialect
+from regraft.model.dialects.registry import is_builtin
+from regraft.model.optimizers import build_optimizer, describe_optimizer
+
+_PROBLEMS = (RegraftError, ValueError, TypeError, KeyError, AttributeError)
+
+
+def build_compile_arguments(
+    training_config: Mapping[str, Any], model: keras.Model, context: BuildContext
+) -> dict[str, Any]:
+    """Makes the arguments with which the model computes as its file's Keras did.
+
+    The output layers of the model may get an activation that remembers its logits,
+    see `keras2.logits`. A metric or weight that can't be kept becomes a note.
+
+    Args:
+        training_config: Of a file of Keras 1 or 2.
+        model: The live model that will be compiled.
+        context: Of this build.
+
+    Returns:
+        Arguments of `model.compile`, with the optimizer.
+
+    Raises:
+        ValueError: Nobody knows the optimizer or the loss.
+    """
+    outputs = outputs_of(model)
+    entry = training_config.get("optimizer_config")
+    arguments: dict[str, Any] = {}
+    arguments["optimizer"] = None if not entry else build_optimizer(entry, context)
+    rules = LossRules(
+        keras2=context.dialect.generation < 3,
+        counts_masked_steps=context.dialect.masked_loss_counts_masked_steps
+        and _makes_masks(model),
+    )
+    losses, weights = training_config.get("loss"), training_config.get("loss_weights")
+    arguments |= _build_losses(losses, weights, outputs, context, rules)
+    for key in ("metrics", "weighted_metrics"):
+        built = _build_metrics(training_config.get(key), outputs, context, key)
+        if built:
+            arguments[key] = built
+    remember_output_logits(outputs, arguments.get("loss"))
+    if training_config.get("sample_weight_mode"):
+        context.note("compile", "sample_weight_mode is no argument any more")
+    scaled = isinstance(arguments["optimizer"], keras.optimizers.LossScaleOptimizer)
+    if model.dtype_policy.name == "mixed_float16" and not scaled:
+        # Keras 3 would wrap the optimizer, and undo a fixed scale.
+        arguments["auto_scale_loss"] = False
+    return arguments
+
+
+def _makes_masks(model: keras.Model) -> bool:
+    for layer in _compat.all_layers(model):
+        if isinstance(layer, keras.layers.Masking) or getattr(
+            layer, "mask_zero", False
+        ):
+            return True
+        overrides = type(layer).compute_mask is not keras.layers.Layer.compute_mask
+        if overrides and not is_builtin(type(layer)):
+            return True
+    return False
+
+
+def _build_losses(
+    losses: Any,
+    weights: Any,
+    outputs: Outputs | None,
+    context: BuildContext,
+    rules: LossRules,
+) -> dict[str, Any]:
+    if not losses:
+        return {}
+    if outputs is None:
+        built = _map_entries(losses, lambda item: build_loss(item, context, rules))
+        return {"loss": built} | ({"loss_weights": weights} if weights else {})
+    laid = by_output(losses, outputs, spread=True)
+    if laid is None:
+        raise ValueError(
+            f"loss={losses!r} doesn't fit the outputs {list(outputs.file_names)}."
+        )
+    found = {
+        "loss": shape_back([build_loss(item, context, rules) for item in laid], outputs)
+    }
+    if weights is None:
+        return found
+    numbers = by_output(weights, outputs, spread=False)
+    if numbers is None:
+        text = f"loss_weights={weights!r} doesn't fit the outputs; it is left out"
+        context.note("compile", text)
+        return found
+    filled = [1.0 if number is None else float(number) for number in numbers]
+    return {**found, "loss_weights": shape_back(filled, outputs)}
+
+
+def _build_metrics(
+    metrics: Any, outputs: Outputs | None, context: BuildContext, key: str
+) -> Any:
+    if not metrics:
+        return None
+
+    def build(item: Any) -> Any:
+        try:
+            return build_metric(item, context)
+        except _PROBLEMS as error:
+            context.note("compile", f"{key}: {item!r} is left out: {error}")
+            return None
+
+    if outputs is None:
+        if is_entry(metrics):
+            metrics = [metrics]
+        return _map_entries(metrics, build)
+    laid = metrics_by_output(metrics, outputs)
+    if laid is None:
+        text = f"{key}={metrics!r} doesn't fit the outputs; it is left out"
+        context.note("compile", text)
+        return None
+    built = [[m for m in map(build, items) if m is not None] for items in laid]
+    if not any(built):
+        return None
+    if outputs.count == 1:
+        return built[0]
+    return shape_back(built, outputs)
+
+
+def _map_entries(argument: Any, build: Any) -> Any:
+    """Builds the entries of a nested argument, keeping its form."""
+    if argument is None or is_entry(argument):
+        return None if argument is None else build(argument)
+    if isinstance(argument, Mapping):
+        return {key: _map_entries(item, build) for key, item in argument.items()}
+    built = [_map_entries(item, build) for item in argument]
+    return [item for item in built if item is not None]
+
+
+# ---------------------------------------------------------------- Keras 3 → Keras 2
+
+
+def describe_compile_arguments(
+    model: keras.Model, dialect: Dialect, notes: list[Note]
+) -> dict[str, Any] | None:
+    """The training config with which Keras 2 compiles a model as it is compiled now.
+
+    Args:
+        model: A model, compiled or not.
+        dialect: Of the file to write.
+        notes: Told what Keras 2 has no words for.
+    """
+    if not getattr(model, "compiled", False):
+        return None
+    given = _compat.user_compile_arguments(model)
+    if model.optimizer is None:
+        return None
+    outputs = outputs_of(model)
+    loss = _describe(given.get("loss"), describe_loss, dialect, notes)
+    return {
+        "loss": _in_file_names(loss, outputs),
+        "metrics": _describe_metrics(given.get("metrics"), outputs, dialect, notes),
+        "weighted_metrics": _describe_metrics(
+            given.get("weighted_metrics"), outputs, dialect, notes
+        ),
+        "loss_weights": _describe_weights(given.get("loss_weights"), outputs),
+        "optimizer_config": describe_optimizer(model.optimizer, dialect, notes),
+    }
+
+
+def _describe(argument: Any, describe: Any, dialect: Dialect, notes: list[Note]) -> Any:
+    if isinstance(argument, Mapping):
+        return {
+            str(key): _describe(item, describe, dialect, notes)
+            for key, item in argument.items()
+        }
+    if isinstance(argument, list | tuple):
+        return [_describe(item, describe, dialect, notes) for item in argument]
+    return None if argument is None else describe(argument, dialect, notes)
+
+
+def _describe_metrics(
+    metrics: Any, outputs: Outputs | None, dialect: Dialect, notes: list[Note]
+) -> Any:
+    if not metrics:
+        return None
+    described = _describe(metrics, describe_metric, dialect, notes)
+    described = _without_none(described)
+    if outputs is None or outputs.count == 1 or isinstance(described, Mapping):
+        return _in_file_names(described, outputs)
+    # A list for each output; Keras 2 would give a flat list to all of them.
+    return [[item] if is_entry(item) else list(item or []) for item in described]
+
+
+def _without_none(described: Any) -> Any:
+    if isinstance(described, list):
+        return [_without_none(item) for item in described if item is not None]
+    if isinstance(described, Mapping) and "class_name" not in described:
+        return {key: _without_none(item) for key, item in described.items()}
+    return described
+
+
+def _describe_weights(weights: Any, outputs: Outputs | None) -> Any:
+    if isinstance(weights, int | float):
+        return [float(weights)]
+    if isinstance(weights, Mapping):
+        return _in_file_names(
+            {str(key): float(value) for key, value in weights.items()}, outputs
+        )
+    return None if weights is None else [float(value) for value in weights]
+
+
+def _in_file_names(argument: Any, outputs: Outputs | None) -> Any:
+    """Replaces keys that are stand-ins for the names that the file has."""
+    if outputs is None or not isinstance(argument, Mapping) or is_entry(argument):
+        return argument
+    names = dict(zip(outputs.names, outputs.file_names, strict=True))
+    return {names.get(key, key): item for key, item in argument.items()}

@@ -1,0 +1,282 @@
+"""Losses to and from their entries in a training config."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from regraft.model.compile.names import (
+    FUNCTIONS,
+    LOSS_CLASSES,
+    ONLY_KERAS_3,
+    REDUCTIONS,
+    plain_name,
+)
+from regraft.model.dialects.context import BuildContext, Note
+from regraft.model.dialects.dialect import Dialect
+from regraft.model.dialects.registry import find_custom
+from regraft.model.keras2.losses import FUNCTIONS as KERAS_2_FUNCTIONS
+from regraft.model.keras2.losses import Keras2Loss
+
+_CLASSES = {
+    name: value
+    for name, value in vars(keras.losses).items()
+    if isinstance(value, type) and issubclass(value, keras.losses.Loss)
+}
+_BUILT_IN = {
+    name: value
+    for name, value in vars(keras.losses).items()
+    if inspect.isfunction(value) and name not in {"get", "serialize", "deserialize"}
+}
+# Function below each class of Keras 3 that Keras 2 computes otherwise.
+_FUNCTION_OF_CLASS = {
+    "BinaryCrossentropy": "binary_crossentropy",
+    "BinaryFocalCrossentropy": "binary_focal_crossentropy",
+    "CategoricalCrossentropy": "categorical_crossentropy",
+    "SparseCategoricalCrossentropy": "sparse_categorical_crossentropy",
+    "KLDivergence": "kl_divergence",
+}
+# Keys of a loss' config that are not arguments of its function.
+_OF_THE_LOSS = frozenset({"reduction", "name", "fn", "dtype"})
+
+
+@dataclass(frozen=True)
+class LossRules:
+    """What a dialect means by a loss.
+
+    Attributes:
+        keras2: Whether Keras 2's functions are meant.
+        counts_masked_steps: Whether a mean is over the masked steps too; only set
+            for a model that has masks.
+    """
+
+    keras2: bool
+    counts_masked_steps: bool
+
+
+def build_loss(entry: Any, context: BuildContext, rules: LossRules) -> Any:
+    """Makes a compile argument of a loss' entry: a name, function or `Loss`.
+
+    Raises:
+        ValueError: Nobody knows the loss.
+    """
+    if entry is None or callable(entry):
+        return entry
+    if isinstance(entry, str):
+        return _build_named(entry, entry, context, rules)
+    if not isinstance(entry, Mapping) or "class_name" not in entry:
+        raise ValueError(f"Invalid loss: {entry!r}.")
+    if entry["class_name"] == "function" and isinstance(entry.get("config"), str):
+        name = str(entry.get("registered_name") or entry["config"])
+        return _build_named(name, entry["config"], context, rules)
+    return _build_class(entry, context, rules)
+
+
+def _build_named(
+    name: str, spelled: str, context: BuildContext, rules: LossRules
+) -> Any:
+    custom = find_custom(name, context)
+    if isinstance(custom, type):
+        return custom()
+    if custom is not None:
+        return _masked_steps(custom, spelled, rules) or custom
+    plain = FUNCTIONS.get(plain_name(name), plain_name(name))
+    if LOSS_CLASSES.get(plain, plain) in _CLASSES:
+        return _build_class({"class_name": plain, "config": {}}, context, rules)
+    if plain in ("crossentropy", "ce"):
+        return plain
+    if plain not in _BUILT_IN:
+        raise ValueError(
+            f"Unknown loss {name!r}. If it is your own, pass it in "
+            f"`custom_objects={{{plain_name(name)!r}: …}}`."
+        )
+    if rules.keras2 and plain in KERAS_2_FUNCTIONS:
+        return Keras2Loss(
+            plain,
+            spelled=spelled,
+            counts_masked_steps=rules.counts_masked_steps,
+            name=plain_name(name),
+        )
+    masked = _masked_steps(_BUILT_IN[plain], spelled, rules)
+    if masked is not None:
+        return masked
+    # Keras 3 understands its own names, and shows what the user wrote.
+    return (
+        spelled if keras.losses.get(plain) and _is_known(spelled) else _BUILT_IN[plain]
+    )
+
+
+def _is_known(name: str) -> bool:
+    try:
+        keras.losses.get(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _masked_steps(function: Any, spelled: Any, rules: LossRules) -> Keras2Loss | None:
+    if not rules.counts_masked_steps:
+        return None
+    name = getattr(function, "__name__", None)
+    return Keras2Loss(function, spelled=spelled, counts_masked_steps=True, name=name)
+
+
+def _build_class(
+    entry: Mapping[str, Any], context: BuildContext, rules: LossRules
+) -> Any:
+    config = dict(entry.get("config") or {})
+    name = str(entry.get("registered_name") or entry["class_name"])
+    custom = find_custom(name, context)
+    if custom is not None:
+        if "reduction" in config:
+            config["reduction"] = _reduction(config["reduction"])
+        return from_config(custom, config)
+    plain = plain_name(entry["class_name"])
+    plain = LOSS_CLASSES.get(plain, plain)
+    if plain == "LossFunctionWrapper" or plain not in _CLASSES:
+        if "fn" not in config:
+            raise ValueError(
+                f"Unknown loss {name!r}. If it is your own, pass it in "
+                f"`custom_objects={{{plain_name(name)!r}: …}}`."
+            )
+        return _build_wrapper(entry, config, context, rules)
+    cls = _CLASSES[plain]
+    arguments = {k: v for k, v in config.items() if k not in _OF_THE_LOSS}
+    reduction = _reduction(config.get("reduction", "sum_over_batch_size"))
+    given = {"reduction": reduction}
+    if config.get("name"):
+        given["name"] = config["name"]
+    function = _FUNCTION_OF_CLASS.get(plain, "")
+    if rules.keras2 and function in KERAS_2_FUNCTIONS:
+        return Keras2Loss(
+            function,
+            _accepted(KERAS_2_FUNCTIONS[function], arguments, plain, context),
+            _entry(entry),
+            rules.counts_masked_steps,
+            reduction,
+            config.get("name") or function,
+        )
+    if not rules.keras2 and config.get("dtype") is not None:
+        given["dtype"] = config["dtype"]
+    loss = cls(**_accepted(cls, arguments, plain, context), **given)
+    if not rules.counts_masked_steps:
+        return loss
+    return Keras2Loss(loss.call, {}, _entry(entry), True, reduction, loss.name)
+
+
+def from_config(custom: Any, config: dict[str, Any]) -> Any:
+    """An object of a caller's class, or the caller's function itself."""
+    return custom.from_config(config) if hasattr(custom, "from_config") else custom
+
+
+def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "class_name": entry["class_name"],
+        "config": dict(entry.get("config") or {}),
+    }
+
+
+def _build_wrapper(
+    entry: Mapping[str, Any],
+    config: Mapping[str, Any],
+    context: BuildContext,
+    rules: LossRules,
+) -> Any:
+    """A function with arguments and a reduction, without a class of its own."""
+    function = build_loss(config["fn"], context, LossRules(rules.keras2, False))
+    if isinstance(function, str):
+        function = _BUILT_IN[FUNCTIONS.get(function, function)]
+    if isinstance(function, Keras2Loss):
+        function = function.fn
+    arguments = {k: v for k, v in config.items() if k not in _OF_THE_LOSS}
+    reduction = _reduction(config.get("reduction", "sum_over_batch_size"))
+    return Keras2Loss(
+        function,
+        arguments,
+        _entry(entry),
+        rules.counts_masked_steps,
+        reduction,
+        config.get("name"),
+    )
+
+
+def _reduction(value: Any) -> str:
+    return REDUCTIONS.get(value, str(value))
+
+
+def _accepted(
+    target: Any, arguments: Mapping[str, Any], name: str, context: BuildContext
+) -> dict[str, Any]:
+    """The arguments that a function takes; the others are noted."""
+    known = inspect.signature(target).parameters
+    for key in set(arguments) - set(known):
+        if arguments[key] is not None:
+            context.note("compile", f"loss {name}: argument '{key}' is left out")
+    return {key: value for key, value in arguments.items() if key in known}
+
+
+# ---------------------------------------------------------------- Keras 3 → Keras 2
+
+
+def describe_loss(loss: Any, dialect: Dialect, notes: list[Note]) -> Any:
+    """The entry with which Keras 2 makes a loss: a name or a dict."""
+    del dialect
+    if loss is None:
+        return None
+    if isinstance(loss, str):
+        return _known_to_keras_2(loss, loss, notes)
+    if isinstance(loss, Keras2Loss) and loss.spelled is not None:
+        return loss.spelled
+    if not isinstance(loss, keras.losses.Loss):
+        return function_name(loss, notes)
+    config = _plain_config(loss.get_config(), notes)
+    name = type(loss).__name__
+    if _CLASSES.get(name) is not type(loss):
+        if name == "LossFunctionWrapper":
+            return function_name(loss.fn, notes)
+        return {
+            "class_name": keras.saving.get_registered_name(type(loss)),
+            "config": config,
+        }
+    return _known_to_keras_2(
+        name,
+        {"class_name": name, "config": config},
+        notes,
+    )
+
+
+def _known_to_keras_2(name: str, entry: Any, notes: list[Note]) -> Any:
+    if name not in ONLY_KERAS_3:
+        return entry
+    notes.append(Note("compile", f"Keras 2 has no '{name}'; it is left out"))
+    return None
+
+
+def _plain_config(config: Mapping[str, Any], notes: list[Note]) -> dict[str, Any]:
+    config = {key: value for key, value in config.items() if key != "dtype"}
+    reduction = config.get("reduction", "sum_over_batch_size")
+    if reduction == "mean_with_sample_weight":
+        notes.append(Note("compile", f"Keras 2 has no reduction '{reduction}'"))
+    if "reduction" in config:
+        config["reduction"] = REDUCTIONS.get(reduction, "sum_over_batch_size")
+    return config
+
+
+def function_name(function: Any, notes: list[Note]) -> Any:
+    """The name by which Keras 2 finds a function."""
+    name = getattr(function, "__name__", None) or type(function).__name__
+    if _BUILT_IN.get(name) is function:
+        return _known_to_keras_2(name, name, notes)
+    registered = keras.saving.get_registered_name(function)
+    if registered == name:
+        notes.append(
+            Note(
+                "compile",
+                f"'{name}' is a function of the caller's, needed in custom_objects",
+            )
+        )
+    return registered

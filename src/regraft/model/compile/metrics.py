@@ -1,0 +1,174 @@
+"""Metrics to and from their entries in a training config."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from regraft.model.compile.losses import from_config, function_name
+from regraft.model.compile.names import (
+    FUNCTIONS,
+    METRIC_CLASSES,
+    METRIC_OF_FUNCTION,
+    ONLY_KERAS_3,
+    plain_name,
+)
+from regraft.model.dialects.context import BuildContext, Note
+from regraft.model.dialects.dialect import Dialect
+from regraft.model.dialects.registry import find_custom
+
+_CLASSES = {
+    name: value
+    for name, value in vars(keras.metrics).items()
+    if isinstance(value, type) and issubclass(value, keras.metrics.Metric)
+}
+# These are resolved by the shapes of target and output, in both generations.
+_BY_SHAPE = ("accuracy", "acc", "Accuracy", "crossentropy", "ce")
+_IGNORED = frozenset({"fn", "dtype", "name"})
+
+
+def build_metric(entry: Any, context: BuildContext) -> Any:
+    """Makes a compile argument of a metric's entry: a name or `Metric`.
+
+    Raises:
+        ValueError: Nobody knows the metric.
+    """
+    if isinstance(entry, str):
+        return _build_named(entry, context)
+    if callable(entry):
+        return entry
+    if not isinstance(entry, Mapping) or "class_name" not in entry:
+        raise ValueError(f"Invalid metric: {entry!r}.")
+    if entry["class_name"] == "function" and isinstance(entry.get("config"), str):
+        return _build_named(
+            str(entry.get("registered_name") or entry["config"]), context
+        )
+    return _build_class(entry, context)
+
+
+def _build_named(name: str, context: BuildContext) -> Any:
+    custom = find_custom(name, context)
+    if custom is not None:
+        return custom() if isinstance(custom, type) else custom
+    plain = plain_name(name)
+    if plain in _BY_SHAPE[:2] or plain in _BY_SHAPE[3:]:
+        return plain
+    function = FUNCTIONS.get(plain, plain)
+    class_name = METRIC_OF_FUNCTION.get(function, METRIC_CLASSES.get(plain, plain))
+    if class_name in _CLASSES:
+        # Keras 2 calls the result what the user called the metric.
+        is_class = plain == class_name
+        return _CLASSES[class_name]() if is_class else _CLASSES[class_name](name=plain)
+    return keras.metrics.MeanMetricWrapper(_function(plain, context), name=plain)
+
+
+def _function(name: str, context: BuildContext) -> Any:
+    custom = find_custom(name, context)
+    if custom is not None:
+        return custom
+    plain = FUNCTIONS.get(plain_name(name), plain_name(name))
+    for module in (keras.metrics, keras.losses):
+        found = vars(module).get(plain)
+        if inspect.isfunction(found):
+            return found
+    raise ValueError(
+        f"Unknown metric {name!r}. If it is your own, pass it in "
+        f"`custom_objects={{{plain_name(name)!r}: …}}`."
+    )
+
+
+def _build_class(entry: Mapping[str, Any], context: BuildContext) -> Any:
+    config = dict(entry.get("config") or {})
+    name = str(entry.get("registered_name") or entry["class_name"])
+    custom = find_custom(name, context)
+    if custom is not None:
+        return from_config(custom, config)
+    plain = plain_name(entry["class_name"])
+    plain = METRIC_CLASSES.get(plain, plain)
+    given = {
+        key: config[key] for key in ("name", "dtype") if config.get(key) is not None
+    }
+    arguments = {key: value for key, value in config.items() if key not in _IGNORED}
+    function = config.get("fn")
+    if plain in ("MeanMetricWrapper", "SumOverBatchSizeMetricWrapper"):
+        return _build_wrapper(function, arguments, given, context)
+    cls = _CLASSES.get(plain)
+    if cls is None:
+        if function is not None:
+            return _build_wrapper(function, arguments, given, context)
+        raise ValueError(
+            f"Unknown metric {name!r}. If it is your own, pass it in "
+            f"`custom_objects={{{plain_name(name)!r}: …}}`."
+        )
+    if (
+        "thresholds" in arguments
+        and arguments["thresholds"] is not None
+        and plain == "AUC"
+    ):
+        arguments.pop("num_thresholds", None)
+    return cls(**_accepted(cls, arguments, plain, context), **given)
+
+
+def _build_wrapper(
+    function: Any,
+    arguments: Mapping[str, Any],
+    given: Mapping[str, Any],
+    context: BuildContext,
+) -> Any:
+    if isinstance(function, Mapping):
+        function = function.get("registered_name") or function.get("config")
+    if not isinstance(function, str):
+        raise ValueError(f"Invalid function of a metric: {function!r}.")
+    plain = FUNCTIONS.get(plain_name(function), plain_name(function))
+    custom = find_custom(function, context)
+    class_name = METRIC_OF_FUNCTION.get(plain, "")
+    if custom is None and class_name in _CLASSES:
+        cls = _CLASSES[class_name]
+        return cls(**_accepted(cls, arguments, class_name, context), **given)
+    found = custom if custom is not None else _function(function, context)
+    return keras.metrics.MeanMetricWrapper(found, **given, **arguments)
+
+
+def _accepted(
+    cls: Any, arguments: Mapping[str, Any], name: str, context: BuildContext
+) -> dict[str, Any]:
+    known = inspect.signature(cls).parameters
+    for key in set(arguments) - set(known):
+        if arguments[key] is not None:
+            context.note("compile", f"metric {name}: argument '{key}' is left out")
+    return {key: value for key, value in arguments.items() if key in known}
+
+
+# ---------------------------------------------------------------- Keras 3 → Keras 2
+
+
+def describe_metric(metric: Any, dialect: Dialect, notes: list[Note]) -> Any:
+    """The entry with which Keras 2 makes a metric: a name or a dict."""
+    del dialect
+    if isinstance(metric, str):
+        return None if _is_foreign(metric, notes) else metric
+    if not isinstance(metric, keras.metrics.Metric):
+        return function_name(metric, notes)
+    name = type(metric).__name__
+    if name == "MeanMetricWrapper":
+        function = function_name(metric._fn, notes)
+        config = {"name": metric.name, "dtype": str(metric.dtype), "fn": function}
+        return {"class_name": name, "config": {**config, **metric._fn_kwargs}}
+    config = dict(metric.get_config())
+    config["dtype"] = str(metric.dtype)
+    if _CLASSES.get(name) is not type(metric):
+        registered = keras.saving.get_registered_name(type(metric))
+        return {"class_name": registered, "config": config}
+    if _is_foreign(name, notes):
+        return None
+    return {"class_name": name, "config": config}
+
+
+def _is_foreign(name: str, notes: list[Note]) -> bool:
+    if name not in ONLY_KERAS_3:
+        return False
+    notes.append(Note("compile", f"Keras 2 has no metric '{name}'; it is left out"))
+    return True

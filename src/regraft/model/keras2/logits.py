@@ -1,0 +1,56 @@
+"""Logits of `sigmoid` and `softmax`, remembered for the loss.
+
+Keras 2 keeps the logits of these activations on the tensor and computes a
+crossentropy from them. Here the activation of a compiled model's output layer is
+replaced by one that computes the same and remembers what it was given, for as long
+as the output lives. It has the name of Keras' own, so that it is saved as that.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+
+_logits: dict[int, Any] = {}
+
+
+def logits_of(outputs: Any) -> Any | None:
+    """What an output was computed from, if its activation remembered it."""
+    return _logits.get(id(outputs))
+
+
+def _remember(outputs: Any, logits: Any) -> Any:
+    key = id(outputs)
+    try:
+        weakref.finalize(outputs, _logits.pop, key, None).atexit = False
+    except TypeError:  # Symbolic tensors of some backends can't be referred to.
+        return outputs
+    _logits[key] = logits
+    return outputs
+
+
+def sigmoid(x: Any) -> Any:
+    """`keras.activations.sigmoid` that remembers its logits."""
+    return _remember(keras.activations.sigmoid(x), x)
+
+
+def softmax(x: Any, axis: int = -1) -> Any:
+    """`keras.activations.softmax` that remembers its logits."""
+    return _remember(keras.activations.softmax(x, axis=axis), x)
+
+
+_REMEMBERING: dict[Callable[..., Any], Callable[..., Any]] = {
+    keras.activations.sigmoid: sigmoid,
+    keras.activations.softmax: softmax,
+}
+
+
+def remember_logits(layers: Iterable[keras.layers.Layer]) -> None:
+    """Lets layers whose activation is `sigmoid` or `softmax` remember its logits."""
+    for layer in layers:
+        activation = getattr(layer, "activation", None)
+        if activation in _REMEMBERING:
+            layer.activation = _REMEMBERING[activation]
