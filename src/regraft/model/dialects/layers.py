@@ -73,9 +73,16 @@ def find_layer_class(entry: Entry, context: BuildContext) -> type | None:
     plain = name.rpartition(">")[2]
     if context.dialect.generation < 3:
         row = ROWS.get(plain)
-        if row is not None and row.keras2_class is not None:
-            return row.keras2_class
+        chosen = _keras2_class(row, entry["config"]) if row else None
+        if chosen is not None:
+            return chosen
     return builtin_layers().get(plain)
+
+
+def _keras2_class(row: Row, config: Any) -> type | None:
+    if row.choose is not None and isinstance(config, Mapping):
+        return row.choose(config)
+    return row.keras2_class
 
 
 def build_from_row(
@@ -229,9 +236,11 @@ def _accepted(
     for key, value in config.items():
         if key in row.dropped or key not in known:
             allowed = row.dropped.get(key, EVERYWHERE.get(key, ()))
-            if key in known and value not in allowed:
+            if value in allowed:
+                continue
+            if key in known:
                 kept[key] = value
-            elif value not in allowed:
+            else:
                 raise UnsupportedError(
                     f"Keras 3 has no {key}={value!r} in {cls.__name__}, which {where} "
                     "needs. Pass a class that has it in "

@@ -15,7 +15,8 @@ import keras
 from regraft.errors import UnsupportedError
 from regraft.model.dialects.context import BuildContext
 from regraft.model.keras2 import layers as keras2
-from regraft.model.keras2 import op_layers
+from regraft.model.keras2 import layers_local, layers_preprocessing, op_layers
+from regraft.model.keras2 import layers_recurrent as recurrent
 
 Config = dict[str, Any]
 
@@ -41,6 +42,7 @@ class Row:
         absent: Values that Keras 2 meant where an older version wrote no such key.
         keras2_class: Regraft's class that computes as Keras 2's; `None` where
             Keras 3's does.
+        choose: Picks a class of Regraft's for some configs only.
         translate: Changes a config of Keras 2 in place into one of Keras 3.
         describe: Changes a config of Keras 3 in place into one of Keras 2.
         edges: Keras 3's attribute → Keras 2's edge in the object graph.
@@ -50,6 +52,7 @@ class Row:
     dropped: Mapping[str, Any] = field(default_factory=dict)
     absent: Mapping[str, Any] = field(default_factory=dict)
     keras2_class: type[keras.layers.Layer] | None = None
+    choose: Callable[[Mapping[str, Any]], type[keras.layers.Layer] | None] | None = None
     translate: Callable[[Config, BuildContext], None] | None = None
     edges: Mapping[str, str] = field(default_factory=dict)
 
@@ -132,6 +135,17 @@ def _random_interval(config: Config, context: BuildContext) -> None:
             config[key] = tuple(config[key])
 
 
+def _time_major(name: str) -> Callable[[Mapping[str, Any]], Any]:
+    def choose(config: Mapping[str, Any]) -> Any:
+        return recurrent.TIME_MAJOR[name] if config.get("time_major") else None
+
+    return choose
+
+
+def _causal(cls: type) -> Callable[[Mapping[str, Any]], Any]:
+    return lambda config: cls if config.get("causal") else None
+
+
 _RECURRENT = {"implementation": ANYTHING, "time_major": FALSY, "input_length": ANYTHING}
 _CONVOLUTION = {"groups": (1, None)}
 _DEPTHWISE = {
@@ -153,8 +167,10 @@ _SPATIAL = Row(dropped={"noise_shape": ANYTHING})
 _RANDOM = Row(translate=_random_interval)
 
 ROWS: Mapping[str, Row] = {
-    "AdditiveAttention": Row(keras2_class=None, dropped={"causal": FALSY}),
-    "Attention": Row(dropped={"causal": FALSY}),
+    "AdditiveAttention": Row(
+        dropped={"causal": FALSY}, choose=_causal(keras2.AdditiveAttention)
+    ),
+    "Attention": Row(dropped={"causal": FALSY}, choose=_causal(keras2.Attention)),
     "BatchNormalization": Row(
         keras2_class=keras2.BatchNormalization,
         dropped={"virtual_batch_size": (None,), "adjustment": (None,)},
@@ -177,15 +193,21 @@ ROWS: Mapping[str, Row] = {
     "Discretization": Row(renamed={"bins": "bin_boundaries"}),
     "Embedding": Row(dropped={"input_length": ANYTHING, "sparse": ANYTHING}),
     "InputLayer": Row(renamed={"input_dtype": "dtype"}, translate=_input_layer),
-    "GRU": Row(dropped=_RECURRENT, absent={"reset_after": False}),
+    "GRU": Row(
+        dropped=_RECURRENT,
+        absent={"reset_after": False},
+        choose=_time_major("GRU"),
+    ),
     "GRUCell": Row(dropped=_RECURRENT, absent={"reset_after": False}),
-    "LSTM": Row(dropped=_RECURRENT),
+    "LSTM": Row(dropped=_RECURRENT, choose=_time_major("LSTM")),
     "LSTMCell": Row(dropped=_RECURRENT),
-    "SimpleRNN": Row(dropped=_RECURRENT),
+    "SimpleRNN": Row(dropped=_RECURRENT, choose=_time_major("SimpleRNN")),
     "SimpleRNNCell": Row(dropped=_RECURRENT),
-    "RNN": Row(dropped=_RECURRENT),
+    "RNN": Row(dropped=_RECURRENT, choose=_time_major("RNN")),
     "StackedRNNCells": Row(dropped={"reverse_state_order": FALSY}),
-    "LayerNormalization": Row(translate=_layer_normalization),
+    "LayerNormalization": Row(
+        translate=_layer_normalization, dropped={"rms_scaling": FALSY}
+    ),
     "LeakyReLU": Row(renamed={"alpha": "negative_slope"}),
     "MultiHeadAttention": Row(
         dropped={
@@ -208,7 +230,24 @@ ROWS: Mapping[str, Row] = {
     "SpatialDropout3D": _SPATIAL,
     "ThresholdedReLU": Row(keras2_class=keras2.ThresholdedReLU),
     "TFOpLambda": Row(keras2_class=op_layers.TFOpLambda),
+    "TensorFlowOpLayer": Row(keras2_class=op_layers.TensorFlowOpLayer),
     "SlicingOpLambda": Row(keras2_class=op_layers.SlicingOpLambda),
+    "LocallyConnected1D": Row(keras2_class=layers_local.LocallyConnected1D),
+    "LocallyConnected2D": Row(keras2_class=layers_local.LocallyConnected2D),
+    "RandomCrop": Row(keras2_class=layers_preprocessing.RandomCrop),
+    "TimeDistributed": Row(keras2_class=recurrent.TimeDistributed),
+    "RandomHeight": Row(keras2_class=layers_preprocessing.RandomHeight),
+    "RandomWidth": Row(keras2_class=layers_preprocessing.RandomWidth),
+    "CuDNNLSTM": Row(
+        keras2_class=recurrent.CuDNNLSTM,
+        dropped={"time_major": FALSY},
+        edges={"cell": ""},
+    ),
+    "CuDNNGRU": Row(
+        keras2_class=recurrent.CuDNNGRU,
+        dropped={"time_major": FALSY},
+        edges={"cell": ""},
+    ),
     "AddLoss": Row(keras2_class=keras2.AddLoss),
 }
 

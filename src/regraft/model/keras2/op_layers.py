@@ -7,15 +7,21 @@ computed shape compiles; see `_Static`.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 from typing import Any
 
 import keras
 import numpy as np
 
-from regraft.errors import UnsupportedError
+from regraft import _compat, dtypes
+from regraft.errors import FormatError, UnsupportedError
+from regraft.graph import ir
+from regraft.graph.runtime.library import FunctionLibrary
+from regraft.graph.runtime.main_graph import run_node
+from regraft.graph.runtime.plan import raise_missing
+from regraft.graph.runtime.registry import KERNELS
 from regraft.model.keras2 import op_layers_array, op_layers_math, op_layers_nn
 from regraft.model.keras2.registration import registered
 
@@ -65,15 +71,6 @@ def _replace(value: Any, convert: Callable[[Any], Any]) -> Any:
     return convert(value)
 
 
-def _evaluated_now() -> AbstractContextManager[Any]:
-    """Computes concrete values at once, also while a step is being traced."""
-    if keras.backend.backend() != "jax":
-        return nullcontext()
-    import jax  # only where a JAX trace may be under way
-
-    return jax.ensure_compile_time_eval()  # type: ignore[no-any-return]
-
-
 class _Traced(keras.Operation):
     """A function of tensors alone; everything else in it stays as it is."""
 
@@ -85,22 +82,14 @@ class _Traced(keras.Operation):
         return self._function(*tensors)
 
 
-@registered
-class TFOpLambda(keras.layers.Layer):
-    """A call of a TensorFlow symbol.
+class _OpLayer(keras.layers.Layer):
+    """A layer that is one function of tensors and constants."""
 
-    Args:
-        function: The symbol without `tf.`, such as `"math.multiply"`.
-    """
+    _target: Callable[..., Any]
 
-    # A list of one tensor is not the tensor, for `concat` and `stack`.
-    preserves_input_structure = True
-
-    def __init__(self, function: str, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         kwargs["autocast"] = False
         super().__init__(**kwargs)
-        self.function = function
-        self._target = symbol(function)
         self.built = True
 
     # A layer's own `__call__` refuses constants among its arguments and casts.
@@ -115,7 +104,7 @@ class TFOpLambda(keras.layers.Layer):
         kwargs.pop("name", None)
         given = [leaf for leaf in _leaves((args, kwargs)) if hasattr(leaf, "dtype")]
         if given and all(isinstance(leaf, np.ndarray) for leaf in given):
-            with _evaluated_now():
+            with _compat.evaluated_now():
                 result = self._target(*args, **kwargs)
                 return keras.tree.map_structure(_host, result)
         return self._target(*args, **kwargs)
@@ -170,6 +159,23 @@ class TFOpLambda(keras.layers.Layer):
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         return None
 
+
+@registered
+class TFOpLambda(_OpLayer):
+    """A call of a TensorFlow symbol.
+
+    Args:
+        function: The symbol without `tf.`, such as `"math.multiply"`.
+    """
+
+    # A list of one tensor is not the tensor, for `concat` and `stack`.
+    preserves_input_structure = True
+
+    def __init__(self, function: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.function = function
+        self._target = symbol(function)
+
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "function": self.function}
 
@@ -201,3 +207,135 @@ def _merged(first: Any, second: Any) -> Any:
 @registered
 class SlicingOpLambda(TFOpLambda):
     """A subscript, such as `x[:, 1:]`, of a symbolic tensor."""
+
+
+# --- nodes of TensorFlow 1 graphs ------------------------------------------------
+
+_PREFIX = "tf_op_layer_"
+
+
+@registered
+class TensorFlowOpLayer(_OpLayer):
+    """A node of a TensorFlow graph, as TensorFlow 1.13 to 2.3 recorded operations.
+
+    Args:
+        node_def: A `NodeDef` in protobuf's JSON form.
+        name: Name of the layer.
+        constants: Inputs that are no tensors, by position.
+    """
+
+    def __init__(
+        self,
+        node_def: Mapping[str, Any],
+        name: str,
+        constants: Mapping[Any, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if not isinstance(node_def, Mapping):
+            raise UnsupportedError("A TensorFlowOpLayer whose node is not in JSON form.")
+        super().__init__(name=_PREFIX + name.removeprefix(_PREFIX), **kwargs)
+        self.node_def = dict(node_def)
+        self.constants = {int(k): v for k, v in (constants or {}).items()}
+        self._node = _node(self.node_def)
+        self._library = FunctionLibrary({})
+        if self._node.op not in KERNELS:
+            raise_missing({self._node.op: [f"layer {self.name!r}"]})
+        shape = _SHAPE_OPS.get(self._node.op)
+        self._target = shape or self._run
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        if self._target in _SHAPES:
+            return self._target(_first(args))
+        return super().call(*args, **kwargs)
+
+    def _run(self, inputs: Any) -> Any:
+        values = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+        for index in sorted(self.constants):
+            dtype = self._input_dtype(index, len(values) + 1)
+            values.insert(index, np.asarray(self.constants[index], dtype=dtype))
+        results = run_node(self._node, values, self._library)
+        return results[0] if len(results) == 1 else results
+
+    def _input_dtype(self, index: int, count: int) -> Any:
+        """The dtype of one of the node's flat inputs."""
+        op_def = self._library.op_defs[self._node.op]
+        position = 0
+        for argument in op_def.inputs:
+            number = self._node.attrs.get(argument.number_attr, 1)
+            position += number if isinstance(number, int) else 1
+            if index < position:
+                kind = self._node.attrs.get(argument.type_attr, argument.type)
+                if isinstance(kind, ir.DataType) and kind:
+                    return dtypes.from_number(kind).numpy
+                break
+        return None
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config["name"] = config["name"].removeprefix(_PREFIX)
+        config["node_def"] = self.node_def
+        config["constants"] = dict(self.constants)
+        return config
+
+
+_SHAPE_OPS = {
+    "Shape": op_layers_array.shape,
+    "Size": op_layers_array.size,
+    "Rank": op_layers_array.rank,
+}
+
+
+def _first(args: Any) -> Any:
+    return args[0][0] if isinstance(args[0], (list, tuple)) else args[0]
+
+
+def _node(data: Mapping[str, Any]) -> ir.Node:
+    try:
+        attrs = {key: _attr(value) for key, value in data.get("attr", {}).items()}
+        return ir.Node(data["name"], data["op"], tuple(data.get("input", ())), attrs)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FormatError(
+            "Invalid NodeDef of a TensorFlowOpLayer", received=repr(data)[:200]
+        ) from error
+
+
+def _attr(data: Mapping[str, Any]) -> ir.AttrValue:
+    if "list" in data:
+        (items,) = data["list"].values() or ((),)
+        (kind,) = data["list"].keys() or ("i",)
+        return tuple(_scalar_attr(kind, item) for item in items)
+    ((kind, value),) = data.items()
+    return _scalar_attr(kind, value)
+
+
+def _scalar_attr(kind: str, value: Any) -> Any:
+    if kind == "type":
+        return ir.DataType.of(_DTYPES[value])
+    if kind == "i":
+        return int(value)
+    if kind == "f":
+        return float(value)
+    if kind == "b":
+        return bool(value)
+    if kind == "s":
+        return base64.b64decode(value)
+    if kind == "shape":
+        dims = value.get("dim", ())
+        sizes = (int(dim.get("size", 0)) for dim in dims)
+        return ir.TensorShape(tuple(None if n < 0 else n for n in sizes))
+    raise UnsupportedError(f"An attribute of kind {kind!r} of a TensorFlowOpLayer.")
+
+
+# Protobuf's JSON has the enum's names.
+_DTYPES = {
+    "DT_HALF": "float16",
+    "DT_FLOAT": "float32",
+    "DT_DOUBLE": "float64",
+    "DT_BFLOAT16": "bfloat16",
+    "DT_BOOL": "bool",
+    "DT_STRING": "string",
+    **{f"DT_INT{n}": f"int{n}" for n in (8, 16, 32, 64)},
+    **{f"DT_UINT{n}": f"uint{n}" for n in (8, 16, 32, 64)},
+    "DT_COMPLEX64": "complex64",
+    "DT_COMPLEX128": "complex128",
+}

@@ -1,0 +1,255 @@
+"""Recurrent layers that Keras 2 had and Keras 3 has not."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import keras
+from keras import ops
+
+from regraft.model.keras2.registration import registered
+
+
+def _swapped(shape: Any) -> Any:
+    return (shape[1], shape[0], *shape[2:])
+
+
+class _TimeMajor(keras.layers.Layer):
+    """Turns a recurrent layer's sequences to `[time, batch, …]`.
+
+    Put before the layer in a class' bases.
+    """
+
+    return_sequences: bool
+
+    def __init__(self, *args: Any, time_major: bool = True, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.time_major = time_major
+
+    def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
+        super().build(_swapped(sequences_shape))
+
+    def call(
+        self,
+        sequences: Any,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: bool = False,
+    ) -> Any:
+        if mask is not None:
+            mask = ops.swapaxes(mask, 0, 1)
+        result = super().call(
+            ops.swapaxes(sequences, 0, 1),
+            initial_state=initial_state,
+            mask=mask,
+            training=training,
+        )
+        if not self.return_sequences:
+            return result
+        if isinstance(result, (list, tuple)):
+            return [ops.swapaxes(result[0], 0, 1), *result[1:]]
+        return ops.swapaxes(result, 0, 1)
+
+    def compute_output_shape(
+        self, sequences_shape: Any, initial_state_shape: Any = None
+    ) -> Any:
+        shape = super().compute_output_shape(
+            _swapped(sequences_shape), initial_state_shape
+        )
+        if not self.return_sequences:
+            return shape
+        if isinstance(shape[0], (list, tuple)):
+            return [_swapped(shape[0]), *shape[1:]]
+        return _swapped(shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "time_major": self.time_major}
+
+
+@registered
+class LSTM(_TimeMajor, keras.layers.LSTM):
+    """LSTM over `[time, batch, features]`."""
+
+
+@registered
+class GRU(_TimeMajor, keras.layers.GRU):
+    """GRU over `[time, batch, features]`."""
+
+
+@registered
+class SimpleRNN(_TimeMajor, keras.layers.SimpleRNN):
+    """SimpleRNN over `[time, batch, features]`."""
+
+
+@registered
+class RNN(_TimeMajor, keras.layers.RNN):
+    """RNN over `[time, batch, features]`."""
+
+
+TIME_MAJOR: dict[str, type[keras.layers.Layer]] = {
+    "LSTM": LSTM,
+    "GRU": GRU,
+    "SimpleRNN": SimpleRNN,
+    "RNN": RNN,
+}
+
+_WEIGHTS = ("kernel", "recurrent", "bias")
+
+
+class _CuDNNCell(keras.layers.Layer):
+    """A cell with cuDNN's weights: a bias for the input and one for the state."""
+
+    gates: int
+    state_count: int
+
+    def __init__(self, units: int, options: dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.units = int(units)
+        self.options = options
+        self.state_size: Any = [self.units] * self.state_count
+        self.output_size = self.units
+
+    def build(self, input_shape: Any) -> None:
+        wide = self.units * self.gates
+        self.kernel = self._weight("kernel", "kernel", (input_shape[-1], wide))
+        self.recurrent_kernel = self._weight(
+            "recurrent_kernel", "recurrent", (self.units, wide)
+        )
+        self.bias = self._weight("bias", "bias", (2 * wide,))
+
+    def _weight(self, name: str, kind: str, shape: tuple[int, ...]) -> Any:
+        return self.add_weight(
+            name=name,
+            shape=shape,
+            initializer=self.options[f"{kind}_initializer"],
+            regularizer=self.options[f"{kind}_regularizer"],
+            constraint=self.options[f"{kind}_constraint"],
+        )
+
+    def _projected(self, inputs: Any, state: Any) -> tuple[list[Any], list[Any]]:
+        wide = self.units * self.gates
+        bias = ops.convert_to_tensor(self.bias)
+        x = ops.matmul(inputs, self.kernel) + bias[:wide]
+        h = ops.matmul(state, self.recurrent_kernel) + bias[wide:]
+        return ops.split(x, self.gates, axis=-1), ops.split(h, self.gates, axis=-1)
+
+
+class _CuDNNLSTMCell(_CuDNNCell):
+    gates, state_count = 4, 2
+
+    def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
+        x, h = self._projected(inputs, states[0])
+        i, f, o = (ops.sigmoid(x[n] + h[n]) for n in (0, 1, 3))
+        carry = f * states[1] + i * ops.tanh(x[2] + h[2])
+        output = o * ops.tanh(carry)
+        return output, [output, carry]
+
+
+class _CuDNNGRUCell(_CuDNNCell):
+    gates, state_count = 3, 1
+
+    def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
+        state = states[0]
+        x, h = self._projected(inputs, state)
+        z, r = (ops.sigmoid(x[n] + h[n]) for n in (0, 1))
+        candidate = ops.tanh(x[2] + r * h[2])
+        output = z * state + (1 - z) * candidate
+        return output, [output]
+
+
+class _CuDNN(keras.layers.RNN):
+    cell_class: type[_CuDNNCell]
+
+    def __init__(
+        self,
+        units: int,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        given = {
+            "kernel": (kernel_initializer, kernel_regularizer, kernel_constraint),
+            "recurrent": (
+                recurrent_initializer,
+                recurrent_regularizer,
+                recurrent_constraint,
+            ),
+            "bias": (bias_initializer, bias_regularizer, bias_constraint),
+        }
+        options: dict[str, Any] = {}
+        for name in _WEIGHTS:
+            initializer, regularizer, constraint = given[name]
+            options[f"{name}_initializer"] = keras.initializers.get(initializer)
+            options[f"{name}_regularizer"] = keras.regularizers.get(regularizer)
+            options[f"{name}_constraint"] = keras.constraints.get(constraint)
+        dtype = kwargs.get("dtype")
+        super().__init__(self.cell_class(units, options, dtype=dtype), **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        for key in ("cell", "unroll", "zero_output_for_mask"):
+            config.pop(key, None)
+        cell: Any = self.cell
+        config["units"] = cell.units
+        for name in _WEIGHTS:
+            for kind in ("initializer", "regularizer", "constraint"):
+                module = getattr(keras, f"{kind}s")
+                key = f"{name}_{kind}"
+                config[key] = module.serialize(cell.options[key])
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        return cls(**config)
+
+
+@registered
+class CuDNNLSTM(_CuDNN):
+    """LSTM with the weights of cuDNN's, on any device."""
+
+    cell_class = _CuDNNLSTMCell
+
+    def __init__(self, units: int, unit_forget_bias: bool = True, **kwargs: Any) -> None:
+        super().__init__(units, **kwargs)
+        self.unit_forget_bias = unit_forget_bias
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "unit_forget_bias": self.unit_forget_bias}
+
+
+@registered
+class CuDNNGRU(_CuDNN):
+    """GRU with the weights of cuDNN's, on any device."""
+
+    cell_class = _CuDNNGRUCell
+
+
+@registered
+class TimeDistributed(keras.layers.TimeDistributed):
+    """Applies a layer to all time steps of all samples as one batch.
+
+    Keras 3 calls the layer once per step, so that what a layer takes from its batch
+    (the moments of BatchNormalization) is another thing.
+    """
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        if getattr(self.layer, "stateful", False):
+            return super().call(inputs, training=training, mask=mask)
+        steps = inputs.shape[1]
+        kwargs: dict[str, Any] = {}
+        names = inspect.signature(self.layer.call).parameters
+        if "training" in names:
+            kwargs["training"] = training
+        if "mask" in names and mask is not None:
+            kwargs["mask"] = ops.reshape(mask, (-1, *mask.shape[2:]))
+        flat = ops.reshape(inputs, (-1, *inputs.shape[2:]))
+        outputs = self.layer.call(flat, **kwargs)
+        return ops.reshape(outputs, (-1, steps, *outputs.shape[1:]))
