@@ -12,12 +12,15 @@ from regraft import _compat
 from regraft.errors import MismatchError
 from regraft.loading import report as reports
 from regraft.loading import restore
+from regraft.loading.functions import FunctionStore
 from regraft.loading.optimizer import compile_model
+from regraft.loading.revive import Reviver
 from regraft.loading.shapes import build_from_spec, is_built
 from regraft.model.description import ModelDescription
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.names import original_name
+from regraft.model.dialects.registry import find_custom
 from regraft.model.dialects.topology import build_network
 from regraft.model.state_tree import StateNode, state_tree
 from regraft.options import LoadOptions
@@ -100,12 +103,14 @@ def _build_and_plan(
     options: LoadOptions,
     values: _compat.DeferredValues,
 ) -> tuple[keras.Model, restore.RestorePlan]:
-    config = description.extra.get("config") or description.config
-    model = build_network(config, context)
+    reviver = _reviver(description, context)
+    model = _build_root(description, context, reviver)
     if not is_built(model):
         build_from_spec(model, description)
     freeze_again(model)
     plan = make_plan(description, state_tree(model))
+    if reviver is not None:
+        reviver.bind(plan)
     if options.experimental_skip_checkpoint:
         return model, restore.RestorePlan()
     if plan.missing and options.allow_partial_checkpoint:
@@ -125,6 +130,30 @@ def make_plan(description: ModelDescription, tree: StateNode) -> restore.Restore
     if description.weights is None:
         raise MismatchError(f"'{description.path}' holds no weights.")
     return restore.plan_from_order(tree, description.weights, path=description.path)
+
+
+def _reviver(description: ModelDescription, context: BuildContext) -> Reviver | None:
+    if description.functions is None or description.objects is None:
+        return None
+    store = FunctionStore(*description.functions, description.objects)
+    reviver = Reviver(store, context)
+    context.revive = reviver.revive
+    return reviver
+
+
+def _build_root(
+    description: ModelDescription, context: BuildContext, reviver: Reviver | None
+) -> keras.Model:
+    config = description.extra.get("config") or description.config or {}
+    root = description.objects.root if description.objects is not None else None
+    if (
+        reviver is not None
+        and root is not None
+        and root.identifier == "_tf_keras_model"
+        and find_custom(str(config.get("class_name")), context) is None
+    ):
+        return reviver.root(root)
+    return build_network(config, context)
 
 
 def assign_weights(

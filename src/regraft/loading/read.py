@@ -110,6 +110,7 @@ def describe_saved_model(directory: SavedModelDirectory) -> ModelDescription:
         training_config=metadata.get("training_config"),
         objects=graph,
         extra=extra if isinstance(extra, dict) else {},
+        functions=(directory, meta_graph),
     )
 
 

@@ -175,6 +175,7 @@ class ModelDescription:
         weights: The ordered weights of an HDF5 file.
         optimizer_weights: The optimizer's state in the order of an HDF5 file.
         extra: What Regraft adds for Keras 3, see `docs/format.md`.
+        functions: The traced functions of a SavedModel, for the room that runs them.
     """
 
     path: str
@@ -188,3 +189,4 @@ class ModelDescription:
     weights: OrderedWeights | None = None
     optimizer_weights: tuple[tuple[str, StoredTensor], ...] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    functions: Any = None

@@ -1,0 +1,228 @@
+"""Layers and models that run their traced functions, for classes that nobody has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from regraft.errors import MismatchError
+from regraft.graph import ir
+from regraft.graph.runtime.saved_functions import SavedFunction, Trace
+
+
+class TracedRegularizer(keras.regularizers.Regularizer):  # type: ignore[misc]
+    """A weight's regularization loss as the file traced it."""
+
+    def __init__(self, function: SavedFunction) -> None:
+        self._function = function
+
+    def __call__(self, x: Any) -> Any:
+        return self._function()
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+
+class Revived:
+    """What a revived layer and a revived model have in common.
+
+    Attributes:
+        saved_class_name: Name of the class that was saved.
+        saved_config: Its config; `{}` where the file has none.
+    """
+
+    def __init__(
+        self,
+        *,
+        functions: Mapping[str, SavedFunction],
+        saved_class_name: str,
+        saved_config: Mapping[str, Any],
+        **keywords: Any,
+    ) -> None:
+        super().__init__(**keywords)
+        self.saved_class_name = saved_class_name
+        self.saved_config = dict(saved_config)
+        # A plain object: Keras must not look for layers in it.
+        self._traces = _Traces(functions)
+        self.supports_masking = True
+
+    def build(self, *shapes: Any, **keywords: Any) -> None:
+        """Does nothing: the variables are those of the file."""
+        self.built = True
+
+    def call(self, *arguments: Any, training: Any = None, **keywords: Any) -> Any:
+        """Runs the trace that takes these arguments."""
+        function, trace, bound, rest = self._traces.select(
+            arguments, {**keywords, "training": training}
+        )
+        found = trace.run(bound, rest)
+        if not function.returns_losses:
+            return found
+        outputs, losses = found
+        for loss in losses:
+            self.add_loss(loss)  # type: ignore[attr-defined]
+        return outputs
+
+    def compute_output_spec(
+        self, *arguments: Any, training: Any = None, **keywords: Any
+    ) -> Any:
+        """Answers from the trace's output signature; nothing is run."""
+        function, trace, _, _ = self._traces.select(
+            arguments, {**keywords, "training": training}
+        )
+        spec = trace.output_spec
+        return _symbolic(spec[0] if function.returns_losses else spec)
+
+    def compute_mask(self, *arguments: Any, **keywords: Any) -> Any:
+        """Returns `None`: what a class does with masks is not in its traces."""
+        return None
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **self.saved_config,
+            "name": self.name,  # type: ignore[attr-defined]
+            "trainable": self.trainable,  # type: ignore[attr-defined]
+        }
+
+
+class RevivedLayer(Revived, keras.layers.Layer):  # type: ignore[misc]
+    """A layer of a class that nobody has."""
+
+
+class RevivedModel(Revived, keras.Model):  # type: ignore[misc]
+    """A subclassed model of a class that nobody has."""
+
+
+class RevivedObject(keras.layers.Layer):  # type: ignore[misc]
+    """A tracked object that is no layer, for the variables below it."""
+
+    def call(self, *arguments: Any, **keywords: Any) -> Any:
+        """Refuses: the object was never callable.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError(f"'{self.name}' is no layer; it only holds state.")
+
+
+class _Candidate:
+    """A saved function, and whether its results come with losses."""
+
+    def __init__(self, function: SavedFunction, returns_losses: bool) -> None:
+        self.function = function
+        self.returns_losses = returns_losses
+
+
+class _Traces:
+    """The functions that a layer can be called through, best first."""
+
+    def __init__(self, functions: Mapping[str, SavedFunction]) -> None:
+        self._candidates = [
+            _Candidate(function, name != "__call__")
+            for name, function in functions.items()
+        ]
+
+    def select(
+        self, arguments: Sequence[Any], keywords: Mapping[str, Any]
+    ) -> tuple[_Candidate, Trace, tuple[Any, ...], dict[str, Any]]:
+        """Returns the function and trace for a call, and its arguments as bound.
+
+        `training` and `mask` are Keras' own arguments: they are left out where the
+        trace doesn't know them, and an unknown `training` is inference.
+
+        Raises:
+            NotImplementedError: The file holds no traces of this object.
+            MismatchError: No trace takes the arguments.
+        """
+        if not self._candidates:
+            raise NotImplementedError(
+                "This layer can't be called: the file holds no traced function of it "
+                "(it was saved with `save_traces=False`, or never called). Pass its "
+                "class in `custom_objects`."
+            )
+        first_error: MismatchError | None = None
+        for candidate in self._candidates:
+            for given in _variants(candidate.function, keywords):
+                try:
+                    return (candidate, *_select(candidate.function, arguments, given))
+                except MismatchError as error:
+                    first_error = first_error or error
+        raise first_error or MismatchError("No trace takes the arguments.")
+
+
+def _variants(
+    function: SavedFunction, keywords: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Yields the keywords as given, then without what the caller never said."""
+    names = function.argument_names
+    known = {
+        key: value
+        for key, value in keywords.items()
+        if key in names or key not in ("training", "mask") or function.spec.varkw
+    }
+    training = known.pop("training", None)
+    if training is not None:
+        yield {**known, "training": bool(training)}
+    elif "training" in names:
+        yield known
+        yield {**known, "training": False}
+    yield known
+    if known.get("mask") is not None:
+        rest = {key: value for key, value in known.items() if key != "mask"}
+        yield rest if training is None else {**rest, "training": bool(training)}
+
+
+def _select(
+    function: SavedFunction, arguments: Sequence[Any], keywords: Mapping[str, Any]
+) -> tuple[Trace, tuple[Any, ...], dict[str, Any]]:
+    try:
+        return function.select(arguments, keywords)
+    except MismatchError:
+        cast = _cast_to(function.traces, arguments)
+        if cast is None:
+            raise
+        return function.select(cast, keywords)
+
+
+def _cast_to(traces: Sequence[Trace], arguments: Sequence[Any]) -> list[Any] | None:
+    """Casts tensors to the dtypes of the first trace, as Keras 2's autocast did."""
+    specs = traces[0].args if traces else ()
+    if len(specs) < len(arguments):
+        return None
+    try:
+        return [
+            _cast(spec, value) for spec, value in zip(specs, arguments, strict=False)
+        ]
+    except (TypeError, ValueError):
+        return None
+
+
+def _cast(spec: Any, value: Any) -> Any:
+    if isinstance(spec, ir.TensorSpec):
+        dtype = spec.dtype.name
+        if isinstance(value, keras.KerasTensor):
+            return keras.KerasTensor(value.shape, dtype=dtype)
+        if dtype == "string" or not hasattr(value, "dtype"):
+            return value
+        return keras.ops.cast(value, dtype)
+    if isinstance(spec, list | tuple) and isinstance(value, list | tuple):
+        return type(value)(_cast(s, v) for s, v in zip(spec, value, strict=True))
+    if isinstance(spec, Mapping) and isinstance(value, Mapping):
+        return {key: _cast(spec[key], item) for key, item in value.items()}
+    return value
+
+
+def _symbolic(spec: Any) -> Any:
+    """`KerasTensor`s for the tensors of an output signature."""
+    if isinstance(spec, ir.TensorSpec):
+        dims = spec.shape.dims
+        return keras.KerasTensor(
+            (None,) if dims is None else dims, dtype=spec.dtype.name
+        )
+    if isinstance(spec, list | tuple):
+        return type(spec)(_symbolic(item) for item in spec)
+    if isinstance(spec, Mapping):
+        return {key: _symbolic(item) for key, item in spec.items()}
+    return spec
