@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 from keras.src.backend import get_keras_mask
+from keras.src.backend import set_keras_mask as _set_keras_mask
 from keras.src.backend.common import global_state
 from keras.src.backend.common.variables import initialize_all_variables
 
@@ -225,17 +226,9 @@ def replaced_backend_functions(
             setattr(module, name, old)
 
 
-def keras_mask(tensor: Any) -> Any:
-    """Returns the mask that travels with a tensor, `None` without.
-
-    Keras 3.12 to 3.15: it is an attribute of the tensor without public accessor.
-    """
-    return getattr(tensor, "_keras_mask", None)
-
-
 def set_keras_mask(tensor: Any, mask: Any) -> None:
     """Lets a mask travel with a tensor; see `keras_mask`."""
-    tensor._keras_mask = mask
+    _set_keras_mask(tensor, mask)
 
 
 def evaluated_now() -> AbstractContextManager[Any]:
@@ -249,3 +242,12 @@ def evaluated_now() -> AbstractContextManager[Any]:
     import jax
 
     return jax.ensure_compile_time_eval()  # type: ignore[no-any-return]
+
+
+def source_name(tensor: Any) -> str:
+    """Returns the name of the layer or operation that made a symbolic tensor.
+
+    Keras 3.12 to 3.15: only the private history of a tensor says it; the tensor's
+    own name is another one.
+    """
+    return str(tensor._keras_history.operation.name)

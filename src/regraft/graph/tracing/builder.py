@@ -75,10 +75,12 @@ class FunctionBuilder:
         self._arguments.append(ir.ArgDef(name, ir.DataType.of(dtype)))
         return Value(dtype, shape, name=name)
 
-    def variable(self, name: str, dtype: str, shape: tuple[Dim, ...]) -> Value:
+    def variable(
+        self, name: str, dtype: str, shape: tuple[Dim, ...], identity: Any = None
+    ) -> Value:
         """Adds an argument that is a variable; the value is what it holds."""
         name = self._unique(name)
-        state = VariableState(name, len(self._arguments))
+        state = VariableState(name, len(self._arguments), identity)
         handle = ((ir.DataType.of(dtype), ir.TensorShape(shape)),)
         self._arguments.append(
             ir.ArgDef(name, ir.DataType.of("resource"), handle_data=handle)
@@ -380,7 +382,7 @@ class FunctionBuilder:
     def wrote(self, variable: Value, node: str) -> Value:
         """Says that a node writes a variable; returns the value from then on."""
         old: Any = variable.variable
-        state = VariableState(old.resource, old.index, after=node)
+        state = VariableState(old.resource, old.index, old.identity, after=node)
         self._states[old.resource] = state
         self._readers[old.resource] = []
         self.written.add(old.index)

@@ -32,8 +32,10 @@ class Mark:
         shapes: Of the operands; other ones mean that JAX has transformed the part.
         params: Parameters of the composite's lowering.
         inputs: For a function: places of the operands that are always arguments.
+        input_names: Their names.
         outputs: For a function: places of the results that it always has.
         updates: For a function: result → operand, the variable that it becomes.
+        label: The name that JAX carries.
     """
 
     kind: str
@@ -41,8 +43,10 @@ class Mark:
     shapes: tuple[str, ...]
     params: Mapping[str, Any] = field(default_factory=dict)
     inputs: tuple[int, ...] = ()
+    input_names: tuple[str, ...] = ()
     outputs: tuple[int, ...] = ()
     updates: Mapping[int, int] = field(default_factory=dict)
+    label: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,7 @@ class CalledFunction:
         symbols: Lengths that follow as int32 arguments.
         results: Which of the jaxpr's results it returns, in order.
         is_stateful: Whether it reads variables or draws random numbers.
+        captures: What the caller knows each variable by, in order.
     """
 
     name: str
@@ -66,6 +71,7 @@ class CalledFunction:
     symbols: tuple[str, ...]
     results: tuple[int, ...]
     is_stateful: bool
+    captures: tuple[Any, ...] = ()
 
 
 def dtype_of(aval: Any) -> str:
@@ -189,9 +195,12 @@ class Graph(SymbolicBuilder):
             inputs=tuple(before + i for i in mark.inputs),
             updates={out: before + i for out, i in mark.updates.items()},
         )
-        variables = frozenset(
-            i for i, value in enumerate(operands) if value.variable is not None
-        )
+        variables = {
+            i: value.variable.identity
+            for i, value in enumerate(operands)
+            if value.variable is not None
+        }
+        self.tracing.note_call(mark, closed, variables)
         called = self.tracing.add(closed, mark, variables, self.live)
         return self.call_function(called, operands, mark.name, mark.updates)
 

@@ -12,7 +12,7 @@ import contextvars
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -32,6 +32,21 @@ from regraft.graph.tracing.values import Value
 
 lowerings.load()
 
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A marked function as it was called.
+
+    Attributes:
+        jaxpr: Closed jaxpr of it.
+        mark: What its operands and results are, what it closes over first.
+        variables: Operands that are variables, and what they are known by.
+    """
+
+    jaxpr: Jaxpr
+    mark: Mark
+    variables: Mapping[int, Any]
+
+
 _active: contextvars.ContextVar[Tracing | None] = contextvars.ContextVar(
     "tracing", default=None
 )
@@ -48,11 +63,13 @@ class Tracing:
     Attributes:
         library: The functions so far.
         marks: By the name that JAX carries.
+        calls: The marked functions that were called, by the same name.
     """
 
     def __init__(self) -> None:
         self.library = FunctionLibrary()
         self.marks: dict[str, Mark] = {}
+        self.calls: dict[str, Call] = {}
         self._numbers = itertools.count()
         self._cache: dict[Any, CalledFunction] = {}
 
@@ -87,6 +104,7 @@ class Tracing:
         operands: Sequence[Any],
         *,
         inputs: Sequence[int],
+        input_names: Sequence[str],
         roles: Callable[[], tuple[Sequence[int], Mapping[int, int]]],
     ) -> Any:
         """Runs `function(*operands)` and marks it as a function of its own.
@@ -96,7 +114,11 @@ class Tracing:
             function: Returns a flat list of arrays.
             operands: Arrays.
             inputs: Places of the operands that are always arguments.
+            input_names: Their names.
             roles: After the run, returns `Mark.outputs` and `Mark.updates`.
+
+        Returns:
+            The results, and the label under which the call will be in `calls`.
         """
         label = f"regraft_{name}_{next(self._numbers)}"
         results = _named(function, label)(*operands)
@@ -107,10 +129,18 @@ class Tracing:
             name,
             shapes,
             inputs=tuple(inputs),
+            input_names=tuple(input_names),
             outputs=tuple(outputs),
             updates=dict(updates),
+            label=label,
         )
-        return results
+        return results, label
+
+    def note_call(
+        self, mark: Mark, closed: Jaxpr, variables: Mapping[int, Any]
+    ) -> None:
+        """Remembers what a marked function was called with."""
+        self.calls.setdefault(mark.label, Call(closed, mark, dict(variables)))
 
     # Afterwards
 
@@ -118,20 +148,16 @@ class Tracing:
         self,
         jaxpr: Jaxpr,
         mark: Mark,
-        variables: frozenset[int],
+        variables: Mapping[int, Any],
         live: Sequence[bool],
-        names: Sequence[str] = (),
-        result_names: Sequence[str] = (),
     ) -> CalledFunction:
         """Writes a function into the library.
 
         Args:
             jaxpr: Closed jaxpr.
             mark: What its operands and results are.
-            variables: Operands that are variables.
+            variables: Operands that are variables, and what they are known by.
             live: Which results somebody needs.
-            names: Of the arguments that `mark.inputs` lists.
-            result_names: Of the results that `mark.outputs` lists.
         """
         updates = {o: i for o, i in mark.updates.items() if i in variables}
         mark = replace(mark, updates=updates)
@@ -140,9 +166,9 @@ class Tracing:
             for i in range(len(jaxpr.jaxpr.outvars))
             if i not in updates and (i in mark.outputs or live[i])
         )
-        key = (id(jaxpr), variables, wanted, tuple(names), tuple(result_names))
+        key = (id(jaxpr), frozenset(variables), wanted)
         if (known := self._cache.get(key)) is None:
-            known = self._write(jaxpr, mark, variables, wanted, names, result_names)
+            known = self._write(jaxpr, mark, variables, wanted)
             self._cache[key] = known
             # An id is only good as a key while its object lives.
             self._cache[(id(jaxpr), "alive")] = jaxpr
@@ -152,10 +178,8 @@ class Tracing:
         self,
         jaxpr: Jaxpr,
         mark: Mark,
-        variables: frozenset[int],
+        variables: Mapping[int, Any],
         wanted: tuple[int, ...],
-        names: Sequence[str],
-        result_names: Sequence[str],
     ) -> CalledFunction:
         graph = Graph(self)
         inner = jaxpr.jaxpr
@@ -165,7 +189,7 @@ class Tracing:
             if inner.outvars[out] is not inner.invars[operand]
         }
         used = used_operands(inner, [*wanted, *updates])
-        labels = dict(zip(mark.inputs, names, strict=False))
+        labels = dict(zip(mark.inputs, mark.input_names, strict=False))
         places = [*mark.inputs]
         places += [i for i in range(len(inner.invars)) if i not in mark.inputs]
         values: list[Value | None] = [None] * len(inner.invars)
@@ -173,7 +197,10 @@ class Tracing:
         for i in places:
             aval = inner.invars[i].aval
             if i in variables and (i in used or i in updates.values()):
-                values[i] = graph.variable("unknown", dtype_of(aval), aval.shape)
+                shape = tuple(aval.shape)
+                values[i] = graph.variable(
+                    "unknown", dtype_of(aval), shape, variables[i]
+                )
             elif i in mark.inputs or i in used:
                 label = labels.get(i, "args" if i in mark.inputs else "unknown")
                 values[i] = graph.argument(label, dtype_of(aval), tuple(aval.shape))
@@ -184,10 +211,8 @@ class Tracing:
         graph.write_back(
             (values[operand], results[out]) for out, operand in updates.items()
         )
-        named = dict(zip(mark.outputs, result_names, strict=False))
-        function = graph.finish(
-            mark.name, [(named.get(i, "identity"), results[i]) for i in wanted]
-        )
+        name = f"{mark.name}_layer_call_fn" if mark.label else mark.name
+        function = graph.finish(name, [("identity", results[i]) for i in wanted])
         positions = {index: operands[index] for index in graph.written}
         return CalledFunction(
             name=self.library.add(function),
@@ -197,6 +222,7 @@ class Tracing:
             symbols=tuple(graph.passed_symbols),
             results=wanted,
             is_stateful=graph.is_stateful,
+            captures=tuple(variables[i] for i in operands if i in variables),
         )
 
 

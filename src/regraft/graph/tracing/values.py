@@ -72,10 +72,12 @@ class VariableState:
         index: Position of that argument among the function's arguments.
         after: Node that wrote it last; empty for the value at the start.
         read: Tensor that holds its value, once it has been read.
+        identity: What the caller knows the variable by.
     """
 
     resource: str
     index: int
+    identity: Any = None
     after: str = ""
     read: str | None = None
 

@@ -25,11 +25,11 @@ def batch_normalization(
     x: Value,
     mean: Value,
     variance: Value,
-    offset: Value | None = None,
-    scale: Value | None = None,
-    *,
+    *rest: Value,
     axis: int,
     epsilon: float,
+    has_offset: bool,
+    has_scale: bool,
 ) -> Value | None:
     """`(x - mean) / sqrt(variance + epsilon) * scale + offset`.
 
@@ -40,10 +40,10 @@ def batch_normalization(
         return None
     if mean.variable is None or variance.variable is None:
         return None
-    channels = mean.dims
-    like = mean
-    scale = scale or Value.of(np.ones(channels, np.float32), like.dtype)  # type: ignore[arg-type]
-    offset = offset or Value.of(np.zeros(channels, np.float32), like.dtype)  # type: ignore[arg-type]
+    channels = int(mean.dims[0])
+    zeros, ones = np.zeros(channels, np.float32), np.ones(channels, np.float32)
+    offset = rest[0] if has_offset else Value.of(zeros, "float32")
+    scale = rest[-1] if has_scale else Value.of(ones, "float32")
     if axis == 1:
         x = transpose(g, x, permutation=(0, 2, 3, 1))
     outputs = g.op(

@@ -1,0 +1,457 @@
+"""Marks computations of Keras that TensorFlow has one op for.
+
+While a model is traced, some functions of Keras' JAX backend are replaced by ones
+that compute the same and say what they do. Everything else is recognised in what JAX
+records.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import keras
+
+from regraft import _compat
+from regraft.graph.tracing.tracer import Tracing, active
+
+Function = Callable[..., Any]
+
+
+@contextmanager
+def composites() -> Iterator[None]:
+    """Marks what TensorFlow has one op for, in whatever is traced in this block."""
+    replacements = {
+        module: {
+            name: functools.partial(_replacement, mark)
+            for name, mark in functions.items()
+        }
+        for module, functions in _MARKS.items()
+    }
+    with _compat.replaced_backend_functions(replacements):
+        yield
+
+
+def _replacement(mark: Function, original: Function) -> Function:
+    @functools.wraps(original)
+    def replaced(*args: Any, **kwargs: Any) -> Any:
+        tracing = active()
+        if tracing is None:
+            return original(*args, **kwargs)
+        return mark(tracing, original, *args, **kwargs)
+
+    return replaced
+
+
+def _is_float(*arrays: Any) -> bool:
+    return all(
+        isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.floating)
+        for x in arrays
+    )
+
+
+def _last_axis(x: Any, axis: Any) -> bool:
+    return isinstance(axis, int) and axis in (-1, x.ndim - 1)
+
+
+# Activations
+
+
+def _activation(op: str) -> Function:
+    def mark(tracing: Tracing, original: Function, x: Any) -> Any:
+        if not _is_float(x):
+            return original(x)
+        return tracing.composite("activation", original, x, op=op)
+
+    return mark
+
+
+def _elu(tracing: Tracing, original: Function, x: Any, alpha: float = 1.0) -> Any:
+    if not _is_float(x) or alpha != 1.0:
+        return original(x, alpha)
+    return tracing.composite("activation", original, x, op="Elu")
+
+
+def _leaky_relu(
+    tracing: Tracing, original: Function, x: Any, negative_slope: float = 0.2
+) -> Any:
+    if not _is_float(x):
+        return original(x, negative_slope)
+    run = functools.partial(original, negative_slope=negative_slope)
+    return tracing.composite("leaky_relu", run, x, alpha=float(negative_slope))
+
+
+def _softmax(name: str, op: str) -> Function:
+    def mark(tracing: Tracing, original: Function, x: Any, axis: Any = -1) -> Any:
+        if not _is_float(x) or not _last_axis(x, axis):
+            return original(x, axis)
+        run = functools.partial(original, axis=axis)
+        return tracing.composite(name, run, x, axis=-1, op=op)
+
+    return mark
+
+
+# Layers
+
+
+def _batch_normalization(
+    tracing: Tracing,
+    original: Function,
+    x: Any,
+    mean: Any,
+    variance: Any,
+    axis: int,
+    offset: Any = None,
+    scale: Any = None,
+    epsilon: float = 1e-3,
+) -> Any:
+    rest = [value for value in (offset, scale) if value is not None]
+
+    def run(x: Any, mean: Any, variance: Any, *rest: Any) -> Any:
+        values = iter(rest)
+        return original(
+            x,
+            mean,
+            variance,
+            axis,
+            offset=None if offset is None else next(values),
+            scale=None if scale is None else next(values),
+            epsilon=epsilon,
+        )
+
+    return tracing.composite(
+        "batch_normalization",
+        run,
+        x,
+        mean,
+        variance,
+        *rest,
+        axis=axis,
+        epsilon=float(epsilon),
+        has_offset=offset is not None,
+        has_scale=scale is not None,
+    )
+
+
+def _moments(
+    tracing: Tracing,
+    original: Function,
+    x: Any,
+    axes: Any,
+    keepdims: bool = False,
+    synchronized: bool = False,
+) -> Any:
+    run = functools.partial(
+        original, axes=axes, keepdims=keepdims, synchronized=synchronized
+    )
+    if synchronized or not _is_float(x):
+        return run(x)
+    axes = (axes,) if isinstance(axes, int) else tuple(axes)
+    return tracing.composite("moments", run, x, axes=axes, keepdims=keepdims)
+
+
+def _average_pool(
+    tracing: Tracing,
+    original: Function,
+    inputs: Any,
+    pool_size: Any,
+    strides: Any = None,
+    padding: str = "valid",
+    data_format: str | None = None,
+) -> Any:
+    run = functools.partial(
+        original,
+        pool_size=pool_size,
+        strides=strides,
+        padding=padding,
+        data_format=data_format,
+    )
+    if not _is_float(inputs):
+        return run(inputs)
+    rank = inputs.ndim - 2
+    layout = data_format or keras.config.image_data_format()
+    return tracing.composite(
+        "average_pool",
+        run,
+        inputs,
+        sizes=_spatial(pool_size, rank),
+        strides=_spatial(pool_size if strides is None else strides, rank),
+        padding=padding.upper(),
+        channels_first=layout == "channels_first",
+    )
+
+
+def _spatial(value: Any, rank: int) -> tuple[int, ...]:
+    return (value,) * rank if isinstance(value, int) else tuple(value)
+
+
+def _conv_transpose(
+    tracing: Tracing,
+    original: Function,
+    inputs: Any,
+    kernel: Any,
+    strides: Any = 1,
+    padding: str = "valid",
+    output_padding: Any = None,
+    data_format: str | None = None,
+    dilation_rate: Any = 1,
+) -> Any:
+    run = functools.partial(
+        original,
+        strides=strides,
+        padding=padding,
+        output_padding=output_padding,
+        data_format=data_format,
+        dilation_rate=dilation_rate,
+    )
+    inputs, kernel = jnp.asarray(inputs), keras.ops.convert_to_tensor(kernel)
+    layout = data_format or keras.config.image_data_format()
+    if output_padding is not None or layout == "channels_first":
+        return run(inputs, kernel)
+    rank = inputs.ndim - 2
+    return tracing.composite(
+        "conv_transpose",
+        run,
+        inputs,
+        kernel,
+        strides=_spatial(strides, rank),
+        padding=padding.upper(),
+        dilations=_spatial(dilation_rate, rank),
+    )
+
+
+def _resize(
+    tracing: Tracing,
+    original: Function,
+    images: Any,
+    size: Any,
+    interpolation: str = "bilinear",
+    antialias: bool = False,
+    crop_to_aspect_ratio: bool = False,
+    pad_to_aspect_ratio: bool = False,
+    fill_mode: str = "constant",
+    fill_value: float = 0.0,
+    data_format: str | None = None,
+) -> Any:
+    run = functools.partial(
+        original,
+        size=size,
+        interpolation=interpolation,
+        antialias=antialias,
+        crop_to_aspect_ratio=crop_to_aspect_ratio,
+        pad_to_aspect_ratio=pad_to_aspect_ratio,
+        fill_mode=fill_mode,
+        fill_value=fill_value,
+        data_format=data_format,
+    )
+    layout = data_format or keras.config.image_data_format()
+    special = crop_to_aspect_ratio or pad_to_aspect_ratio or antialias
+    # Sizes that depend on the input's are symbolic in JAX.
+    static = isinstance(size, tuple | list) and all(isinstance(n, int) for n in size)
+    if special or layout == "channels_first" or not _is_float(images) or not static:
+        return run(images)
+    return tracing.composite(
+        "resize", run, images, size=tuple(size), interpolation=interpolation
+    )
+
+
+def _one_hot(
+    tracing: Tracing,
+    original: Function,
+    x: Any,
+    num_classes: int,
+    axis: int = -1,
+    dtype: Any = None,
+    sparse: bool = False,
+) -> Any:
+    run = functools.partial(
+        original, num_classes=num_classes, axis=axis, dtype=dtype, sparse=sparse
+    )
+    if sparse or axis != -1:
+        return run(x)
+    x = jnp.asarray(x)
+    return tracing.composite(
+        "one_hot", run, x, num_classes=int(num_classes), axis=axis
+    )
+
+
+# NumPy's functions
+
+
+def _mean(
+    tracing: Tracing, original: Function, x: Any, axis: Any = None, keepdims: bool = False
+) -> Any:
+    run = functools.partial(original, axis=axis, keepdims=keepdims)
+    if not _is_float(x) or x.dtype != jnp.float32:
+        return run(x)
+    axes = (axis,) if isinstance(axis, int) else axis
+    axes = None if axes is None else tuple(axes)
+    return tracing.composite("mean", run, x, axes=axes, keepdims=bool(keepdims))
+
+
+def _einsum(
+    tracing: Tracing, original: Function, subscripts: str, *operands: Any, **kwargs: Any
+) -> Any:
+    arrays = [keras.ops.convert_to_tensor(x) for x in operands]
+    if kwargs or not _is_float(*arrays) or "->" not in subscripts:
+        return original(subscripts, *operands, **kwargs)
+    run = functools.partial(original, subscripts)
+    equation = subscripts.replace(" ", "")
+    return tracing.composite("einsum", run, *arrays, equation=equation)
+
+
+def _take(
+    tracing: Tracing, original: Function, x: Any, indices: Any, axis: Any = None
+) -> Any:
+    run = functools.partial(original, axis=axis)
+    x = keras.ops.convert_to_tensor(x)
+    if axis != 0 or not isinstance(x, jax.Array):
+        return run(x, indices)
+    return tracing.composite("take", run, x, jnp.asarray(indices), axis=0)
+
+
+# Random numbers: marked before a key is drawn, so that no seed's state is touched.
+
+
+def _seeded(original: Function, *args: Any, **kwargs: Any) -> Any:
+    return original(*args, seed=jax.random.key(0), **kwargs)
+
+
+def _dtype(dtype: Any) -> Any:
+    return dtype or keras.config.floatx()
+
+
+def _random_uniform(
+    tracing: Tracing,
+    original: Function,
+    shape: Any,
+    minval: Any = 0.0,
+    maxval: Any = 1.0,
+    dtype: Any = None,
+    seed: Any = None,
+) -> Any:
+    def run(low: Any, high: Any) -> Any:
+        return _seeded(original, shape, minval=low, maxval=high, dtype=_dtype(dtype))
+
+    return tracing.composite("random_uniform", run, *_scalars(dtype, minval, maxval))
+
+
+def _scalars(dtype: Any, *values: Any) -> list[Any]:
+    return [jnp.asarray(value, _dtype(dtype)) for value in values]
+
+
+def _random_normal(name: str) -> Function:
+    def mark(
+        tracing: Tracing,
+        original: Function,
+        shape: Any,
+        mean: Any = 0.0,
+        stddev: Any = 1.0,
+        dtype: Any = None,
+        seed: Any = None,
+    ) -> Any:
+        def run(mean: Any, stddev: Any) -> Any:
+            return _seeded(
+                original, shape, mean=mean, stddev=stddev, dtype=_dtype(dtype)
+            )
+
+        return tracing.composite(name, run, *_scalars(dtype, mean, stddev))
+
+    return mark
+
+
+def _random_integers(
+    tracing: Tracing,
+    original: Function,
+    shape: Any,
+    minval: Any,
+    maxval: Any,
+    dtype: Any = "int32",
+    seed: Any = None,
+) -> Any:
+    def run(low: Any, high: Any) -> Any:
+        return _seeded(original, shape, low, high, dtype=dtype)
+
+    limits = [jnp.asarray(value, "int32") for value in (minval, maxval)]
+    return tracing.composite("random_integers", run, *limits)
+
+
+def _random_categorical(
+    tracing: Tracing,
+    original: Function,
+    logits: Any,
+    num_samples: int,
+    dtype: Any = "int32",
+    seed: Any = None,
+) -> Any:
+    def run(logits: Any) -> Any:
+        return _seeded(original, logits, num_samples, dtype=dtype)
+
+    return tracing.composite(
+        "random_categorical", run, logits, num_samples=num_samples
+    )
+
+
+def _dropout(
+    tracing: Tracing,
+    original: Function,
+    inputs: Any,
+    rate: float,
+    noise_shape: Any = None,
+    seed: Any = None,
+) -> Any:
+    if not 0 < rate < 1:
+        return original(inputs, rate, noise_shape, seed)
+
+    def run(inputs: Any) -> Any:
+        return _seeded(original, inputs, rate, noise_shape)
+
+    shape = tuple(inputs.shape)
+    if noise_shape is not None:
+        pairs = zip(noise_shape, shape, strict=True)
+        shape = tuple(dim if noise is None else noise for noise, dim in pairs)
+    return tracing.composite(
+        "dropout", run, inputs, rate=float(rate), noise_shape=shape
+    )
+
+
+def _random_shuffle(
+    tracing: Tracing, original: Function, x: Any, axis: int = 0, seed: Any = None
+) -> Any:
+    def run(x: Any) -> Any:
+        return _seeded(original, x, axis=axis)
+
+    return tracing.composite("random_shuffle", run, x, axis=axis)
+
+
+_MARKS: dict[str, dict[str, Function]] = {
+    "nn": {
+        "average_pool": _average_pool,
+        "batch_normalization": _batch_normalization,
+        "conv_transpose": _conv_transpose,
+        "elu": _elu,
+        "leaky_relu": _leaky_relu,
+        "log_softmax": _softmax("log_softmax", "LogSoftmax"),
+        "moments": _moments,
+        "one_hot": _one_hot,
+        "selu": _activation("Selu"),
+        "softmax": _softmax("softmax", "Softmax"),
+        "softplus": _activation("Softplus"),
+        "softsign": _activation("Softsign"),
+    },
+    "numpy": {"einsum": _einsum, "mean": _mean, "take": _take},
+    "random": {
+        "categorical": _random_categorical,
+        "dropout": _dropout,
+        "normal": _random_normal("random_normal"),
+        "randint": _random_integers,
+        "shuffle": _random_shuffle,
+        "truncated_normal": _random_normal("random_truncated_normal"),
+        "uniform": _random_uniform,
+    },
+    "image": {"resize": _resize},
+}

@@ -1,0 +1,558 @@
+"""A live Keras model → TensorFlow functions for it and for each of its layers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import keras
+from jax import export
+from jax.extend.core import InconclusiveDimensionOperation
+
+from regraft import _compat
+from regraft.errors import UnsupportedError
+from regraft.graph import ir
+from regraft.graph.tracing.function_graph import CalledFunction, Graph, Mark
+from regraft.graph.tracing.lowerings.elementwise import cast
+from regraft.graph.tracing.tracer import Call, Tracing, trace
+from regraft.saving.trace_calls import SEED_STATE, LayerCall, LayerCalls
+from regraft.saving.trace_composites import composites
+from regraft.saving.trace_specs import (
+    call_spec,
+    expects_training,
+    full_arg_spec,
+    input_signature,
+    structure,
+    tensor_spec,
+)
+from regraft.saving.traces import (
+    LayerTraces,
+    ModelTraces,
+    SavedFunctionSpec,
+    SignatureTrace,
+    TracedFunction,
+)
+
+SERVING_DEFAULT = "serving_default"
+
+# JAX has no 64-bit numbers unless asked to; a signature keeps the dtype it promised.
+_TRACED_DTYPES = {"int64": "int32", "uint64": "uint32", "float64": "float32"}
+
+
+@dataclass(frozen=True)
+class TensorInput:
+    """A tensor that a traced function is called with.
+
+    Attributes:
+        shape: Lengths; `None` where unknown.
+        dtype: Name.
+        name: Of the argument.
+    """
+
+    shape: tuple[int | None, ...]
+    dtype: str
+    name: str = "inputs"
+
+
+@dataclass(frozen=True, eq=False)
+class SignatureRequest:
+    """A signature that somebody asks for.
+
+    Attributes:
+        function: Called with tensors by name; returns a dict of tensors, or one, or
+            a list.
+        inputs: Tensors by name.
+    """
+
+    function: Callable[..., Any]
+    inputs: Mapping[str, TensorInput]
+
+
+def trace_model(
+    model: keras.Model,
+    *,
+    inputs: Any = None,
+    signatures: Mapping[str, SignatureRequest] | None = None,
+) -> ModelTraces:
+    """Traces a built model and all layers that its call reaches.
+
+    Args:
+        model: The model.
+        inputs: Structure of `TensorInput`s to call it with; by default what it was
+            built with.
+        signatures: Signatures by name; by default `serving_default`, which calls the
+            model.
+
+    Raises:
+        UnsupportedError: What it computes can't be written as TensorFlow ops.
+    """
+    return _ModelTracer(model, inputs).traces(signatures)
+
+
+class _ModelTracer:
+    def __init__(self, model: keras.Model, inputs: Any) -> None:
+        self._model = model
+        self._inputs = model_inputs(model) if inputs is None else inputs
+        self._tracing = Tracing()
+        self._calls = LayerCalls(self._tracing)
+        self._notes: list[tuple[str, str]] = []
+        self._below = {id(model): _compat.all_layers(model)}
+        self._variables = [v for v in model.variables if v.name != SEED_STATE]
+
+    def traces(
+        self, signatures: Mapping[str, SignatureRequest] | None
+    ) -> ModelTraces:
+        model = self._model
+        takes_training = self._expects_training(model)
+        flags = (True, False) if takes_training else (False,)
+        operands = self._symbolic(keras.tree.flatten(self._inputs))
+        for training in flags:
+            self._trace_call(model, [self._packed(operands)], training)
+        layers = self._layer_traces()
+        requested = {SERVING_DEFAULT: None} if signatures is None else signatures
+        done = {}
+        for name, request in requested.items():
+            made = (
+                self._default_signature() if request is None else self._signature(request)
+            )
+            if made is not None:
+                done[name] = made
+        root = layers.get(id(model))
+        save_signature = root and _default_save_signature(root)
+        return ModelTraces(
+            functions=self._tracing.library.functions,
+            layers=layers,
+            default_save_signature=save_signature,
+            signatures=done,
+            notes=tuple(self._notes),
+        )
+
+    # Tracing
+
+    def _symbolic(
+        self, inputs: Sequence[TensorInput]
+    ) -> list[jax.ShapeDtypeStruct]:
+        """Returns inputs whose unknown lengths have names."""
+        scope = export.SymbolicScope()
+        specs = []
+        for number, tensor in enumerate(inputs):
+            names = [
+                _length_name(number, axis) if dim is None else str(dim)
+                for axis, dim in enumerate(tensor.shape)
+            ]
+            shape = export.symbolic_shape(",".join(names), scope=scope)
+            dtype = _TRACED_DTYPES.get(tensor.dtype, tensor.dtype)
+            specs.append(jax.ShapeDtypeStruct(shape, dtype))
+        return specs
+
+    def _packed(self, operands: Sequence[Any]) -> Any:
+        return keras.tree.pack_sequence_as(self._inputs, list(operands))
+
+    def _trace_call(
+        self, layer: keras.Layer, args: Sequence[Any], training: bool, **kwargs: Any
+    ) -> None:
+        """Traces a layer's call, and writes it into the library."""
+        tensors = keras.tree.flatten((list(args), kwargs))
+        takes_training = self._expects_training(layer)
+
+        def run(*arrays: Any) -> Any:
+            here, named = keras.tree.pack_sequence_as((list(args), kwargs), arrays)
+            if takes_training:
+                named = {**named, "training": training}
+            return layer(*here, **named)
+
+        self._run(run, tensors, training)
+
+    def _run(
+        self, function: Callable[..., Any], tensors: Sequence[Any], training: bool
+    ) -> tuple[CalledFunction, Call, Any]:
+        """Traces a function over arrays that may use the model's variables."""
+        calls, variables = self._calls, self._variables
+        count = len(tensors)
+
+        def pure(*operands: Any) -> Any:
+            with calls.scope() as scope:
+                for variable, value in zip(variables, operands[count:], strict=True):
+                    scope.know(variable, value)
+                return function(*operands[:count])
+
+        values = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in variables]
+        with self._tracing.activate(), composites(), calls.activate(training):
+            jaxpr, shape = trace(pure, *tensors, *values)
+        results = len(jaxpr.jaxpr.outvars)
+        mark = Mark(
+            "function",
+            "function",
+            (),
+            inputs=tuple(range(count)),
+            outputs=tuple(range(results)),
+        )
+        known = {count + i: variable for i, variable in enumerate(variables)}
+        called = self._tracing.add(jaxpr, mark, known, [True] * results)
+        return called, Call(jaxpr, mark, known), shape
+
+    def _expects_training(self, layer: keras.Layer) -> bool:
+        below = self._below.get(id(layer))
+        if below is None:
+            below = self._below[id(layer)] = _compat.all_layers(layer)
+        return expects_training(layer, below)
+
+    # Layers
+
+    def _layer_traces(self) -> dict[int, LayerTraces]:
+        found: dict[int, list[LayerCall]] = {}
+        for record in list(self._calls.records):
+            found.setdefault(id(record.layer), []).append(record)
+        traces = {}
+        for key, records in found.items():
+            try:
+                traces[key] = self._traces_of(records)
+            except UnsupportedError as error:
+                self._notes.append((records[0].layer.name, str(error)))
+        return traces
+
+    def _traces_of(self, records: Sequence[LayerCall]) -> LayerTraces:
+        layer = records[0].layer
+        takes_training = self._expects_training(layer)
+        chosen = _distinct(records, takes_training)
+        spec = call_spec(layer, takes_training)
+        plain, some, every = [], [], []
+        for record in chosen:
+            plain.append(self._concrete(record, takes_training, None))
+            some.append(self._concrete(record, takes_training, record.losses))
+            losses = (*record.losses, *record.activity_losses)
+            every.append(self._concrete(record, takes_training, losses))
+        conditional = SavedFunctionSpec(tuple(some), spec)
+        has_activity = any(record.activity_losses for record in chosen)
+        return LayerTraces(
+            call=SavedFunctionSpec(tuple(plain), spec),
+            conditional_losses=conditional,
+            all_conditional_losses=(
+                SavedFunctionSpec(tuple(every), spec) if has_activity else conditional
+            ),
+            activity_regularizer=self._activity_regularizer(chosen[0]),
+            regularization_losses=tuple(self._weight_regularizers(layer)),
+            expects_training=takes_training,
+        )
+
+    def _concrete(
+        self, record: LayerCall, takes_training: bool, losses: Sequence[int] | None
+    ) -> TracedFunction:
+        """Returns a trace that gives the output, and the losses if asked for."""
+        call = self._tracing.calls.get(record.label)
+        if call is None:
+            raise UnsupportedError(
+                f"Layer '{record.layer.name}' is called where Regraft can't follow."
+            )
+        avals = call.jaxpr.out_avals
+        live = [i in (losses or ()) for i in range(len(avals))]
+        called = self._tracing.add(call.jaxpr, call.mark, call.variables, live)
+        self._check_standalone(record, call, called)
+        names = call.mark.input_names
+        specs = [tensor_spec(avals[i].shape, avals[i].dtype) for i in call.mark.outputs]
+        output = structure(record.outputs, specs)
+        if losses is not None:
+            output = (
+                output,
+                [tensor_spec(avals[i].shape, avals[i].dtype) for i in losses],
+            )
+        return TracedFunction(
+            called.name,
+            called.captures,
+            input_signature(record, takes_training, names),
+            output,
+        )
+
+    def _check_standalone(
+        self, record: LayerCall, call: Call, called: CalledFunction
+    ) -> None:
+        """Refuses a function that needs more than its arguments and variables."""
+        others = set(called.operands) - set(call.mark.inputs) - called.variables
+        if others or called.symbols:
+            raise UnsupportedError(
+                f"Layer '{record.layer.name}' uses tensors that are none of its "
+                "arguments, so it has no function of its own."
+            )
+
+    def _activity_regularizer(self, record: LayerCall) -> SavedFunctionSpec | None:
+        regularizer = record.layer.activity_regularizer
+        if regularizer is None or record.output_count != 1:
+            return None
+        call = self._tracing.calls[record.label]
+        aval = call.jaxpr.out_avals[call.mark.outputs[0]]
+        scope = export.SymbolicScope()
+        shape = export.symbolic_shape(
+            ",".join(
+                str(d) if isinstance(d, int) else f"n{i}"
+                for i, d in enumerate(aval.shape)
+            ),
+            scope=scope,
+        )
+        spec = jax.ShapeDtypeStruct(shape, aval.dtype)
+        name = f"{record.layer.name}_activity_regularizer"
+        called, _ = self._helper(name, regularizer, [spec], ["x"])
+        traced = TracedFunction(
+            called.name,
+            called.captures,
+            ((tensor_spec(shape, aval.dtype, "x"),), {}),
+            tensor_spec((), aval.dtype),
+        )
+        return SavedFunctionSpec((traced,), full_arg_spec(["x"]))
+
+    def _weight_regularizers(
+        self, layer: keras.Layer
+    ) -> Iterable[SavedFunctionSpec]:
+        for variable in _own_variables(layer):
+            regularizer = getattr(variable, "regularizer", None)
+            if regularizer is None or not variable.trainable:
+                continue
+            called, avals = self._helper(
+                "loss_fn", lambda r=regularizer, v=variable: r(v), [], []
+            )
+            traced = TracedFunction(
+                called.name,
+                called.captures,
+                ((), {}),
+                tensor_spec(avals[0].shape, avals[0].dtype),
+            )
+            yield SavedFunctionSpec((traced,), full_arg_spec([]))
+
+    def _helper(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        tensors: Sequence[Any],
+        names: Sequence[str],
+    ) -> tuple[CalledFunction, Sequence[Any]]:
+        """Traces a small function under a name of its own."""
+        variables, count = self._variables, len(tensors)
+
+        def pure(*operands: Any) -> Any:
+            with self._calls.scope() as scope:
+                for variable, value in zip(variables, operands[count:], strict=True):
+                    scope.know(variable, value)
+                return function(*operands[:count])
+
+        values = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in variables]
+        with self._tracing.activate(), composites():
+            jaxpr, _ = trace(pure, *tensors, *values)
+        mark = Mark(
+            "function",
+            _node_name(name),
+            (),
+            inputs=tuple(range(count)),
+            input_names=tuple(names),
+            outputs=(0,),
+        )
+        known = {count + i: variable for i, variable in enumerate(variables)}
+        return self._tracing.add(jaxpr, mark, known, [True]), jaxpr.out_avals
+
+    # Signatures
+
+    def _default_signature(self) -> SignatureTrace | None:
+        record = next(
+            (
+                r
+                for r in reversed(self._calls.records)
+                if r.layer is self._model and not r.training
+            ),
+            None,
+        )
+        call = None if record is None else self._tracing.calls.get(record.label)
+        if record is None or call is None:
+            return None
+        names = input_names(self._model, self._inputs)
+        flat = keras.tree.flatten(self._inputs)
+        inputs = dict(zip(names, flat, strict=True))
+        live = [False] * len(call.jaxpr.out_avals)
+        called = self._tracing.add(call.jaxpr, call.mark, call.variables, live)
+        order = list(call.mark.inputs)
+        outputs = output_names(self._model, record)
+        return self._wrapper(called, call, inputs, dict(zip(names, order, strict=True)),
+                             outputs)
+
+    def _signature(self, request: SignatureRequest) -> SignatureTrace:
+        names = list(request.inputs)
+        specs = self._symbolic([request.inputs[name] for name in names])
+        found: list[str] = []
+
+        def run(*arrays: Any) -> list[Any]:
+            outputs = request.function(**dict(zip(names, arrays, strict=True)))
+            if not isinstance(outputs, dict):
+                many = outputs if isinstance(outputs, list | tuple) else [outputs]
+                outputs = {f"output_{i + 1}": value for i, value in enumerate(many)}
+            found[:] = list(outputs)
+            return list(outputs.values())
+
+        called, call, _ = self._run(run, specs, training=False)
+        places = {name: i for i, name in enumerate(names)}
+        return self._wrapper(called, call, request.inputs, places, found)
+
+    def _wrapper(
+        self,
+        called: CalledFunction,
+        call: Call,
+        inputs: Mapping[str, TensorInput],
+        places: Mapping[str, int],
+        output_labels: Sequence[str],
+    ) -> SignatureTrace:
+        """Returns a function whose arguments and results are in order of names."""
+        graph = Graph(self._tracing)
+        operands: list[Any] = [None] * len(call.jaxpr.in_avals)
+        for name in sorted(inputs):
+            aval = call.jaxpr.in_avals[places[name]]
+            given = inputs[name].dtype
+            value = graph.argument(_node_name(name).lower(), given, tuple(aval.shape))
+            operands[places[name]] = cast(graph, value, str(aval.dtype))
+        for i in called.operands:
+            if i in called.variables:
+                aval = call.jaxpr.in_avals[i]
+                operands[i] = graph.variable(
+                    "unknown", str(aval.dtype), tuple(aval.shape), call.variables[i]
+                )
+        graph.out = tuple(call.jaxpr.out_avals)
+        results = graph.call_function(called, operands, "StatefulPartitionedCall")
+        kept = dict(zip(output_labels, call.mark.outputs, strict=True))
+        ordered = sorted(kept)
+        function = graph.finish(
+            "signature_wrapper", [("identity", results[kept[n]]) for n in ordered]
+        )
+        avals = call.jaxpr.out_avals
+        specs = {n: tensor_spec(inputs[n].shape, inputs[n].dtype, n) for n in
+                 sorted(inputs)}
+        outputs = {n: tensor_spec(avals[kept[n]].shape, avals[kept[n]].dtype, n) for n
+                   in ordered}
+        traced = TracedFunction(
+            self._tracing.library.add(function),
+            called.captures,
+            ((), specs),
+            outputs,
+        )
+        return SignatureTrace(traced, specs, outputs)
+
+
+def _length_name(number: int, axis: int) -> str:
+    """Names an unknown length; all first ones are the batch."""
+    if axis == 0:
+        return "b"
+    return f"d{axis}" if number == 0 else f"d{number}_{axis}"
+
+
+def _distinct(records: Sequence[LayerCall], takes_training: bool) -> list[LayerCall]:
+    """Returns one call per argument shapes and training, training first."""
+    chosen: dict[Any, LayerCall] = {}
+    for record in records:
+        shapes = tuple((_generic(t.shape), str(t.dtype)) for t in record.tensors)
+        key = (shapes, record.training if takes_training else False,
+               str(record.args), str({**record.kwargs, "training": None}))
+        chosen.setdefault(key, record)
+    return sorted(chosen.values(), key=lambda r: not r.training)
+
+
+def _generic(shape: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(d if isinstance(d, int) else None for d in shape)
+
+
+def _own_variables(layer: keras.Layer) -> list[keras.Variable]:
+    """Returns variables of a layer that belong to none of the layers below it."""
+    below = {
+        id(v) for child in _compat.sublayers(layer) for v in child.trainable_variables
+    }
+    return [v for v in layer.trainable_variables if id(v) not in below]
+
+
+def _node_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_]", "_", name)
+
+
+def _default_save_signature(root: LayerTraces) -> SavedFunctionSpec:
+    """Returns the model's call as TensorFlow keeps it for serving: inputs alone."""
+    last = root.call.concrete_functions[-1]
+    args = last.input_signature[0][:1]
+    traced = TracedFunction(
+        last.name, last.captures, (args, {}), last.output_signature
+    )
+    return SavedFunctionSpec((traced,), full_arg_spec(["inputs"]))
+
+
+# What a model is called with
+
+
+def model_inputs(model: keras.Model) -> Any:
+    """Returns the tensors that a model was built for.
+
+    Raises:
+        UnsupportedError: The model doesn't know.
+    """
+    try:
+        symbolic = model.input
+    except (AttributeError, ValueError):
+        return _built_inputs(model)
+    return keras.tree.map_structure(
+        lambda t: TensorInput(
+            tuple(t.shape), keras.backend.standardize_dtype(t.dtype), "inputs"
+        ),
+        symbolic,
+    )
+
+
+def _built_inputs(model: keras.Model) -> Any:
+    config = model.get_build_config() or {}
+    shapes = config.get("input_shape")
+    if shapes is None:
+        found = list((config.get("shapes_dict") or {}).values())
+        shapes = found[0] if len(found) == 1 else None
+    if shapes is None:
+        raise UnsupportedError(
+            f"Model '{model.name}' doesn't know what it is called with."
+        )
+    return _inputs_of(shapes, model.input_dtype)
+
+
+def _inputs_of(shapes: Any, dtype: str) -> Any:
+    if isinstance(shapes, dict):
+        return {key: _inputs_of(value, dtype) for key, value in shapes.items()}
+    if shapes and isinstance(shapes[0], list | tuple):
+        return [_inputs_of(shape, dtype) for shape in shapes]
+    # The batch that a model was built with is one of many.
+    return TensorInput((None, *shapes[1:]), dtype)
+
+
+def input_names(model: keras.Model, inputs: Any) -> list[str]:
+    """Returns a name for each input, as Keras 2 names them in a signature."""
+    try:
+        names = [_compat.source_name(t) for t in keras.tree.flatten(model.input)]
+    except (AttributeError, ValueError):
+        if isinstance(inputs, dict):
+            return sorted(map(str, inputs))
+        count = len(keras.tree.flatten(inputs))
+        return [f"input_{i + 1}" for i in range(count)]
+    return _unique(names)
+
+
+def output_names(model: keras.Model, record: LayerCall) -> list[str]:
+    """Returns a name for each output, as Keras 2 names them in a signature."""
+    try:
+        names = [_compat.source_name(t) for t in keras.tree.flatten(model.output)]
+    except (AttributeError, ValueError):
+        if isinstance(record.outputs, dict):
+            return sorted(map(str, record.outputs))
+        return [f"output_{i + 1}" for i in range(record.output_count)]
+    return _unique(names)
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    done: list[str] = []
+    for name in names:
+        candidate, count = name, 0
+        while candidate in done:
+            count += 1
+            candidate = f"{name}_{count}"
+        done.append(candidate)
+    return done
+
+
+__all__ = ["InconclusiveDimensionOperation", "SignatureRequest", "TensorInput"]

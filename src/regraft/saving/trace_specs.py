@@ -1,0 +1,169 @@
+"""Python signatures of traced functions, as TensorFlow keeps them.
+
+Source: TensorFlow `core/protobuf/saved_object_graph.proto` (`FunctionSpec`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from regraft.errors import UnsupportedError
+from regraft.graph import ir
+from regraft.graph.tracing.builder import shape_of
+from regraft.saving.trace_calls import LayerCall, Leaf
+
+_PLAIN = (bool, int, float, str, type(None))
+_POSITIONAL = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+)
+
+
+def expects_training(layer: keras.Layer, below: Sequence[keras.Layer]) -> bool:
+    """Whether a layer or one of those below it takes `training`."""
+    return any(
+        "training" in inspect.signature(each.call).parameters
+        for each in (layer, *below)
+    )
+
+
+def call_spec(layer: keras.Layer, takes_training: bool) -> ir.FunctionSpec:
+    """Returns the Python signature of a layer's functions."""
+    parameters = inspect.signature(layer.call).parameters
+    args = [p for p in parameters.values() if p.kind in _POSITIONAL]
+    only = [p for p in parameters.values() if p.kind is p.KEYWORD_ONLY]
+    names = [p.name for p in args]
+    defaults = [_default(p) for p in args if p.default is not p.empty]
+    keywords = {p.name: _default(p) for p in only if p.default is not p.empty}
+    keyword_names = [p.name for p in only]
+    if takes_training and "training" not in parameters:
+        keyword_names.append("training")
+        keywords["training"] = False
+    return full_arg_spec(
+        names,
+        varargs=_name_of(parameters, inspect.Parameter.VAR_POSITIONAL),
+        varkw=_name_of(parameters, inspect.Parameter.VAR_KEYWORD),
+        defaults=tuple(defaults),
+        kwonlyargs=keyword_names,
+        kwonlydefaults=keywords,
+    )
+
+
+def _name_of(parameters: Mapping[str, inspect.Parameter], kind: Any) -> str | None:
+    return next((p.name for p in parameters.values() if p.kind is kind), None)
+
+
+def _default(parameter: inspect.Parameter) -> Any:
+    if parameter.name == "training" and parameter.default is None:
+        return False
+    return plain(parameter.default)
+
+
+def full_arg_spec(
+    args: Sequence[str],
+    *,
+    varargs: str | None = None,
+    varkw: str | None = None,
+    defaults: tuple[Any, ...] = (),
+    kwonlyargs: Sequence[str] = (),
+    kwonlydefaults: Mapping[str, Any] | None = None,
+) -> ir.FunctionSpec:
+    """Returns the signature of a Python function."""
+    items = (
+        ("args", list(args)),
+        ("varargs", varargs),
+        ("varkw", varkw),
+        ("defaults", defaults or None),
+        ("kwonlyargs", list(kwonlyargs)),
+        ("kwonlydefaults", dict(kwonlydefaults) if kwonlydefaults else None),
+        ("annotations", {}),
+    )
+    return ir.FunctionSpec(
+        ir.NamedTupleValue("FullArgSpec", items), input_signature=None
+    )
+
+
+def plain(value: Any) -> Any:
+    """Returns a value as a `StructuredValue`.
+
+    Raises:
+        UnsupportedError: TensorFlow has no form for it.
+    """
+    if isinstance(value, _PLAIN):
+        return value
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(plain(item) for item in value)
+    raise UnsupportedError(f"An argument of type {type(value).__name__}")
+
+
+def structure(value: Any, specs: Sequence[ir.TensorSpec]) -> Any:
+    """Returns a structure with the specs of its tensors.
+
+    Raises:
+        UnsupportedError: It holds something that TensorFlow has no form for.
+    """
+    if isinstance(value, Leaf):
+        return specs[value.index]
+    if isinstance(value, dict):
+        return {str(key): structure(item, specs) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        fields = zip(value._fields, value, strict=True)
+        items = tuple((name, structure(item, specs)) for name, item in fields)
+        return ir.NamedTupleValue(type(value).__name__, items)
+    if isinstance(value, list | tuple):
+        return type(value)(structure(item, specs) for item in value)
+    return plain(value)
+
+
+def tensor_spec(shape: Sequence[Any], dtype: Any, name: str = "") -> ir.TensorSpec:
+    """Returns the spec of a tensor; symbolic lengths are unknown ones."""
+    return ir.TensorSpec(shape_of(shape), ir.DataType.of(str(dtype)), name)
+
+
+def input_signature(
+    call: LayerCall, takes_training: bool, names: Sequence[str]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Returns the arguments of a call as TensorFlow canonicalizes them."""
+    specs = [
+        tensor_spec(t.shape, t.dtype, name)
+        for t, name in zip(call.tensors, names, strict=True)
+    ]
+    signature = inspect.signature(call.layer.call)
+    parameters = signature.parameters
+    keywords = _name_of(parameters, inspect.Parameter.VAR_KEYWORD)
+    kwargs = {
+        key: value
+        for key, value in call.kwargs.items()
+        if key in parameters or (keywords and value is not None)
+    }
+    bound = signature.bind(*call.args, **kwargs).arguments
+    args: list[Any] = []
+    extra: dict[str, Any] = {}
+    for parameter in parameters.values():
+        value = bound.get(parameter.name, parameter.default)
+        if parameter.kind in _POSITIONAL:
+            args.append(_argument(parameter.name, value, call, specs))
+        elif parameter.kind is parameter.VAR_POSITIONAL:
+            args += [structure(v, specs) for v in bound.get(parameter.name, ())]
+        elif parameter.kind is parameter.KEYWORD_ONLY:
+            extra[parameter.name] = _argument(parameter.name, value, call, specs)
+        else:
+            given = bound.get(parameter.name, {})
+            extra |= {key: structure(v, specs) for key, v in given.items()}
+    if takes_training and "training" not in parameters:
+        extra["training"] = call.training
+    return tuple(args), extra
+
+
+def _argument(
+    name: str, value: Any, call: LayerCall, specs: Sequence[ir.TensorSpec]
+) -> Any:
+    if name == "training":
+        return call.training
+    return None if value is inspect.Parameter.empty else structure(value, specs)
