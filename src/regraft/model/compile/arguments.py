@@ -53,8 +53,8 @@ def build_compile_arguments(
     arguments["optimizer"] = None if not entry else build_optimizer(entry, context)
     rules = LossRules(
         keras2=context.dialect.generation < 3,
-        counts_masked_steps=context.dialect.masked_loss_counts_masked_steps
-        and _makes_masks(model),
+        counts_masked_steps=context.dialect.masked_loss_counts_masked_steps,
+        masks=_makes_masks(model),
     )
     losses, weights = training_config.get("loss"), training_config.get("loss_weights")
     arguments |= _build_losses(losses, weights, outputs, context, rules)

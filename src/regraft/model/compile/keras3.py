@@ -69,7 +69,7 @@ def build_keras3_compile(
         context.notes,
         context.revive,
     )
-    rules = LossRules(keras2=False, counts_masked_steps=False)
+    rules = LossRules(keras2=False)
     arguments: dict[str, Any] = {key: config[key] for key in _PLAIN if key in config}
     entry = config.get("optimizer")
     arguments["optimizer"] = build_optimizer(entry, exact) if entry else None

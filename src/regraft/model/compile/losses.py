@@ -50,12 +50,13 @@ class LossRules:
 
     Attributes:
         keras2: Whether Keras 2's functions are meant.
-        counts_masked_steps: Whether a mean is over the masked steps too; only set
-            for a model that has masks.
+        counts_masked_steps: Whether a mean is over the masked steps too.
+        masks: Whether the model has masks, so that this matters.
     """
 
     keras2: bool
-    counts_masked_steps: bool
+    counts_masked_steps: bool = False
+    masks: bool = False
 
 
 def build_loss(entry: Any, context: BuildContext, rules: LossRules) -> Any:
@@ -119,10 +120,14 @@ def _is_known(name: str) -> bool:
 
 
 def _masked_steps(function: Any, spelled: Any, rules: LossRules) -> Keras2Loss | None:
-    if not rules.counts_masked_steps:
+    if not (rules.masks and rules.keras2):
         return None
-    name = getattr(function, "__name__", None)
-    return Keras2Loss(function, spelled=spelled, counts_masked_steps=True, name=name)
+    return Keras2Loss(
+        function,
+        spelled=spelled,
+        counts_masked_steps=rules.counts_masked_steps,
+        name=getattr(function, "__name__", None),
+    )
 
 
 def _build_class(
@@ -163,9 +168,10 @@ def _build_class(
     if not rules.keras2 and config.get("dtype") is not None:
         given["dtype"] = config["dtype"]
     loss = cls(**_accepted(cls, arguments, plain, context), **given)
-    if not rules.counts_masked_steps:
+    if not (rules.masks and rules.keras2):
         return loss
-    return Keras2Loss(loss.call, {}, _entry(entry), True, reduction, loss.name)
+    counts = rules.counts_masked_steps
+    return Keras2Loss(loss.call, {}, _entry(entry), counts, reduction, loss.name)
 
 
 def from_config(custom: Any, config: dict[str, Any]) -> Any:
@@ -187,7 +193,7 @@ def _build_wrapper(
     rules: LossRules,
 ) -> Any:
     """A function with arguments and a reduction, without a class of its own."""
-    function = build_loss(config["fn"], context, LossRules(rules.keras2, False))
+    function = build_loss(config["fn"], context, LossRules(rules.keras2))
     if isinstance(function, str):
         function = _BUILT_IN[FUNCTIONS.get(function, function)]
     if isinstance(function, Keras2Loss):

@@ -19,15 +19,24 @@ from regraft.model.compile.names import (
 from regraft.model.dialects.context import BuildContext, Note
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.registry import find_custom
+from regraft.model.keras2 import metrics as keras2_metrics
 
 _CLASSES = {
     name: value
     for name, value in vars(keras.metrics).items()
     if isinstance(value, type) and issubclass(value, keras.metrics.Metric)
 }
+# Where Keras 2's gives another value.
+_KERAS_2 = keras2_metrics.CLASSES
 # These are resolved by the shapes of target and output, in both generations.
 _BY_SHAPE = ("accuracy", "acc", "Accuracy", "crossentropy", "ce")
 _IGNORED = frozenset({"fn", "dtype", "name"})
+
+
+def _class(name: str, context: BuildContext) -> Any | None:
+    if context.dialect.generation < 3 and name in _KERAS_2:
+        return _KERAS_2[name]
+    return _CLASSES.get(name)
 
 
 def build_metric(entry: Any, context: BuildContext) -> Any:
@@ -58,10 +67,10 @@ def _build_named(name: str, context: BuildContext) -> Any:
         return plain
     function = FUNCTIONS.get(plain, plain)
     class_name = METRIC_OF_FUNCTION.get(function, METRIC_CLASSES.get(plain, plain))
-    if class_name in _CLASSES:
+    cls = _class(class_name, context)
+    if cls is not None:
         # Keras 2 calls the result what the user called the metric.
-        is_class = plain == class_name
-        return _CLASSES[class_name]() if is_class else _CLASSES[class_name](name=plain)
+        return cls() if plain == class_name else cls(name=plain)
     return keras.metrics.MeanMetricWrapper(_function(plain, context), name=plain)
 
 
@@ -95,7 +104,7 @@ def _build_class(entry: Mapping[str, Any], context: BuildContext) -> Any:
     function = config.get("fn")
     if plain in ("MeanMetricWrapper", "SumOverBatchSizeMetricWrapper"):
         return _build_wrapper(function, arguments, given, context)
-    cls = _CLASSES.get(plain)
+    cls = _class(plain, context)
     if cls is None:
         if function is not None:
             return _build_wrapper(function, arguments, given, context)
@@ -125,8 +134,8 @@ def _build_wrapper(
     plain = FUNCTIONS.get(plain_name(function), plain_name(function))
     custom = find_custom(function, context)
     class_name = METRIC_OF_FUNCTION.get(plain, "")
-    if custom is None and class_name in _CLASSES:
-        cls = _CLASSES[class_name]
+    cls = _class(class_name, context)
+    if custom is None and cls is not None:
         return cls(**_accepted(cls, arguments, class_name, context), **given)
     found = custom if custom is not None else _function(function, context)
     return keras.metrics.MeanMetricWrapper(found, **given, **arguments)
@@ -135,7 +144,7 @@ def _build_wrapper(
 def _accepted(
     cls: Any, arguments: Mapping[str, Any], name: str, context: BuildContext
 ) -> dict[str, Any]:
-    known = inspect.signature(cls).parameters
+    known = inspect.signature(_CLASSES.get(name, cls)).parameters
     for key in set(arguments) - set(known):
         if arguments[key] is not None:
             context.note("compile", f"metric {name}: argument '{key}' is left out")
@@ -159,7 +168,7 @@ def describe_metric(metric: Any, dialect: Dialect, notes: list[Note]) -> Any:
         return {"class_name": name, "config": {**config, **metric._fn_kwargs}}
     config = dict(metric.get_config())
     config["dtype"] = str(metric.dtype)
-    if _CLASSES.get(name) is not type(metric):
+    if type(metric) not in (_CLASSES.get(name), _KERAS_2.get(name)):
         registered = keras.saving.get_registered_name(type(metric))
         return {"class_name": registered, "config": config}
     if _is_foreign(name, notes):

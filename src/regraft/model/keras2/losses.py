@@ -6,7 +6,8 @@
   `softmax - labels`, whatever the labels add up to.
 * Binary crossentropy of probabilities adds epsilon inside the logarithm too.
 * Where a value is just at a bound of a clip, TensorFlow lets its gradient pass.
-* Up to 2.10 a mask only zeroes the steps: the mean is over all of them.
+* Up to 2.10 a mask only zeroes the steps: the mean is over all of them. Weights per
+  row go with a mask per step, which Keras 3 refuses.
 """
 
 from __future__ import annotations
@@ -29,6 +30,12 @@ def _clip(values: Any, low: float, high: float) -> Any:
     return ops.where(values > high, ops.cast(high, values.dtype), raised)
 
 
+def _like(y_true: Any, y_pred: Any) -> Any:
+    """Targets with the rank and dtype of the outputs."""
+    y_true = ops.cast(ops.convert_to_tensor(y_true), y_pred.dtype)
+    return _same_rank(y_true, y_pred)[0]
+
+
 def _smooth_binary(labels: Any, smoothing: float) -> Any:
     return labels * (1.0 - smoothing) + 0.5 * smoothing if smoothing else labels
 
@@ -38,9 +45,10 @@ def _binary(labels: Any, outputs: Any, logits: Any | None) -> Any:
     if logits is not None:
         return ops.softplus(logits) - labels * logits
     epsilon = keras.config.epsilon()
-    outputs = _clip(outputs, epsilon, 1.0 - epsilon)
+    outputs = _clip(ops.convert_to_tensor(outputs), epsilon, 1.0 - epsilon)
     hit = labels * ops.log(outputs + epsilon)
-    miss = (1.0 - labels) * ops.log(1.0 - outputs + epsilon)
+    # TensorFlow's graph optimizer adds the constants of `1 - outputs + epsilon`.
+    miss = (1.0 - labels) * ops.log((1.0 + epsilon) - outputs)
     return -(hit + miss)
 
 
@@ -53,7 +61,7 @@ def binary_crossentropy(
 ) -> Any:
     """Mean over the last axis, as `tf.keras.losses.binary_crossentropy`."""
     logits = y_pred if from_logits else logits_of(y_pred)
-    labels = _smooth_binary(y_true, label_smoothing)
+    labels = _smooth_binary(_like(y_true, y_pred), label_smoothing)
     return ops.mean(_binary(labels, y_pred, logits), axis=axis)
 
 
@@ -69,7 +77,7 @@ def binary_focal_crossentropy(
 ) -> Any:
     """Mean over the last axis, as `tf.keras.losses.binary_focal_crossentropy`."""
     logits = y_pred if from_logits else logits_of(y_pred)
-    labels = _smooth_binary(y_true, label_smoothing)
+    labels = _smooth_binary(_like(y_true, y_pred), label_smoothing)
     chances = ops.sigmoid(y_pred) if from_logits else y_pred
     right = labels * chances + (1.0 - labels) * (1.0 - chances)
     values = ops.power(1.0 - right, gamma) * _binary(labels, y_pred, logits)
@@ -94,7 +102,7 @@ def categorical_crossentropy(
 ) -> Any:
     """As `tf.keras.losses.categorical_crossentropy`."""
     logits = y_pred if from_logits else logits_of(y_pred)
-    labels = y_true
+    labels = _like(y_true, y_pred)
     if label_smoothing:
         count = y_pred.shape[axis]
         labels = labels * (1.0 - label_smoothing) + label_smoothing / count
@@ -183,22 +191,31 @@ class Keras2Loss(keras.losses.Loss):
         return self.fn is sparse_categorical_crossentropy
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        mask = _compat.keras_mask(y_pred) if self.counts_masked_steps else None
-        if mask is None:
-            return super().__call__(y_true, y_pred, sample_weight)
+        mask = _compat.keras_mask(y_pred)
         y_pred = ops.convert_to_tensor(y_pred, dtype=self.dtype)
         y_true = ops.convert_to_tensor(y_true, dtype=self.dtype)
         losses = self.call(y_true, y_pred)
-        weights = ops.cast(mask, losses.dtype)
+        if mask is None:
+            mask = _compat.keras_mask(losses)  # Of an ignored class.
+        weights = None if mask is None else self._mask_weights(mask, losses.dtype)
         if sample_weight is not None:
             given = ops.cast(ops.convert_to_tensor(sample_weight), losses.dtype)
-            weights, given = _same_rank(weights, given, spread=True)
-            weights = weights * given
-        losses, weights = _same_rank(losses, weights, spread=True)
-        losses = losses * weights
+            if weights is not None:
+                weights, given = _same_rank(weights, given, spread=True)
+                given = weights * given
+            weights = given
+        if weights is not None:
+            losses, weights = _same_rank(losses, weights, spread=True)
+            losses = losses * weights
         if self.reduction == "sum_over_batch_size":
             return ops.mean(losses)
         return ops.sum(losses) if self.reduction == "sum" else losses
+
+    def _mask_weights(self, mask: Any, dtype: str) -> Any:
+        weights = ops.cast(mask, dtype)
+        if self.reduction != "sum_over_batch_size" or self.counts_masked_steps:
+            return weights
+        return weights / ops.maximum(ops.mean(weights), keras.config.epsilon())
 
     def get_config(self) -> dict[str, Any]:
         return {
