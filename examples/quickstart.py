@@ -185,14 +185,14 @@ def open_a_file_of_tensorflow_2_6(folder: Path) -> None:
     say(" → ".join(type(layer).__name__ for layer in model.layers))
     say(
         f"{type(model.optimizer).__name__} at step {int(model.optimizer.iterations)}, "
-        f"loss {model.loss}"
+        f"loss {getattr(model.loss, 'name', model.loss)}"
     )
     worst = largest_difference(
         model.predict(arrays["in_0"], verbose=0), arrays["out_0"]
     )
     check(
         worst < PREDICT_TOLERANCE,
-        f"predictions as TensorFlow 2.6 made them (largest difference {worst:.1e})",
+        f"predictions as TensorFlow 2.6 made them (to {worst:.1e})",
     )
     model.train_on_batch(arrays["tx_0"], arrays["ty_0"])
     worst = largest_difference(
@@ -200,8 +200,7 @@ def open_a_file_of_tensorflow_2_6(folder: Path) -> None:
     )
     check(
         worst < STEP_TOLERANCE,
-        "after one more training step, as TensorFlow 2.6 after the same step "
-        f"({worst:.1e})",
+        f"after one more training step, as TensorFlow 2.6 after it (to {worst:.1e})",
     )
 
 

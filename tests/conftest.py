@@ -12,6 +12,10 @@ _KERAS_HOME = tempfile.mkdtemp(prefix="regraft-keras-home-")
 os.environ["KERAS_BACKEND"] = "jax"
 os.environ["KERAS_HOME"] = _KERAS_HOME
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# The vintage models come in seven versions and three formats: compiled once.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(_KERAS_HOME, "compiled")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 from collections.abc import Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402

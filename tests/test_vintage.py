@@ -87,9 +87,8 @@ def test_loaded_model_predicts_and_takes_the_same_next_step(
 def test_session_style_model_is_refused_with_the_way_out(
     case: corpus.Case, vintage: Path
 ) -> None:
-    with pytest.raises(ValueError, match=r"not? .*Keras") as caught:
+    with pytest.raises(ValueError, match=r"holds no Keras model.*`regraft\.load`"):
         regraft.load_model(case.path(vintage))
-    assert "regraft.load(" in str(caught.value)
 
 
 def test_corpus_holds_what_its_readme_promises() -> None:
