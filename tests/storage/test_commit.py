@@ -270,8 +270,8 @@ def test_failing_swap_of_the_content_is_undone(tmp_path, monkeypatch):
             raise OSError(errno.EIO, "injected")
         original(source, destination)
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="injected"):
-        patch.setattr(os, "rename", rename)
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(OSError, match="injected"):
         save(".")
     assert content_of(target) == OLD
 

@@ -19,6 +19,7 @@ from regraft.errors import (
     UnsafeFileError,
     UnsupportedError,
 )
+from regraft.storage import hdf5_heaps
 from regraft.storage.hdf5_file import (
     Hdf5Layer,
     Hdf5ModelFile,
@@ -262,14 +263,14 @@ def test_big_endian_and_compressed_datasets_are_read(tmp_path):
         group.create_dataset(
             "zip", data=KERNEL, compression="gzip", shuffle=True, fletcher32=True
         )
-        group["text"] = ["a", "ä"]
+        group["text"] = [["a", "ä"], ["", "b"]]
     with read_hdf5(tmp_path / "model.h5") as read:
         big, zipped, text = (tensor for _, tensor in read.layers[0].weights)
         np.testing.assert_array_equal(big.read(), KERNEL)
         assert big.read().dtype == np.float32
         np.testing.assert_array_equal(zipped.read(), KERNEL)
         assert text.dtype == "string"
-        assert text.read().tolist() == [b"a", "ä".encode()]
+        assert text.read().tolist() == [[b"a", "ä".encode()], [b"", b"b"]]
 
 
 def test_tensor_of_a_closed_file_says_so(tmp_path):
@@ -566,6 +567,19 @@ def test_heap_that_never_ends_is_a_format_error(change, opened, tmp_path):
             stack.enter_context(read_hdf5(file))
 
 
+@pytest.mark.parametrize("padding", range(9))
+@pytest.mark.parametrize("start", [0, (1 << 18) - 4, 3 << 18])
+def test_heap_is_found_wherever_it_begins(padding, start):
+    heap = b"GCOL\x01\0\0\0" + (40).to_bytes(8, "little") + bytes(24)
+    content = bytes(start + padding) + heap + b"GCOL" * 3 + bytes(5) + heap
+    with pytest.raises(FormatError) as caught:
+        hdf5_heaps.long_texts(content, "f.h5")
+    assert caught.value.offset_bytes == start + padding + 16
+    fine = heap[:16] + (24).to_bytes(16, "big")[::-1] + bytes(8)
+    mended = content.replace(heap, fine)
+    assert hdf5_heaps.long_texts(mended, "f.h5") == []
+
+
 def test_many_pointers_to_one_long_text_are_a_limit_error(tmp_path):
     path = tmp_path / "model.h5"
     with h5py.File(path, "w") as file:
@@ -581,6 +595,25 @@ def test_many_pointers_to_one_long_text_are_a_limit_error(tmp_path):
     # 16 GB of copies from a file of 4 MB.
     with pytest.raises(LimitError, match="Texts of an attribute"), read_hdf5(path):
         pass
+
+
+def test_many_elements_that_point_to_one_long_text_are_a_limit_error(tmp_path):
+    path = tmp_path / "model.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [b"a"]
+        group = file.create_group("a")
+        group.attrs["weight_names"] = [b"w"]
+        group["w"] = [["L" * 4_000_000, "x"], *[["x", "x"]] * 500]
+    data = bytearray(path.read_bytes())
+    long = (4_000_000).to_bytes(4, "little")
+    heap = data.rindex(b"GCOL", 0, data.index(b"L" * 100))
+    first = data.index(long + heap.to_bytes(8, "little"))
+    data[first : first + 16 * 1000] = data[first : first + 16] * 1000
+    path.write_bytes(data)
+    with read_hdf5(path) as read:
+        tensor = read.layers[0].weights[0][1]
+        with pytest.raises(LimitError, match="too much memory"):
+            tensor.read()
 
 
 def test_many_names_beside_a_long_configuration_are_read(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -198,6 +200,13 @@ def test_schemas_are_tensorflows(peer):
         }
         assert fields == theirs["keras"][renamed[name]]
     assert len(ours) > 100
+
+
+def test_schemas_work_beside_an_imported_tensorflow(peer, vintage):
+    source = Path(__file__).resolve().parents[2] / "src"
+    for case in ("seed_example", "text_and_tables"):
+        path = vintage / "2.21.0" / case / "saved_model" / "saved_model.pb"
+        assert peer.call("bundles.parse_beside_tensorflow", source, path)
 
 
 def test_bfloat16_is_not_rounded(peer, tmp_path):

@@ -146,6 +146,12 @@ def test_brackets_in_strings_and_comments_are_not_nesting():
     assert value.string_value == "{" * 1000
 
 
+@pytest.mark.parametrize("text", [b'\\"' * 200_000, b"'" * 200_001, b'"\\' * 200_000])
+def test_broken_strings_in_text_take_linear_time(text):
+    with pytest.raises(FormatError):
+        proto.parse_text(messages.StructuredValue, b"string_value: " + text)
+
+
 def test_too_long_a_message_is_a_limit_error():
     with pytest.raises(LimitError, match=r"Expected: at most 3 bytes\. Received: 4"):
         proto.parse(messages.SavedModel, b"\x08\x01\x08\x01", max_bytes=3)

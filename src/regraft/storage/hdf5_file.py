@@ -44,7 +44,7 @@ WEIGHT_NAMES = "weight_names"
 
 # HDF5 holds 64 KiB in an object's header; Keras leaves this much of it to a list.
 _MAX_ATTRIBUTE_BYTES = 64512
-_MAX_JSON_NESTING = 400
+_MAX_JSON_NESTING = 200
 
 Weights = tuple[tuple[str, StoredTensor], ...]
 

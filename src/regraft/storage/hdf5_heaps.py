@@ -9,7 +9,7 @@ object: index: uint16 | references: uint16 | 4 bytes | size: length | bytes, pad
 
 The library walks a heap without an end if an object has no size, and gives each
 pointer a copy of its object. So the heaps are found by their signature and walked
-here first; a file of weights goes by at 2 GB/s.
+here first.
 
 Source: HDF5 file format specification, section III.E.
 """
@@ -20,6 +20,8 @@ import mmap
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 from regraft.errors import FormatError
 
 # No list of names holds a longer one: HDF5 has 64 KiB for all of it.
@@ -27,6 +29,10 @@ LONG_TEXT_BYTES = 1 << 16
 
 _SIGNATURE = b"GCOL\x01\0\0\0"
 _SUPERBLOCK = b"\x89HDF\r\n\x1a\n"
+# The words that a signature covers, by where it begins in a word.
+_WORDS = [int.from_bytes(_SIGNATURE[start : start + 4], "little") for start in range(4)]
+# Words that fit a processor's cache.
+_BLOCK_WORDS = 1 << 16
 _ALIGNMENT = 8
 _OBJECT_START = 8
 
@@ -97,10 +103,26 @@ def _widths(content: Content) -> _Widths:
 
 
 def _find_heaps(content: Content) -> Iterator[int]:
-    start = content.find(_SIGNATURE)
-    while start >= 0:
-        yield start
-        start = content.find(_SIGNATURE, start + len(_SIGNATURE))
+    """Yields the positions of all heap signatures, faster than `find` alone.
+
+    Wherever a signature begins, it covers one whole word of four bytes, which is one
+    of four; only blocks that have such a word are searched.
+    """
+    words = np.frombuffer(content, "<u4", len(content) // 4)
+    searched = 0
+    for start in range(0, len(words), _BLOCK_WORDS):
+        block = words[start : start + _BLOCK_WORDS]
+        hits = block == _WORDS[0]
+        for word in _WORDS[1:]:
+            hits |= block == word
+        if not hits.any():
+            continue
+        end = (start + len(block)) * 4 + len(_SIGNATURE)
+        position = max(start * 4 - len(_SIGNATURE), searched)
+        while (position := content.find(_SIGNATURE, position, end)) >= 0:
+            yield position
+            position += len(_SIGNATURE)
+            searched = position
 
 
 def _walk_heap(

@@ -41,6 +41,8 @@ _FREE_BYTES = 1 << 30
 _MAX_ATTRIBUTE_ELEMENTS = 1 << 20
 # Deflate, shuffle, Fletcher32, szip, nbit, scale-offset; LZF, which h5py brings.
 _FILTERS = frozenset({1, 2, 3, 4, 5, 6, 32000})
+# Texts of variable length are read in pieces of about this.
+_TEXT_BYTES_AT_ONCE = 1 << 26
 # Where XLA and NumPy's vector code like arrays to begin.
 _ALIGNMENT_BYTES = 64
 
@@ -154,11 +156,9 @@ def _content(file: h5py.File, path: str) -> Iterator[hdf5_heaps.Content]:
     name = file.filename
     on_disk = file.driver in ("sec2", "stdio") and isinstance(name, str)
     if on_disk and file.id.get_filesize():
-        with (
-            open(name, "rb") as stream,
-            mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content,
-        ):
-            yield content
+        with open(name, "rb") as stream:
+            # Closed when nothing refers to it: arrays may outlive this block.
+            yield mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         return
     with typed_errors(path):
         image = file.id.get_file_image()
@@ -207,14 +207,23 @@ class Hdf5Tensor:
             return array if native == numpy else array.view(numpy)
 
     def _read_strings(self) -> Array:
-        values = np.asarray(self._dataset[()], object)
-        flat = [
-            value.encode("utf-8") if isinstance(value, str) else bytes(value)
-            for value in values.flat
-        ]
-        array = np.empty(len(flat), object)
-        array[:] = flat
-        return array.reshape(self.shape)
+        if not self.shape:
+            return np.array(self._counted(self._dataset[()]), object)
+        array = np.empty(self.shape, object)
+        row = max(math.prod(self.shape[1:]), 1)
+        longest = max((text.size for text in self._file.long_texts), default=1)
+        # Each element gets a copy of its text, and all may point to the same one.
+        step = max(_TEXT_BYTES_AT_ONCE // (longest * row), 1)
+        for start in range(0, self.shape[0], step):
+            values = self._dataset[start : start + step]
+            copies = [self._counted(value) for value in values.flat]
+            array[start : start + step].reshape(-1)[:] = copies
+        return array
+
+    def _counted(self, value: str | bytes) -> bytes:
+        text = value.encode("utf-8") if isinstance(value, str) else bytes(value)
+        self._file.take(len(text), self._place)
+        return text
 
 
 def split_path(name: str, file: SafeFile, place: str) -> list[str]:

@@ -170,6 +170,37 @@ def write_every_dtype(prefix):
     return arrays
 
 
+def parse_beside_tensorflow(source, path):
+    """Parses a SavedModel with TensorFlow's schemas and with ours, in one process.
+
+    Args:
+        source: The directory that holds the package `regraft`.
+        path: A `saved_model.pb`.
+
+    Returns:
+        Whether both give the same bytes again, also from text format.
+    """
+    import sys
+
+    from google.protobuf import text_format
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    sys.path.insert(0, str(source))
+    try:
+        from regraft.storage import proto
+        from regraft.storage.proto import messages
+    finally:
+        sys.path.remove(str(source))
+    with open(path, "rb") as stream:
+        data = stream.read()
+    theirs = saved_model_pb2.SavedModel.FromString(data)
+    ours = proto.parse(messages.SavedModel, data)
+    expected = theirs.SerializeToString(deterministic=True)
+    text = text_format.MessageToString(theirs).encode()
+    again = proto.parse_text(messages.SavedModel, text)
+    return proto.serialize(ours) == expected == proto.serialize(again)
+
+
 def schemas():
     """Returns the fields of TensorFlow's messages and the values of its enums.
 

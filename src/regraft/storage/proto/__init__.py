@@ -41,9 +41,10 @@ MAX_NESTING = wire.MAX_NESTING
 
 _M = TypeVar("_M", bound=messages.Message)
 Data = bytes | bytearray | memoryview
-# A string of text format, a comment, or a bracket.
+# A string of text format, a comment, or a bracket. The end of a string is optional,
+# so that a broken one is passed in one go too.
 _TEXT_TOKEN = re.compile(
-    rb"""(?P<skip>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|\#[^\n]*)"""
+    rb"""(?P<skip>"(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?|\#[^\n]*)"""
     rb"""|(?P<open>[{<])|(?P<close>[}>])"""
 )
 
