@@ -251,3 +251,51 @@ def source_name(tensor: Any) -> str:
     own name is another one.
     """
     return str(tensor._keras_history.operation.name)
+
+
+_FIXED = "_regraft_training"
+
+
+class _Fixed:
+    """A layer in one recorded call, whose `training` no caller overrides."""
+
+    # Keras hands its own `training` to a layer that lists it here.
+    _call_context_args: frozenset[str] = frozenset()
+
+    def __init__(self, layer: keras.Layer, training: bool) -> None:
+        self._layer = layer
+        self._training = training
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        kwargs["training"] = self._training
+        return self._layer(*args, **kwargs)
+
+
+def fix_training(layer: keras.Layer, training: bool) -> None:
+    """Marks the layer's latest recorded call as one that keeps its `training`."""
+    setattr(layer._inbound_nodes[-1], _FIXED, training)
+
+
+def fixed_training(call: Any) -> bool | None:
+    """Returns the `training` that a recorded call keeps, `None` for none."""
+    return getattr(call, _FIXED, None)
+
+
+def keep_fixed_training(model: keras.Model) -> None:
+    """Makes a Functional model respect the calls that keep their `training`.
+
+    Keras 3.12 to 3.15: a Functional model overrides the `training` that a layer was
+    called with by its own, which Keras 2 did not (`base(x, training=False)` keeps a
+    frozen base in inference). `_get_operation_for_node` is what it asks for the
+    layer to run; in this one model the answer is the layer with `training` fixed.
+    """
+    calls = [call for found in recorded_calls(model).values() for call in found]
+    if all(fixed_training(call) is None for call in calls):
+        return
+    original = model._get_operation_for_node
+
+    def operation_of(call: Any) -> Any:
+        operation, training = original(call), fixed_training(call)
+        return operation if training is None else _Fixed(operation, training)
+
+    model._get_operation_for_node = operation_of

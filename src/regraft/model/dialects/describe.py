@@ -137,7 +137,9 @@ _LATE = ("seed", "synchronized", "optional", "zero_output_for_mask")
 
 
 def _says_nothing(key: str, value: Any, defaults: Mapping[str, Any]) -> bool:
-    if value is None or (key in defaults and defaults[key] == value):
+    default = defaults.get(key)
+    default = list(default) if isinstance(default, tuple) else default
+    if value is None or (key in defaults and default == value):
         return True
     if value is False and key not in defaults:
         return True

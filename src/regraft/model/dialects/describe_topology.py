@@ -195,6 +195,11 @@ class _Functional:
 
     def _node(self, layer: Any, call: Any) -> Any:
         first, keywords = _first_and_rest(layer, call.arguments)
+        # Keras notes the `training` that it chose itself, and overrides any.
+        keywords.pop("training", None)
+        fixed = _compat.fixed_training(call)
+        if fixed is not None:
+            keywords["training"] = fixed
         if getattr(layer, "preserves_input_structure", False):
             return self._flat(first, keywords)
         node = self._with_keywords(first, self._keywords(keywords))

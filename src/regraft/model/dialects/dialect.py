@@ -97,6 +97,11 @@ class Dialect:
         return self.generation < 3
 
     @property
+    def call_keeps_training(self) -> bool:
+        """Whether a layer called with `training=…` keeps it in every model."""
+        return self.generation < 3
+
+    @property
     def conv_lstm_gates_are_hard(self) -> bool:
         """Whether ConvLSTM's `recurrent_activation` is `hard_sigmoid` by default."""
         return self.generation < 3

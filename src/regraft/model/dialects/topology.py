@@ -21,7 +21,11 @@ from typing import Any
 
 import keras
 
-from regraft._compat import set_own_trainable
+from regraft._compat import (
+    fix_training,
+    keep_fixed_training,
+    set_own_trainable,
+)
 from regraft.errors import FormatError, LimitError
 from regraft.model.dialects import calls
 from regraft.model.dialects.context import BuildContext, Entry
@@ -229,6 +233,7 @@ class _Functional:
         name = self.config.get("name") or "model"
         cls = custom or keras.Model
         model = _construct(cls, inputs, outputs, name.replace("/", "__"), self.config)
+        keep_fixed_training(model)
         _remember(model, name, self.context)
         return model
 
@@ -289,6 +294,7 @@ class _Functional:
         args, keywords = calls.arguments(layer, call.data, self.tensors, self.layers)
         try:
             outputs = calls.invoke(layer, args, keywords)
+            self._keep_training(layer, keywords)
         except Exception as error:
             error.add_note(
                 f"While calling layer {call.layer!r} (call {call.index}) of model "
@@ -296,6 +302,13 @@ class _Functional:
             )
             raise
         return keras.tree.flatten(outputs)
+
+    def _keep_training(self, layer: Any, keywords: Mapping[str, Any]) -> None:
+        fixed = keywords.get("training")
+        keeps = self.context.dialect.call_keeps_training
+        if keeps and isinstance(fixed, (bool, int)):
+            if isinstance(layer, keras.layers.Layer):
+                fix_training(layer, bool(fixed))
 
     def _struct(self, key: str) -> Any:
         data = self.config.get(key)

@@ -29,11 +29,13 @@ SYMBOLS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {**op_layers_array.SYMBOLS, **op_layers_math.SYMBOLS, **op_layers_nn.SYMBOLS}
 )
 
-# Where a KerasTensor keeps what is known of its values: an array of integers, with
-# a stand-in where a dimension is open.
+# Where a KerasTensor keeps what is known of its values: the arrays that they would
+# be if every open dimension had the one or the other of two lengths.
 _STATIC = "_regraft_static"
-# Two numbers that no real dimension has: what differs between them is unknown.
-_STAND_INS = (1_000_003, 1_000_033)
+# Where it keeps its shape under the one and the other.
+_SHAPES_THEN = "_regraft_shapes"
+# What differs between the two is unknown.
+_STAND_INS = (10_007, 10_009)
 
 
 def symbol(name: str) -> Callable[..., Any]:
@@ -113,25 +115,25 @@ class _OpLayer(keras.layers.Layer):
         known = [
             leaf
             for leaf in _leaves((args, kwargs))
-            if isinstance(leaf, keras.KerasTensor) and hasattr(leaf, _STATIC)
+            if hasattr(leaf, _STATIC) or hasattr(leaf, _SHAPES_THEN)
         ]
         if not known and self._target not in _SHAPES:
             return self._spec(args, kwargs)
-        first, second = (self._trial(args, kwargs, n) for n in _STAND_INS)
+        first, second = (self._trial(args, kwargs, which) for which in (0, 1))
         return keras.tree.map_structure(_merged, first, second)
 
-    def _trial(self, args: Any, kwargs: Any, number: int) -> Any:
-        """The result if every open dimension had the length `number`."""
+    def _trial(self, args: Any, kwargs: Any, which: int) -> Any:
+        """The result if every open dimension had one of the two lengths."""
 
         def fixed(leaf: Any) -> Any:
             if not isinstance(leaf, keras.KerasTensor):
                 return leaf
             if hasattr(leaf, _STATIC):
-                known = getattr(leaf, _STATIC)
-                return np.where(known == _STAND_INS[0], number, known).astype(
-                    leaf.dtype
-                )
-            shape = tuple(number if n is None else n for n in leaf.shape)
+                return getattr(leaf, _STATIC)[which]
+            if hasattr(leaf, _SHAPES_THEN):
+                shape = getattr(leaf, _SHAPES_THEN)[which]
+            else:
+                shape = tuple(_STAND_INS[which] if n is None else n for n in leaf.shape)
             return keras.KerasTensor(shape, dtype=leaf.dtype)
 
         args, kwargs = _replace(list(args), fixed), _replace(kwargs, fixed)
@@ -198,9 +200,8 @@ def _merged(first: Any, second: Any) -> Any:
     )
     spec = keras.KerasTensor(shape, dtype=str(first.dtype))
     if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
-        same = first == second if first.shape == second.shape else None
-        if same is not None:
-            setattr(spec, _STATIC, np.where(same, first, _STAND_INS[0]))
+        setattr(spec, _STATIC, (first, second))
+    setattr(spec, _SHAPES_THEN, (tuple(first.shape), tuple(second.shape)))
     return spec
 
 
