@@ -157,14 +157,23 @@ class _Reader:
         found = {}
         for attribute in self._checkpoint.nodes[checkpoint_id].attributes:  # type: ignore[union-attr]
             key = attribute.checkpoint_key
-            if key not in self._tensors:
+            if key in self._tensors:
+                found[attribute.name] = self._tensors[key]
+                continue
+            # A table is one attribute with several tensors, such as `…-keys`.
+            parts = {
+                f"{attribute.name}-{part}": self._tensors[f"{key}-{part}"]
+                for part in ("keys", "values")
+                if f"{key}-{part}" in self._tensors
+            }
+            if not parts:
                 raise FormatError(
                     "The checkpoint's object graph names a tensor that the bundle "
                     "doesn't have",
                     path=self._path,
                     received=key,
                 )
-            found[attribute.name] = self._tensors[key]
+            found.update(parts)
         return found
 
     def _decode_metadata(
