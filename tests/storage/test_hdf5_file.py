@@ -19,7 +19,7 @@ from regraft.errors import (
     UnsafeFileError,
     UnsupportedError,
 )
-from regraft.storage import hdf5_heaps
+from regraft.storage import hdf5_heaps, hdf5_objects
 from regraft.storage.hdf5_file import (
     Hdf5Layer,
     Hdf5ModelFile,
@@ -279,6 +279,17 @@ def test_tensor_of_a_closed_file_says_so(tmp_path):
         tensor = read.layers[0].weights[0][1]
     with pytest.raises(ValueError, match="is closed"):
         tensor.read()
+
+
+def test_missing_h5py_says_how_to_install_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(hdf5_objects, "h5py", None)
+    with pytest.raises(ImportError, match="pip install h5py"):
+        write_hdf5(tmp_path / "model.h5", small_model())
+    with (
+        pytest.raises(ImportError, match="pip install h5py"),
+        read_hdf5(tmp_path / "model.h5"),
+    ):
+        pass
 
 
 def test_exception_of_the_block_passes_untouched(tmp_path):

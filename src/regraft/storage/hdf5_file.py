@@ -23,7 +23,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -33,8 +33,10 @@ from regraft.storage import commit, filesystem, hdf5_objects
 from regraft.storage.hdf5_objects import SafeFile
 from regraft.storage.tensor import StoredTensor
 
-if TYPE_CHECKING:
+try:
     import h5py
+except ImportError:  # `require_h5py` says so where it is needed.
+    h5py = None
 
 MODEL_WEIGHTS = "model_weights"
 OPTIMIZER_WEIGHTS = "optimizer_weights"
@@ -125,7 +127,7 @@ def read_hdf5(
             it holds.
         ImportError: h5py is not installed.
     """
-    _import_h5py()
+    hdf5_objects.require_h5py()
     with _open(file) as (root, path):
         safe = SafeFile.of(root, path, memory_budget_bytes)
         yield _read_model(root, safe)
@@ -144,7 +146,7 @@ def write_hdf5(file: str | os.PathLike[str] | h5py.Group, model: Hdf5ModelFile) 
         ValueError: Names collide, or the group can't be written to.
         ImportError: h5py is not installed.
     """
-    h5py = _import_h5py()
+    hdf5_objects.require_h5py()
     if not isinstance(file, str | os.PathLike):
         _write_model(file, model)
     elif filesystem.is_remote(file):
@@ -161,21 +163,9 @@ def write_hdf5(file: str | os.PathLike[str] | h5py.Group, model: Hdf5ModelFile) 
             _write_model(root, model)
 
 
-def _import_h5py() -> Any:
-    try:
-        import h5py
-    except ImportError as error:
-        raise ImportError(
-            "HDF5 files need h5py, which is not installed. Install it with "
-            "`pip install h5py`."
-        ) from error
-    return h5py
-
-
 @contextlib.contextmanager
 def _open(file: Any) -> Iterator[tuple[Any, str]]:
     """Yields the root group and the path for error texts."""
-    h5py = _import_h5py()
     if not isinstance(file, str | os.PathLike):
         if not isinstance(file, h5py.Group) or not file:
             raise ValueError(
@@ -434,8 +424,6 @@ def _check_name(name: str) -> None:
 
 
 def _write_tensor(group: h5py.Group, name: str, tensor: StoredTensor) -> None:
-    import h5py
-
     dtype = dtypes.from_name(tensor.dtype)
     array = np.asarray(tensor.read())
     if dtype.numpy is None:

@@ -13,7 +13,7 @@ import math
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -29,8 +29,10 @@ from regraft.errors import (
 )
 from regraft.storage import hdf5_heaps
 
-if TYPE_CHECKING:
+try:
     import h5py
+except ImportError:  # `require_h5py` says so where it is needed.
+    h5py = None
 
 # What the datasets of a file may take in memory in all, without a caller's budget:
 # compressed ones take less in the file.
@@ -51,6 +53,19 @@ _ALIGNMENT_BYTES = 64
 DTYPE_ATTRIBUTE = "dtype"
 
 Array = np.ndarray[Any, Any]
+
+
+def require_h5py() -> None:
+    """Does nothing where h5py is there.
+
+    Raises:
+        ImportError: h5py is not installed.
+    """
+    if h5py is None:
+        raise ImportError(
+            "HDF5 files need h5py, which is not installed. Install it with "
+            "`pip install h5py`."
+        )
 
 
 @contextlib.contextmanager
@@ -251,8 +266,6 @@ def child_group(group: h5py.Group, name: str, file: SafeFile, place: str) -> h5p
         FormatError: It is missing, or no group; `UnsafeFileError` where a link leads
             elsewhere.
     """
-    import h5py
-
     found = _follow(group, name, file, place)
     if not isinstance(found, h5py.Group):
         raise FormatError(
@@ -274,8 +287,6 @@ def child_tensor(
             `UnsafeFileError` where it or a link refers to something else.
         UnsupportedError: Its elements or filters are of a kind no Keras writes.
     """
-    import h5py
-
     found = _follow(group, name, file, place)
     here = f"{place}/{name}"
     if not isinstance(found, h5py.Dataset):
@@ -298,8 +309,6 @@ def has_child(group: h5py.Group, name: str, file: SafeFile) -> bool:
 
 def _follow(group: h5py.Group, name: str, file: SafeFile, place: str) -> Any:
     """Goes from name to name; only along links that own what they lead to."""
-    import h5py
-
     found: Any = group
     here = place
     for part in split_path(name, file, place):
@@ -348,8 +357,6 @@ def _check_dataset(dataset: h5py.Dataset, file: SafeFile, place: str) -> None:
 
 
 def _check_layout(dataset: Any, plist: Any, file: SafeFile, place: str) -> None:
-    import h5py
-
     received = None
     if plist.get_external_count():
         received = "bytes in external files"
@@ -370,8 +377,6 @@ def _check_layout(dataset: Any, plist: Any, file: SafeFile, place: str) -> None:
 
 
 def _check_type(dataset: Any, file: SafeFile, place: str) -> None:
-    import h5py
-
     stored = dataset.id.get_type()
     kind = stored.get_class()
     if kind in (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING):
@@ -402,8 +407,6 @@ def _check_stored(
     dataset: Any, plist: Any, length: int, file: SafeFile, place: str
 ) -> None:
     """Checks that the file holds what the shape promises."""
-    import h5py
-
     stored = int(dataset.id.get_storage_size())
     if stored > file.size:
         raise TruncatedError(
@@ -468,8 +471,6 @@ def read_attribute(
 
 
 def _check_attribute(owner: Any, name: str, file: SafeFile, place: str) -> None:
-    import h5py
-
     attribute = owner.attrs.get_id(name)
     stored = attribute.get_type()
     kind = stored.get_class()
@@ -505,8 +506,6 @@ def _check_attribute(owner: Any, name: str, file: SafeFile, place: str) -> None:
 
 
 def _plain(value: Any, file: SafeFile, place: str) -> Any:
-    import h5py
-
     if isinstance(value, h5py.Empty):
         return None
     if isinstance(value, np.ndarray):
