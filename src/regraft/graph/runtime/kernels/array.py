@@ -350,15 +350,15 @@ def _place(input: Any, index: tuple[Any, ...], value: Any) -> Any:
 @kernel("Slice", static=("size",), ignored=("Index",))
 def slice_(input: Any, begin: Any, size: Any) -> Any:
     """A block from `begin` with lengths `size`; -1 means up to the end."""
-    lengths = values.shape_of(input)
     begin = _if_known(begin)
     wanted = values.dims(size)
     if values.is_traced(begin):
-        full = tuple(
-            n if isinstance(w, int) and w < 0 else w
-            for n, w in zip(lengths, wanted, strict=True)
-        )
-        return ops.slice(values.to_tensor(input), begin, full)
+        if any(isinstance(w, int) and w < 0 for w in wanted):
+            raise UnsupportedError(
+                "A slice here reaches from a place that depends on the values of the "
+                "inputs to the end. Call the function outside of jit."
+            )
+        return ops.slice(values.to_tensor(input), begin, wanted)
     starts = values.dims(begin)
     return input[
         tuple(
@@ -568,4 +568,9 @@ def bitcast(input: Any, *, type: str) -> Any:
         if target.itemsize < input.dtype.itemsize:
             return np.ascontiguousarray(input)[..., None].view(target)
         return np.ascontiguousarray(input).view(target).reshape(input.shape)
-    return ops.view(input, dtype=type)
+    wide = np.dtype(values.numpy_dtype(type)).itemsize
+    narrow = np.dtype(values.numpy_dtype(values.dtype_of(input))).itemsize
+    if wide < narrow:
+        input = ops.expand_dims(input, -1)
+    out = ops.view(input, dtype=values.device_dtype(type))
+    return ops.squeeze(out, -1) if wide > narrow else out

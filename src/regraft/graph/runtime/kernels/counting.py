@@ -156,12 +156,6 @@ def top_k_v2(input: Any, k: Any, *, index_type: str) -> tuple[Any, Any]:
     return _top(input, int(k), index_type)
 
 
-@kernel("TopK", ignored=("sorted",))
-def top_k(input: Any, *, k: int) -> tuple[Any, Any]:
-    """The `k` largest values of each row, and where they stand."""
-    return _top(input, k, "int32")
-
-
 @kernel("NthElement", static=("n",))
 def nth_element(input: Any, n: Any, *, reverse: bool) -> Any:
     """The n-th smallest (or largest) value of each row."""
@@ -191,10 +185,10 @@ def in_top_k_v2(predictions: Any, targets: Any, k: Any) -> Any:
     return _in_top(predictions, targets, int(k))
 
 
-@kernel("UnravelIndex", ignored=("Tidx",))
+@kernel("UnravelIndex", static=("dims",), ignored=("Tidx",))
 def unravel_index(indices: Any, dims: Any) -> Any:
     """Flat places as indices, one row per axis."""
-    lengths = values.dims(values.static(dims))
+    lengths = values.dims(dims)
     parts = []
     rest = indices
     for length in reversed(lengths):

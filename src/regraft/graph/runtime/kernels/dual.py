@@ -1,7 +1,8 @@
 """NumPy's and Keras' functions of one name, behind that name.
 
 `xp.add(x, y)` is `numpy.add` where all arguments are concrete and
-`keras.ops.add` else. So what doesn't depend on traced values stays known.
+`keras.ops.add` else. So what doesn't depend on traced values stays known. Text is
+only ever NumPy's.
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from regraft.graph.runtime.kernels.values import is_host, to_tensor
+from regraft.graph.runtime.kernels.values import (
+    SymbolicArray,
+    is_host,
+    static,
+    to_tensor,
+)
 
 
 def _device(value: Any) -> Any:
@@ -21,14 +27,34 @@ def _device(value: Any) -> Any:
     return to_tensor(value) if isinstance(value, np.ndarray) else value
 
 
+def _host(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_host(item) for item in value]
+    return static(value)
+
+
+def _has_text(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(map(_has_text, value))
+    return (
+        isinstance(value, np.ndarray)
+        and value.dtype == object
+        and not isinstance(value, SymbolicArray)
+    )
+
+
 def dual(host: Callable[..., Any], device: Callable[..., Any]) -> Callable[..., Any]:
     """Returns a function that runs `host` on concrete arguments, else `device`."""
 
     def call(*args: Any, **keywords: Any) -> Any:
         for arg in args:
             if not is_host(arg):
-                return device(*map(_device, args), **keywords)
-        return host(*args, **keywords)
+                break
+        else:
+            return host(*args, **keywords)
+        if any(map(_has_text, args)):
+            return host(*map(_host, args), **keywords)
+        return device(*map(_device, args), **keywords)
 
     return call
 

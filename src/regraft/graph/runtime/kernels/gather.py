@@ -9,7 +9,6 @@ import ml_dtypes
 import numpy as np
 from keras import ops
 
-from regraft.errors import UnsupportedError
 from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.kernels.dual import xp
 from regraft.graph.runtime.registry import kernel, register, register_table
@@ -132,7 +131,8 @@ def _combine_device(how: str, flat: Any, places: Any, updates: Any) -> Any:
         hit = ops.segment_sum(ops.ones_like(updates), places, num_segments=count) > 0
         best = ops.maximum(flat, found) if how == "max" else ops.minimum(flat, found)
         return ops.where(hit, best, flat)
-    raise UnsupportedError(f"Scatter with '{how}' runs on the host only.")
+    product = _product_device(updates, places, count)
+    return flat * product if how == "mul" else flat / product
 
 
 def _scatter_flat(base: Any, places: Any, updates: Any, depth: int, how: str) -> Any:

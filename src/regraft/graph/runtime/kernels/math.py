@@ -254,7 +254,7 @@ def _reduction(function: Callable[..., Any]) -> Callable[..., Any]:
     def kernel_function(input: Any, reduction_indices: Any, *, keep_dims: bool) -> Any:
         axes = values.dims(reduction_indices)
         if not axes:
-            return input
+            return xp.abs(input) if function is _euclidean_norm else input
         out = function(input, axis=axes, keepdims=keep_dims)
         return values.cast(values.normalized(out), values.dtype_of(input))
 

@@ -213,23 +213,6 @@ for _op in ("FusedBatchNorm", "FusedBatchNormV2"):
 register("FusedBatchNormV3", _fused_batch_norm_v3)
 
 
-@kernel("BatchNormWithGlobalNormalization")
-def batch_norm_with_global_normalization(
-    t: Any,
-    m: Any,
-    v: Any,
-    beta: Any,
-    gamma: Any,
-    *,
-    variance_epsilon: float,
-    scale_after_normalization: bool,
-) -> Any:
-    """Values normalized with given statistics."""
-    factor = ops.rsqrt(values.to_tensor(v) + variance_epsilon)
-    factor = factor * values.to_tensor(gamma) if scale_after_normalization else factor
-    return (values.to_tensor(t) - values.to_tensor(m)) * factor + values.to_tensor(beta)
-
-
 @kernel("LRN")
 def lrn(
     input: Any, *, depth_radius: int, bias: float, alpha: float, beta: float

@@ -145,14 +145,17 @@ def ragged_gather(
     return out, xp.take(params_dense_values, rows, axis=0)
 
 
-@kernel("RaggedBincount", static=("splits", "values_in", "size"), ignored=("Tidx",))
+@kernel(
+    "RaggedBincount",
+    static=("splits", "values_in", "size", "weights"),
+    ignored=("Tidx",),
+)
 def ragged_bincount(
     splits: Any, values_in: Any, size: Any, weights: Any, *, binary_output: bool, T: str
 ) -> Any:
     """Counts of numbers per row of a ragged tensor."""
     count = int(size)
     rows = np.repeat(np.arange(len(splits) - 1), np.diff(splits))
-    weights = values.static(weights)
     out = np.zeros((len(splits) - 1, count), values.numpy_dtype(T))
     inside = values_in < count
     scale = weights[inside] if weights.size else np.ones(inside.sum(), out.dtype)

@@ -151,11 +151,10 @@ def reduce_join(
     rank = inputs.ndim
     axes = [int(a) % rank for a in reduction_indices.reshape(-1)]
     if not axes:
-        if reduction_indices.ndim and reduction_indices.size == 0 and rank:
-            return inputs
-        axes = list(range(rank))
+        return inputs
     rest = [i for i in range(rank) if i not in axes]
-    moved = inputs.transpose([*rest, *axes])
+    # The axis that is named last is joined last.
+    moved = inputs.transpose([*rest, *reversed(axes)])
     shape = moved.shape[: len(rest)]
     rows = moved.reshape(int(np.prod(shape)), -1).tolist()
     joined = _strings((raw(separator).join(row) for row in rows), shape)

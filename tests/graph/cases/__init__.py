@@ -1,0 +1,36 @@
+"""All rows, by family of kernels."""
+
+from __future__ import annotations
+
+import importlib
+
+from graph.cases.case import Case, Program
+
+FAMILIES = (
+    "array",
+    "control_flow",
+    "conv",
+    "counting",
+    "gather",
+    "math",
+    "nn",
+    "ragged",
+    "random",
+    "resource",
+    "space",
+    "string",
+    "table",
+    "tensor_list",
+)
+
+
+def _rows() -> list[Case | Program]:
+    rows: list[Case | Program] = []
+    for family in FAMILIES:
+        rows += importlib.import_module(f"{__name__}.{family}").ROWS
+    return rows
+
+
+ROWS = _rows()
+CASES = [row for row in ROWS if isinstance(row, Case)]
+PROGRAMS = [row for row in ROWS if isinstance(row, Program)]

@@ -1,0 +1,162 @@
+"""Rows of `kernels/control_flow.py`: programs with functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graph.cases.case import Program, f32, i32, normal
+
+
+def _function(tf: Any, dtypes: list[Any], body: Any) -> Any:
+    specs = [tf.TensorSpec(None, dtype) for dtype in dtypes]
+    return tf.function(body).get_concrete_function(*specs)
+
+
+def _branches(tf: Any) -> list[Any]:
+    return [
+        _function(tf, [tf.float32], lambda x: x * 2.0),
+        _function(tf, [tf.float32], lambda x: x - 1.0),
+        _function(tf, [tf.float32], lambda x: tf.nn.relu(x)),
+    ]
+
+
+def _if(op: str) -> Any:
+    def build(tf: Any, cond: Any, x: Any) -> Any:
+        then, other, _ = _branches(tf)
+        call = getattr(tf.raw_ops, op)
+        return call(
+            cond=cond, input=[x], Tout=[tf.float32], then_branch=then, else_branch=other
+        )
+
+    return build
+
+
+def _case(op: str) -> Any:
+    def build(tf: Any, index: Any, x: Any) -> Any:
+        call = getattr(tf.raw_ops, op)
+        return call(
+            branch_index=index, input=[x], Tout=[tf.float32], branches=_branches(tf)
+        )
+
+    return build
+
+
+def _counted(op: str) -> Any:
+    def build(tf: Any, x: Any) -> Any:
+        types = [tf.int32, tf.float32]
+        cond = _function(tf, types, lambda i, v: i < 5)
+        body = _function(
+            tf, types, lambda i, v: (i + 1, tf.tanh(v) * tf.cast(i, tf.float32))
+        )
+        call = getattr(tf.raw_ops, op)
+        return call(input=[tf.constant(1), x], cond=cond, body=body)
+
+    return build
+
+
+def _data_loop(tf: Any, x: Any) -> Any:
+    types = [tf.int32, tf.float32]
+    cond = _function(tf, types, lambda i, v: tf.reduce_sum(v) < 100.0)
+    body = _function(tf, types, lambda i, v: (i + 1, v * 1.7 + 0.5))
+    return tf.raw_ops.While(input=[tf.constant(0), x], cond=cond, body=body)
+
+
+def _nested_loop(tf: Any, x: Any) -> Any:
+    @tf.function
+    def run(v: Any) -> Any:
+        for i in tf.range(3):
+            for j in tf.range(2):
+                v = v * 0.5 + tf.cast(i * j, tf.float32)
+        return v
+
+    return run(x)
+
+
+def _array_loop(tf: Any, x: Any) -> Any:
+    @tf.function
+    def run(v: Any) -> Any:
+        out = tf.TensorArray(tf.float32, size=tf.shape(v)[1])
+        state = tf.zeros_like(v[:, 0])
+        for t in tf.range(tf.shape(v)[1]):
+            state = tf.tanh(v[:, t] + state)
+            out = out.write(t, state)
+        return tf.transpose(out.stack(), [1, 0, 2])
+
+    return run(x)
+
+
+def _for(tf: Any, x: Any) -> Any:
+    body = _function(
+        tf, [tf.int32, tf.float32], lambda i, v: v + tf.cast(i, tf.float32)
+    )
+    return tf.raw_ops.For(start=2, limit=7, delta=2, input=[x], body=body)
+
+
+def _calls(op: str) -> Any:
+    def build(tf: Any, x: Any) -> Any:
+        call = getattr(tf.raw_ops, op)
+        inner = _function(tf, [tf.float32], lambda v: (v * v, v + 1.0))
+        outer = _function(
+            tf,
+            [tf.float32],
+            lambda v: call(args=[v], Tout=[tf.float32, tf.float32], f=inner),
+        )
+        return call(args=[x], Tout=[tf.float32, tf.float32], f=outer)
+
+    return build
+
+
+def _effects(tf: Any, x: Any) -> Any:
+    first = tf.raw_ops.Assert(condition=tf.reduce_all(x < 99.0), data=[x])
+    second = tf.raw_ops.PrintV2(input=tf.constant(""), end="")
+    with tf.control_dependencies([first, second, tf.no_op()]):
+        return [tf.identity(x) + 1.0]
+
+
+def _print(tf: Any, x: Any) -> Any:
+    return [tf.raw_ops.Print(input=x, data=[x], message="", first_n=0)]
+
+
+def _loop_with_variable(tf: Any, x: Any) -> Any:
+    handle = tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[2], shared_name="total")
+    start = tf.raw_ops.AssignVariableOp(resource=handle, value=tf.zeros([2]))
+
+    @tf.function
+    def run(v: Any, resource: Any) -> Any:
+        for i in tf.range(4):
+            tf.raw_ops.AssignAddVariableOp(
+                resource=resource, value=v * tf.cast(i, tf.float32)
+            )
+        return tf.raw_ops.ReadVariableOp(resource=resource, dtype=tf.float32)
+
+    with tf.control_dependencies([start]):
+        made = run(tf.identity(x), handle)
+    with tf.control_dependencies([made]):
+        return [made, tf.raw_ops.ReadVariableOp(resource=handle, dtype=tf.float32)]
+
+
+ROWS = [
+    *(
+        Program(f"{op}-{cond}", _if(op), (np.array(cond), normal(3)))
+        for op in ("If", "StatelessIf")
+        for cond in (True, False)
+    ),
+    *(
+        Program(f"{op}-{index}", _case(op), (i32(index), normal(3)))
+        for op in ("Case", "StatelessCase")
+        for index in (0, 1, 7)
+    ),
+    Program("While", _counted("While"), (normal(3),)),
+    Program("StatelessWhile", _counted("StatelessWhile"), (normal(3),)),
+    Program("While-data", _data_loop, (f32(1, 2),)),
+    Program("While-nested", _nested_loop, (normal(3),)),
+    Program("While-array", _array_loop, (normal(2, 5, 3),)),
+    Program("While-variable", _loop_with_variable, (f32(1, 2),)),
+    Program("For", _for, (normal(3),)),
+    Program("PartitionedCall", _calls("PartitionedCall"), (normal(3),)),
+    Program("StatefulPartitionedCall", _calls("StatefulPartitionedCall"), (normal(3),)),
+    Program("Assert-NoOp", _effects, (normal(3),)),
+    Program("Print", _print, (normal(3),)),
+]
