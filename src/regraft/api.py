@@ -17,10 +17,12 @@ from regraft.errors import FormatError
 from regraft.loading.build import assign_weights, build_model
 from regraft.loading.read import open_hdf5, read_saved_model
 from regraft.model.description import ModelDescription
+from regraft.model.dialects.context import Note
 from regraft.options import LoadOptions, SaveOptions
 from regraft.saving.describe import check_built, describe
 from regraft.saving.hdf5 import write_model
 from regraft.saving.saved_model import write_saved_model
+from regraft.saving.trace_layers import trace_model
 from regraft.storage.filesystem import is_remote
 from regraft.storage.saved_model_directory import is_saved_model_directory
 
@@ -83,7 +85,11 @@ def save_model(
     if save_format == "h5":
         write_model(target, parts, options)
     else:
-        write_saved_model(target, parts, options)
+        traces = None
+        if save_traces:
+            traces = trace_model(model)
+            parts.notes.extend(Note(*note) for note in traces.notes)
+        write_saved_model(target, parts, options, traces)
     for note in parts.notes:
         warnings.warn(f"{note.object_path}: {note.text}", stacklevel=2)
 

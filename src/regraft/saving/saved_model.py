@@ -42,7 +42,10 @@ _AGGREGATION = {"none": 0, "sum": 1, "mean": 2, "only_first_replica": 3}
 
 
 def write_saved_model(
-    path: str | os.PathLike[str], parts: SavedModelParts, options: SaveOptions
+    path: str | os.PathLike[str],
+    parts: SavedModelParts,
+    options: SaveOptions,
+    traces: ModelTraces | None = None,
 ) -> None:
     """Writes a model as a SavedModel directory, all or nothing.
 
@@ -50,9 +53,14 @@ def write_saved_model(
         path: Target directory, replaced if it exists.
         parts: The described model.
         options: See `SaveOptions`.
+        traces: What the model computes, if that goes along.
     """
     builder = GraphBuilder()
-    ModelAssembly(builder, parts).add()
+    assembly = ModelAssembly(builder, parts)
+    assembly.add()
+    if traces is not None:
+        root = assembly.node_ids[id(parts.model)]
+        add_function_objects(builder, traces, assembly.node_ids, root)
     checkpoint, tensors = builder.checkpoint()
     saved_model = messages.SavedModel(saved_model_schema_version=1)
     meta_graph = saved_model.meta_graphs.add()
@@ -60,6 +68,8 @@ def write_saved_model(
     meta_graph.meta_info_def.tensorflow_version = TENSORFLOW_VERSION
     meta_graph.meta_info_def.stripped_default_attrs = True
     meta_graph.object_graph_def.CopyFrom(builder.saved_objects())
+    if traces is not None:
+        write_functions(meta_graph, traces, builder, checkpoint)
     graph_text = ArrayTensor(_bytes_scalar(proto.serialize(checkpoint)))
     write_saved_model_directory(
         path,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import keras
 from jax import export
-from jax.extend.core import InconclusiveDimensionOperation
 
 from regraft import _compat
 from regraft.errors import UnsupportedError
@@ -99,6 +98,7 @@ class _ModelTracer:
         self._tracing = Tracing()
         self._calls = LayerCalls(self._tracing)
         self._notes: list[tuple[str, str]] = []
+        self._taken: dict[str, TracedFunction] = {}
         self._below = {id(model): _compat.all_layers(model)}
         self._variables = [v for v in model.variables if v.name != SEED_STATE]
 
@@ -120,12 +120,10 @@ class _ModelTracer:
             )
             if made is not None:
                 done[name] = made
-        root = layers.get(id(model))
-        save_signature = root and _default_save_signature(root)
         return ModelTraces(
             functions=self._tracing.library.functions,
             layers=layers,
-            default_save_signature=save_signature,
+            default_save_signature=None,
             signatures=done,
             notes=tuple(self._notes),
         )
@@ -259,12 +257,42 @@ class _ModelTracer:
                 output,
                 [tensor_spec(avals[i].shape, avals[i].dtype) for i in losses],
             )
-        return TracedFunction(
-            called.name,
-            called.captures,
-            input_signature(record, takes_training, names),
-            output,
+        given = input_signature(record, takes_training, names)
+        return self._named(
+            TracedFunction(called.name, called.captures, given, output), called, call
         )
+
+    def _named(
+        self, traced: TracedFunction, called: CalledFunction, call: Call
+    ) -> TracedFunction:
+        """Returns a trace under a name that no other trace has.
+
+        A file says once per name what a function's captures and signatures are, but
+        equal layers share one body; all but the first call it.
+        """
+        taken = self._taken.setdefault(traced.name, traced)
+        if taken is traced:
+            return traced
+        graph = Graph(self._tracing)
+        operands: list[Any] = [None] * len(call.jaxpr.in_avals)
+        names = dict(zip(call.mark.inputs, call.mark.input_names, strict=False))
+        for i in called.operands:
+            aval = call.jaxpr.in_avals[i]
+            dtype, shape = str(aval.dtype), tuple(aval.shape)
+            if i in called.variables:
+                captured = call.variables[i]
+                operands[i] = graph.variable("unknown", dtype, shape, captured)
+            else:
+                operands[i] = graph.argument(names.get(i, "args"), dtype, shape)
+        graph.out = tuple(call.jaxpr.out_avals)
+        results = graph.call_function(called, operands, "StatefulPartitionedCall")
+        function = graph.finish(
+            f"{call.mark.name}_layer_call_fn",
+            [("identity", results[i]) for i in called.results],
+        )
+        name = self._tracing.library.add_distinct(function)
+        self._taken[name] = again = replace(traced, name=name)
+        return again
 
     def _check_standalone(
         self, record: LayerCall, call: Call, called: CalledFunction
@@ -295,7 +323,7 @@ class _ModelTracer:
         name = f"{record.layer.name}_activity_regularizer"
         called, _ = self._helper(name, regularizer, [spec], ["x"])
         traced = TracedFunction(
-            called.name,
+            self._distinct_name(called),
             called.captures,
             ((tensor_spec(shape, aval.dtype, "x"),), {}),
             tensor_spec((), aval.dtype),
@@ -313,12 +341,21 @@ class _ModelTracer:
                 "loss_fn", lambda r=regularizer, v=variable: r(v), [], []
             )
             traced = TracedFunction(
-                called.name,
+                self._distinct_name(called),
                 called.captures,
                 ((), {}),
                 tensor_spec(avals[0].shape, avals[0].dtype),
             )
             yield SavedFunctionSpec((traced,), full_arg_spec([]))
+
+    def _distinct_name(self, called: CalledFunction) -> str:
+        """Returns a name for a small function that no other trace has."""
+        functions = self._tracing.library
+        name = called.name
+        if name in self._taken:
+            name = functions.add_distinct(functions.functions[name])
+        self._taken[name] = TracedFunction(name, called.captures, None, None)
+        return name
 
     def _helper(
         self,
@@ -426,7 +463,7 @@ class _ModelTracer:
         outputs = {n: tensor_spec(avals[kept[n]].shape, avals[kept[n]].dtype, n) for n
                    in ordered}
         traced = TracedFunction(
-            self._tracing.library.add(function),
+            self._tracing.library.add_distinct(function),
             called.captures,
             ((), specs),
             outputs,
@@ -468,16 +505,6 @@ def _node_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_]", "_", name)
 
 
-def _default_save_signature(root: LayerTraces) -> SavedFunctionSpec:
-    """Returns the model's call as TensorFlow keeps it for serving: inputs alone."""
-    last = root.call.concrete_functions[-1]
-    args = last.input_signature[0][:1]
-    traced = TracedFunction(
-        last.name, last.captures, (args, {}), last.output_signature
-    )
-    return SavedFunctionSpec((traced,), full_arg_spec(["inputs"]))
-
-
 # What a model is called with
 
 
@@ -487,9 +514,8 @@ def model_inputs(model: keras.Model) -> Any:
     Raises:
         UnsupportedError: The model doesn't know.
     """
-    try:
-        symbolic = model.input
-    except (AttributeError, ValueError):
+    symbolic = _symbolic(model, "input")
+    if symbolic is None:
         return _built_inputs(model)
     return keras.tree.map_structure(
         lambda t: TensorInput(
@@ -497,6 +523,15 @@ def model_inputs(model: keras.Model) -> Any:
         ),
         symbolic,
     )
+
+
+def _symbolic(model: keras.Model, side: str) -> Any:
+    """Returns the symbolic inputs or outputs of a network; `None` without."""
+    try:
+        return getattr(model, side)
+    except (AttributeError, ValueError):
+        found = getattr(model, f"{side}s", None)
+    return found[0] if isinstance(model, keras.Sequential) and found else None
 
 
 def _built_inputs(model: keras.Model) -> Any:
@@ -523,25 +558,23 @@ def _inputs_of(shapes: Any, dtype: str) -> Any:
 
 def input_names(model: keras.Model, inputs: Any) -> list[str]:
     """Returns a name for each input, as Keras 2 names them in a signature."""
-    try:
-        names = [_compat.source_name(t) for t in keras.tree.flatten(model.input)]
-    except (AttributeError, ValueError):
+    symbolic = _symbolic(model, "input")
+    if symbolic is None:
         if isinstance(inputs, dict):
             return sorted(map(str, inputs))
         count = len(keras.tree.flatten(inputs))
         return [f"input_{i + 1}" for i in range(count)]
-    return _unique(names)
+    return _unique([_compat.source_name(t) for t in keras.tree.flatten(symbolic)])
 
 
 def output_names(model: keras.Model, record: LayerCall) -> list[str]:
     """Returns a name for each output, as Keras 2 names them in a signature."""
-    try:
-        names = [_compat.source_name(t) for t in keras.tree.flatten(model.output)]
-    except (AttributeError, ValueError):
+    symbolic = _symbolic(model, "output")
+    if symbolic is None:
         if isinstance(record.outputs, dict):
             return sorted(map(str, record.outputs))
         return [f"output_{i + 1}" for i in range(record.output_count)]
-    return _unique(names)
+    return _unique([_compat.source_name(t) for t in keras.tree.flatten(symbolic)])
 
 
 def _unique(names: Sequence[str]) -> list[str]:
@@ -554,5 +587,3 @@ def _unique(names: Sequence[str]) -> list[str]:
         done.append(candidate)
     return done
 
-
-__all__ = ["InconclusiveDimensionOperation", "SignatureRequest", "TensorInput"]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from regraft.graph import ir
+
+
+_NUMBERED = re.compile(r"^__inference_(.*)_\d+$")
 
 
 class FunctionLibrary:
@@ -26,10 +30,15 @@ class FunctionLibrary:
         key = _content(function)
         name = self._names.get(key)
         if name is None:
-            name = f"__inference_{function.name}_{len(self._functions)}"
-            signature = replace(function.signature, name=name)
-            self._functions[name] = replace(function, signature=signature)
-            self._names[key] = name
+            name = self._names[key] = self.add_distinct(function)
+        return name
+
+    def add_distinct(self, function: ir.Function) -> str:
+        """Adds a function even if there is an equal one; returns its name."""
+        label = _NUMBERED.sub(r"\1", function.name)
+        name = f"__inference_{label}_{len(self._functions)}"
+        signature = replace(function.signature, name=name)
+        self._functions[name] = replace(function, signature=signature)
         return name
 
 
