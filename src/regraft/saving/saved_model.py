@@ -18,6 +18,7 @@ from regraft.model.optimizers import (
 )
 from regraft.model.ordering import trainable_variables
 from regraft.model.state_tree import StateNode
+from regraft.model.values import KerasVariableTensor
 from regraft.options import SaveOptions
 from regraft.saving.describe import SavedModelParts
 from regraft.saving.graph_builder import GraphBuilder
@@ -27,7 +28,8 @@ from regraft.saving.layer_metadata import (
     layer_metadata,
     model_metadata,
 )
-from regraft.model.values import KerasVariableTensor
+from regraft.saving.trace_graph import add_function_objects, write_functions
+from regraft.saving.traces import ModelTraces
 from regraft.storage import proto
 from regraft.storage.proto import messages
 from regraft.storage.saved_model_directory import write_saved_model_directory
