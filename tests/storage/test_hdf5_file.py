@@ -19,7 +19,7 @@ from regraft.errors import (
     UnsafeFileError,
     UnsupportedError,
 )
-from regraft.storage import hdf5_heaps, hdf5_objects
+from regraft.storage import hdf5_heaps, hdf5_safety
 from regraft.storage.hdf5_file import (
     Hdf5Layer,
     Hdf5ModelFile,
@@ -282,7 +282,7 @@ def test_tensor_of_a_closed_file_says_so(tmp_path):
 
 
 def test_missing_h5py_says_how_to_install_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(hdf5_objects, "h5py", None)
+    monkeypatch.setattr(hdf5_safety, "h5py", None)
     with pytest.raises(ImportError, match="pip install h5py"):
         write_hdf5(tmp_path / "model.h5", small_model())
     with (

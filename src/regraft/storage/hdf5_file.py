@@ -29,8 +29,8 @@ import numpy as np
 
 from regraft import dtypes
 from regraft.errors import FormatError, LimitError, UnsupportedError
-from regraft.storage import commit, filesystem, hdf5_objects
-from regraft.storage.hdf5_objects import SafeFile
+from regraft.storage import commit, filesystem, hdf5_attributes, hdf5_objects
+from regraft.storage.hdf5_safety import SafeFile, require_h5py, typed_errors
 from regraft.storage.tensor import StoredTensor
 
 try:
@@ -127,7 +127,7 @@ def read_hdf5(
             it holds.
         ImportError: h5py is not installed.
     """
-    hdf5_objects.require_h5py()
+    require_h5py()
     with _open(file) as (root, path):
         safe = SafeFile.of(root, path, memory_budget_bytes)
         yield _read_model(root, safe)
@@ -146,7 +146,7 @@ def write_hdf5(file: str | os.PathLike[str] | h5py.Group, model: Hdf5ModelFile) 
         ValueError: Names collide, or the group can't be written to.
         ImportError: h5py is not installed.
     """
-    hdf5_objects.require_h5py()
+    require_h5py()
     if not isinstance(file, str | os.PathLike):
         _write_model(file, model)
     elif filesystem.is_remote(file):
@@ -177,7 +177,7 @@ def _open(file: Any) -> Iterator[tuple[Any, str]]:
     with contextlib.ExitStack() as stack:
         # Never opens a pipe or a device; raises where nothing is there.
         stream = stack.enter_context(filesystem.open_seekable(path))
-        with hdf5_objects.typed_errors(path):
+        with typed_errors(path):
             source = stream if filesystem.is_remote(path) else filesystem.to_local(path)
             root = stack.enter_context(h5py.File(source, "r"))
         yield root, path
@@ -193,7 +193,7 @@ def _read_model(root: h5py.Group, file: SafeFile) -> Hdf5ModelFile:
     attributes = _read_root_attributes(root, file)
     versions = {
         name: attributes.pop(name, None)
-        or hdf5_objects.read_attribute(group, name, file, place)
+        or hdf5_attributes.read_attribute(group, name, file, place)
         for name in ("keras_version", "backend")
     }
     return Hdf5ModelFile(
@@ -214,7 +214,7 @@ def _read_model(root: h5py.Group, file: SafeFile) -> Hdf5ModelFile:
 def _read_layers(
     group: h5py.Group, file: SafeFile, place: str
 ) -> tuple[tuple[Hdf5Layer, ...], Weights]:
-    names = hdf5_objects.read_names(group, LAYER_NAMES, file, place)
+    names = hdf5_attributes.read_names(group, LAYER_NAMES, file, place)
     if names is None:
         raise FormatError(
             "Not an HDF5 file of Keras' models: it has no list of layers. (A file "
@@ -243,9 +243,9 @@ def _read_layers(
 
 
 def _read_weights(group: h5py.Group, file: SafeFile, place: str) -> Weights:
-    names = hdf5_objects.read_names(group, WEIGHT_NAMES, file, place)
+    names = hdf5_attributes.read_names(group, WEIGHT_NAMES, file, place)
     if names is None:
-        with hdf5_objects.typed_errors(file.path, place):
+        with typed_errors(file.path, place):
             empty = len(group) == 0
         if empty:
             return ()
@@ -268,13 +268,15 @@ def _read_optimizer(root: h5py.Group, file: SafeFile) -> Weights | None:
 
 
 def _read_root_attributes(root: h5py.Group, file: SafeFile) -> dict[str, Any]:
-    with hdf5_objects.typed_errors(file.path, "/"):
+    with typed_errors(file.path, "/"):
         names = [
             name
             for name in root.attrs
             if not name.startswith((LAYER_NAMES, WEIGHT_NAMES))
         ]
-    return {name: hdf5_objects.read_attribute(root, name, file, "") for name in names}
+    return {
+        name: hdf5_attributes.read_attribute(root, name, file, "") for name in names
+    }
 
 
 def _single(value: Any) -> Any:
