@@ -21,7 +21,7 @@ from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.names import original_name
 from regraft.model.dialects.registry import find_custom
-from regraft.model.dialects.topology import build_network
+from regraft.model.dialects.topology import build_layer, build_network, is_network
 from regraft.model.state_tree import StateNode, state_tree
 from regraft.options import LoadOptions
 
@@ -153,7 +153,15 @@ def _build_root(
         and find_custom(str(config.get("class_name")), context) is None
     ):
         return reviver.root(root)
-    return build_network(config, context)
+    if is_network(config):
+        return build_network(config, context)
+    layer = build_layer(config, context)
+    if not isinstance(layer, keras.Model):
+        raise ValueError(
+            f"'{description.path}' holds a layer of class {type(layer).__name__}, which "
+            "is no model."
+        )
+    return layer
 
 
 def assign_weights(

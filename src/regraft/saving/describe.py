@@ -48,10 +48,10 @@ def describe(model: keras.Model, *, include_optimizer: bool) -> SavedModelParts:
         NotImplementedError: A layer has no config.
     """
     notes: list[Note] = []
-    extra: dict[str, Any] = {
-        "keras_version": keras.__version__,
-        "config": describe_keras3(model),
-    }
+    config = {**describe_keras3(model)}
+    # It has a place of its own, and goes along only with the optimizer.
+    config.pop("compile_config", None)
+    extra: dict[str, Any] = {"keras_version": keras.__version__, "config": config}
     seeds = [[int(n) for n in state] for state in _seed_states(model)]
     if seeds:
         extra["random_state"] = seeds

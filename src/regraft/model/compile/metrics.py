@@ -68,6 +68,8 @@ def _build_named(name: str, context: BuildContext) -> Any:
     function = FUNCTIONS.get(plain, plain)
     class_name = METRIC_OF_FUNCTION.get(function, METRIC_CLASSES.get(plain, plain))
     cls = _class(class_name, context)
+    if cls is not None and context.dialect.generation > 2:
+        return plain  # Keras 3 knows its own name, and says it again when it saves
     if cls is not None:
         # Keras 2 calls the result what the user called the metric.
         return cls() if plain == class_name else cls(name=plain)

@@ -1,0 +1,354 @@
+"""Every argument of `save_model` and `load_model`, and the errors that Keras names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import regraft
+from peer import Peer
+from regraft.errors import FormatError, MismatchError
+
+INPUTS = np.linspace(-1, 1, 12, dtype="float32").reshape(4, 3)
+TARGETS = np.ones((4, 2), "float32")
+FORMATS = ("model", "model.h5", "model.hdf5")
+
+
+def _model(*, steps: int = 2) -> keras.Model:
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential(
+        [
+            keras.Input((3,)),
+            layers.Dense(4, "tanh"),
+            layers.Dropout(0.3),
+            layers.Dense(2),
+        ]
+    )
+    model.compile(keras.optimizers.Adam(0.01), "mse", metrics=["mae"])
+    for _ in range(steps):
+        model.train_on_batch(INPUTS, TARGETS)
+    return model
+
+
+def _steps(model: keras.Model) -> list[float]:
+    return [float(model.train_on_batch(INPUTS, TARGETS)[0]) for _ in range(3)]
+
+
+class Doubled(keras.Model):
+    """A subclassed model with a config."""
+
+    def __init__(self, units: int, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.units = units
+        self.dense = layers.Dense(units)
+
+    def call(self, inputs: Any) -> Any:
+        return 2.0 * self.dense(inputs)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, "units": self.units}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("as_path", [str, Path])
+def test_model_comes_back_in_the_same_state(
+    tmp_path: Path, name: str, as_path: type
+) -> None:
+    model = _model()
+    target = tmp_path / "new" / "directories" / name
+    regraft.save_model(model, as_path(target))
+    loaded = regraft.load_model(as_path(target))
+
+    np.testing.assert_array_equal(
+        loaded.predict(INPUTS, verbose=0), model.predict(INPUTS, verbose=0)
+    )
+    assert target.is_dir() == (name == "model")
+    # Dropout draws the same numbers, Adam takes the same steps: the same losses.
+    assert _steps(loaded) == _steps(model)
+
+
+@pytest.mark.parametrize("save_format", ["h5", "tf"])
+def test_save_format_counts_more_than_the_ending(
+    tmp_path: Path, save_format: str
+) -> None:
+    target = tmp_path / "model"
+    regraft.save_model(_model(), target, save_format=save_format)
+    assert target.is_dir() == (save_format == "tf")
+    assert isinstance(regraft.load_model(target), keras.Sequential)
+
+
+def test_tf_format_with_an_hdf5_ending_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"ends as an HDF5 file"):
+        regraft.save_model(_model(), tmp_path / "m.h5", save_format="tf")
+
+
+@pytest.mark.parametrize("save_format", ["onnx", ""])
+def test_unknown_format_is_refused(tmp_path: Path, save_format: str) -> None:
+    with pytest.raises(ValueError, match="Invalid `save_format`"):
+        regraft.save_model(_model(), tmp_path / "m", save_format=save_format)
+
+
+def test_keras_archive_goes_to_keras(tmp_path: Path) -> None:
+    model = _model()
+    regraft.save_model(model, tmp_path / "m.keras")
+    loaded = regraft.load_model(tmp_path / "m.keras")
+    np.testing.assert_array_equal(
+        loaded.predict(INPUTS, verbose=0), model.predict(INPUTS, verbose=0)
+    )
+
+
+def test_open_file_and_file_in_memory(tmp_path: Path) -> None:
+    model = _model()
+    expected = model.predict(INPUTS, verbose=0)
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        regraft.save_model(model, file)
+    with h5py.File("memory", "w", driver="core", backing_store=False) as file:
+        regraft.save_model(model, file)
+        loaded = regraft.load_model(file)
+    for found in (loaded, regraft.load_model(tmp_path / "m.h5")):
+        np.testing.assert_array_equal(found.predict(INPUTS, verbose=0), expected)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_overwrite_asks_before_it_replaces(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / name
+    first, second = _model(), _model(steps=5)
+    regraft.save_model(first, target, overwrite=False)  # nothing there: nobody asks
+    asked: list[str] = []
+    answers = iter(["maybe", "n", "y"])
+
+    def answer(question: str) -> str:
+        asked.append(question)
+        return next(answers)
+
+    monkeypatch.setattr("builtins.input", answer)
+    regraft.save_model(second, target, overwrite=False)
+    assert "already exists - overwrite? [y/n]" in asked[0]
+    assert len(asked) == 2
+    kept = regraft.load_model(target).predict(INPUTS, verbose=0)
+    np.testing.assert_array_equal(kept, first.predict(INPUTS, verbose=0))
+    regraft.save_model(second, target, overwrite=False)
+    replaced = regraft.load_model(target).predict(INPUTS, verbose=0)
+    np.testing.assert_array_equal(replaced, second.predict(INPUTS, verbose=0))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_without_optimizer_the_model_comes_back_uncompiled(
+    tmp_path: Path, name: str
+) -> None:
+    regraft.save_model(_model(), tmp_path / name, include_optimizer=False)
+    assert not regraft.load_model(tmp_path / name).compiled
+    contents = regraft.inspect(tmp_path / name)
+    assert contents.optimizer is None
+    assert contents.optimizer_variables == ()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_compile_false_leaves_the_model_uncompiled(tmp_path: Path, name: str) -> None:
+    regraft.save_model(_model(), tmp_path / name)
+    assert not regraft.load_model(tmp_path / name, compile=False).compiled
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"signatures": {"serve": None}},
+        {"options": regraft.SaveOptions()},
+        {"options": regraft.SaveOptions(alignment_bytes=1)},
+        {"options": regraft.SaveOptions(dialect="both", alignment_bytes=1)},
+    ],
+)
+def test_hdf5_takes_no_signatures_and_no_saved_model_options(
+    tmp_path: Path, keywords: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match="SavedModel"):
+        regraft.save_model(_model(), tmp_path / "m.h5", **keywords)
+    assert not (tmp_path / "m.h5").exists()
+
+
+def test_missing_path_is_an_os_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No file or directory found at .*nothing"):
+        regraft.load_model(tmp_path / "nothing")
+
+
+def test_directory_without_saved_model_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(
+        OSError, match=r"SavedModel file does not exist.*saved_model.pb"
+    ):
+        regraft.load_model(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x89HDF\r\n\x1a\n" + b"\0" * 90])
+def test_foreign_file_is_a_format_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m.h5").write_bytes(content)
+    with pytest.raises(FormatError, match=r"m\.h5"):
+        regraft.load_model(tmp_path / "m.h5")
+
+
+@pytest.mark.parametrize("filepath", [3, None, b"bytes"])
+def test_path_of_another_type_is_a_type_error(filepath: Any) -> None:
+    with pytest.raises(TypeError, match="Invalid `filepath`"):
+        regraft.load_model(filepath)
+    with pytest.raises(TypeError, match="Invalid `filepath`"):
+        regraft.save_model(_model(), filepath)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_unbuilt_model_is_refused_with_what_to_do(tmp_path: Path, name: str) -> None:
+    unbuilt = keras.Sequential([layers.Dense(2)])
+    with pytest.raises(ValueError, match=r"cannot be saved.*model\.build"):
+        regraft.save_model(unbuilt, tmp_path / name)
+    with pytest.raises(ValueError, match=r"as opposed to `model\.call"):
+        regraft.save_model(Doubled(2), tmp_path / name)
+
+
+def test_subclassed_model_as_hdf5_is_not_implemented(tmp_path: Path) -> None:
+    model = Doubled(2)
+    model(INPUTS)
+    with pytest.raises(NotImplementedError, match=r"save_format='tf'"):
+        regraft.save_model(model, tmp_path / "m.h5")
+
+
+def test_subclassed_model_comes_back_with_its_class(tmp_path: Path) -> None:
+    model = Doubled(2)
+    expected = model.predict(INPUTS, verbose=0)
+    regraft.save_model(model, tmp_path / "m")
+    loaded = regraft.load_model(tmp_path / "m", custom_objects={"Doubled": Doubled})
+    assert type(loaded) is Doubled
+    np.testing.assert_array_equal(loaded.predict(INPUTS, verbose=0), expected)
+
+
+def test_saved_model_that_keras_did_not_write_points_to_load(
+    tmp_path: Path, peer: Peer
+) -> None:
+    peer.call("modules.save_module", tmp_path / "module")
+    with pytest.raises(
+        ValueError, match=r"Unable to create a Keras model.*regraft\.load"
+    ):
+        regraft.load_model(tmp_path / "module")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_report_names_layers_and_optimizer(tmp_path: Path, name: str) -> None:
+    regraft.save_model(_model(), tmp_path / name)
+    report = regraft.load_report(regraft.load_model(tmp_path / name))
+    assert [layer.class_name for layer in report.layers] == [
+        "InputLayer",
+        "Dense",
+        "Dropout",
+        "Dense",
+    ] or [layer.class_name for layer in report.layers] == ["Dense", "Dropout", "Dense"]
+    assert "Adam" in report.optimizer
+    assert report.complete
+    assert "dense_1" in str(report)
+    assert "<pre" in report._repr_html_()
+
+
+def test_model_of_another_origin_has_no_report() -> None:
+    with pytest.raises(ValueError, match="no load report"):
+        regraft.load_report(_model())
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_weights_load_into_a_built_model(tmp_path: Path, name: str) -> None:
+    saved, other = _model(), _model(steps=9)
+    regraft.save_model(saved, tmp_path / name)
+    regraft.api.load_weights(other, tmp_path / name)
+    np.testing.assert_array_equal(
+        other.predict(INPUTS, verbose=0), saved.predict(INPUTS, verbose=0)
+    )
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_weights_of_another_shape_are_named(tmp_path: Path, name: str) -> None:
+    regraft.save_model(_model(), tmp_path / name)
+    other = keras.Sequential(
+        [keras.Input((3,)), layers.Dense(4), layers.Dropout(0.1), layers.Dense(5)]
+    )
+    before = other.layers[-1].get_weights()
+    with pytest.raises(MismatchError, match=r"\(4, 5\).*\(4, 2\)"):
+        regraft.api.load_weights(other, tmp_path / name)
+    with pytest.warns(UserWarning, match="Skipped"):
+        regraft.api.load_weights(other, tmp_path / name, skip_mismatch=True)
+    np.testing.assert_array_equal(other.layers[-1].get_weights()[0], before[0])
+
+
+def test_a_save_that_fails_leaves_the_old_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = _model()
+    regraft.save_model(model, tmp_path / "m")
+    names = sorted(os.listdir(tmp_path))
+    from regraft.model.values import KerasVariableTensor
+
+    def fail(self: KerasVariableTensor) -> np.ndarray:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(KerasVariableTensor, "read", fail)
+    with pytest.raises(OSError, match="disk full"):
+        regraft.save_model(_model(steps=7), tmp_path / "m")
+    monkeypatch.undo()
+    assert sorted(os.listdir(tmp_path)) == names
+    np.testing.assert_array_equal(
+        regraft.load_model(tmp_path / "m").predict(INPUTS, verbose=0),
+        model.predict(INPUTS, verbose=0),
+    )
+
+
+def test_identical_models_give_identical_bytes(tmp_path: Path) -> None:
+    regraft.save_model(_model(), tmp_path / "a")
+    keras.utils.clear_session()
+    regraft.save_model(_model(), tmp_path / "b")
+    files = [path for path in (tmp_path / "a").rglob("*") if path.is_file()]
+    assert len(files) >= 4
+    for path in files:
+        other = tmp_path / "b" / path.relative_to(tmp_path / "a")
+        assert other.read_bytes() == path.read_bytes(), path.name
+
+
+def test_loaded_model_saves_to_the_same_bytes(tmp_path: Path) -> None:
+    regraft.save_model(_model(), tmp_path / "a")
+    regraft.save_model(regraft.load_model(tmp_path / "a"), tmp_path / "b")
+    for path in (tmp_path / "a").rglob("*"):
+        if path.is_file():
+            other = tmp_path / "b" / path.relative_to(tmp_path / "a")
+            assert other.read_bytes() == path.read_bytes(), path.name
+
+
+@pytest.mark.parametrize("compile", [True, False])
+def test_loading_runs_no_initializer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compile: bool
+) -> None:
+    regraft.save_model(_model(), tmp_path / "m")
+
+    def fail(self: Any, shape: Any, dtype: Any = None) -> None:
+        raise AssertionError("an initializer ran")
+
+    names = ["GlorotUniform", "VarianceScaling", "Ones"]
+    # Keras' metrics, which count from zero, are made with the model's compilation.
+    names += [] if compile else ["Zeros"]
+    for name in names:
+        monkeypatch.setattr(getattr(keras.initializers, name), "__call__", fail)
+    assert regraft.load_model(tmp_path / "m", compile=compile).built
+
+
+def test_frozen_layers_and_weights_stay_frozen(tmp_path: Path) -> None:
+    model = _model()
+    model.layers[0].trainable = False
+    model.layers[-1].bias.trainable = False
+    model.compile("sgd", "mse")
+    regraft.save_model(model, tmp_path / "m")
+    loaded = regraft.load_model(tmp_path / "m")
+    assert [v.path for v in loaded.trainable_variables] == [
+        v.path for v in model.trainable_variables
+    ]
+    assert not loaded.layers[0].trainable
