@@ -279,6 +279,52 @@ def _one_hot(
     )
 
 
+def _dot_product_attention(
+    tracing: Tracing,
+    original: Function,
+    query: Any,
+    key: Any,
+    value: Any,
+    bias: Any = None,
+    mask: Any = None,
+    scale: float | None = None,
+    is_causal: bool = False,
+    flash_attention: bool | None = None,
+    attn_logits_soft_cap: float | None = None,
+) -> Any:
+    def run(query: Any, key: Any, value: Any, *rest: Any) -> Any:
+        values = iter(rest)
+        return original(
+            query,
+            key,
+            value,
+            bias=None if bias is None else next(values),
+            mask=None if mask is None else next(values),
+            scale=scale,
+            is_causal=is_causal,
+            flash_attention=flash_attention,
+            attn_logits_soft_cap=attn_logits_soft_cap,
+        )
+
+    query, key, value = map(keras.ops.convert_to_tensor, (query, key, value))
+    rest = [keras.ops.convert_to_tensor(x) for x in (bias, mask) if x is not None]
+    plain = not is_causal and attn_logits_soft_cap is None
+    plain = plain and (mask is None or rest[-1].dtype == bool)
+    if not plain or query.ndim != 4 or query.shape[2] != key.shape[2]:
+        return run(query, key, value, *rest)
+    return tracing.composite(
+        "dot_product_attention",
+        run,
+        query,
+        key,
+        value,
+        *rest,
+        scale=float(query.shape[-1] ** -0.5 if scale is None else scale),
+        has_bias=bias is not None,
+        has_mask=mask is not None,
+    )
+
+
 # NumPy's functions
 
 
@@ -433,6 +479,7 @@ _MARKS: dict[str, dict[str, Function]] = {
         "average_pool": _average_pool,
         "batch_normalization": _batch_normalization,
         "conv_transpose": _conv_transpose,
+        "dot_product_attention": _dot_product_attention,
         "elu": _elu,
         "leaky_relu": _leaky_relu,
         "log_softmax": _softmax("log_softmax", "LogSoftmax"),

@@ -14,7 +14,12 @@ from jax import export
 from regraft import _compat
 from regraft.errors import UnsupportedError
 from regraft.graph import ir
-from regraft.graph.tracing.function_graph import CalledFunction, Graph, Mark
+from regraft.graph.tracing.function_graph import (
+    CalledFunction,
+    Graph,
+    Mark,
+    used_operands,
+)
 from regraft.graph.tracing.lowerings.elementwise import cast
 from regraft.graph.tracing.tracer import Call, Tracing, trace
 from regraft.saving.trace_calls import SEED_STATE, LayerCall, LayerCalls
@@ -404,12 +409,9 @@ class _ModelTracer:
         names = input_names(self._model, self._inputs)
         flat = keras.tree.flatten(self._inputs)
         inputs = dict(zip(names, flat, strict=True))
-        live = [False] * len(call.jaxpr.out_avals)
-        called = self._tracing.add(call.jaxpr, call.mark, call.variables, live)
-        order = list(call.mark.inputs)
+        places = dict(zip(names, call.mark.inputs, strict=True))
         outputs = output_names(self._model, record)
-        return self._wrapper(called, call, inputs, dict(zip(names, order, strict=True)),
-                             outputs)
+        return self._wrapper(call, inputs, places, outputs)
 
     def _signature(self, request: SignatureRequest) -> SignatureTrace:
         names = list(request.inputs)
@@ -424,50 +426,58 @@ class _ModelTracer:
             found[:] = list(outputs)
             return list(outputs.values())
 
-        called, call, _ = self._run(run, specs, training=False)
+        _, call, _ = self._run(run, specs, training=False)
         places = {name: i for i, name in enumerate(names)}
-        return self._wrapper(called, call, request.inputs, places, found)
+        return self._wrapper(call, request.inputs, places, found)
 
     def _wrapper(
         self,
-        called: CalledFunction,
         call: Call,
         inputs: Mapping[str, TensorInput],
         places: Mapping[str, int],
         output_labels: Sequence[str],
     ) -> SignatureTrace:
-        """Returns a function whose arguments and results are in order of names."""
-        graph = Graph(self._tracing)
-        operands: list[Any] = [None] * len(call.jaxpr.in_avals)
+        """Returns a function whose arguments and results are in order of names.
+
+        It is flat: TensorFlow Lite mixes variables up where two calls share a body.
+        """
+        graph = Graph(self._tracing, is_flat=True)
+        jaxpr, avals = call.jaxpr.jaxpr, call.jaxpr.out_avals
+        operands: list[Any] = [None] * len(jaxpr.invars)
         for name in sorted(inputs):
             aval = call.jaxpr.in_avals[places[name]]
-            given = inputs[name].dtype
-            value = graph.argument(_node_name(name).lower(), given, tuple(aval.shape))
+            label = _node_name(name).lower()
+            value = graph.argument(label, inputs[name].dtype, tuple(aval.shape))
             operands[places[name]] = cast(graph, value, str(aval.dtype))
-        for i in called.operands:
-            if i in called.variables:
-                aval = call.jaxpr.in_avals[i]
-                operands[i] = graph.variable(
-                    "unknown", str(aval.dtype), tuple(aval.shape), call.variables[i]
-                )
-        graph.out = tuple(call.jaxpr.out_avals)
-        results = graph.call_function(called, operands, "StatefulPartitionedCall")
+        wanted = [*call.mark.outputs, *call.mark.updates]
+        captures = []
+        for i in sorted(used_operands(jaxpr, wanted) & call.variables.keys()):
+            aval = call.jaxpr.in_avals[i]
+            captures.append(call.variables[i])
+            operands[i] = graph.variable(
+                "unknown", str(aval.dtype), tuple(aval.shape), call.variables[i]
+            )
+        results = graph.run(jaxpr, call.jaxpr.consts, operands, wanted)
+        graph.write_back(
+            (operands[i], results[out])
+            for out, i in call.mark.updates.items()
+            if operands[i] is not None and results[out] is not operands[i]
+        )
         kept = dict(zip(output_labels, call.mark.outputs, strict=True))
-        ordered = sorted(kept)
         function = graph.finish(
-            "signature_wrapper", [("identity", results[kept[n]]) for n in ordered]
+            "signature_wrapper",
+            [("identity", results[kept[name]]) for name in sorted(kept)],
         )
-        avals = call.jaxpr.out_avals
-        specs = {n: tensor_spec(inputs[n].shape, inputs[n].dtype, n) for n in
-                 sorted(inputs)}
-        outputs = {n: tensor_spec(avals[kept[n]].shape, avals[kept[n]].dtype, n) for n
-                   in ordered}
-        traced = TracedFunction(
-            self._tracing.library.add_distinct(function),
-            called.captures,
-            ((), specs),
-            outputs,
-        )
+        specs = {
+            name: tensor_spec(inputs[name].shape, inputs[name].dtype, name)
+            for name in sorted(inputs)
+        }
+        outputs = {
+            name: tensor_spec(avals[i].shape, avals[i].dtype, name)
+            for name, i in sorted(kept.items())
+        }
+        name = self._tracing.library.add_distinct(function)
+        traced = TracedFunction(name, tuple(captures), ((), specs), outputs)
         return SignatureTrace(traced, specs, outputs)
 
 

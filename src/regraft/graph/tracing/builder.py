@@ -54,6 +54,11 @@ class FunctionBuilder:
 
     Nodes of ops without state are made once per op, inputs and attributes; nodes
     that no result needs are left out at the end.
+
+    Attributes:
+        is_stateful: Whether an op with state was added.
+        written: Positions of the arguments that are variables that it writes.
+        prefix: Of the names of the nodes that are added next.
     """
 
     def __init__(self) -> None:
@@ -66,6 +71,7 @@ class FunctionBuilder:
         self._effects: list[str] = []
         self.is_stateful = False
         self.written: set[int] = set()
+        self.prefix = ""
 
     # Arguments
 
@@ -153,7 +159,7 @@ class FunctionBuilder:
         attrs: dict[str, ir.AttrValue],
         controls: Iterable[str] = (),
     ) -> str:
-        name = self._unique(name)
+        name = self._unique(self.prefix + name)
         self._drafts[name] = _Draft(name, op, inputs, attrs, list(controls))
         return name
 

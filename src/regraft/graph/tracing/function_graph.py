@@ -106,10 +106,12 @@ class Graph(SymbolicBuilder):
         tracing: Where the functions go that this one calls.
         out: Abstract values of the results of the equation at hand.
         live: Which of these results somebody needs.
+        is_flat: Whether marked functions are written down where they are called.
     """
 
-    def __init__(self, tracing: Tracing) -> None:
+    def __init__(self, tracing: Tracing, *, is_flat: bool = False) -> None:
         super().__init__()
+        self.is_flat = is_flat
         self.tracing = tracing
         self.out: tuple[Any, ...] = ()
         self.live: tuple[bool, ...] = ()
@@ -188,6 +190,11 @@ class Graph(SymbolicBuilder):
         self, mark: Mark, closed: Jaxpr, operands: Sequence[Value]
     ) -> list[Value | None]:
         """Calls a marked part as a function of its own."""
+        if self.is_flat:
+            outer, self.prefix = self.prefix, f"{self.prefix}{mark.name}/"
+            results: list[Value | None] = [*self.inline(closed, operands)]
+            self.prefix = outer
+            return results
         # What the part closes over comes before its operands.
         before = len(operands) - len(mark.shapes)
         mark = replace(

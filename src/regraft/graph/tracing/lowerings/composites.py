@@ -163,6 +163,37 @@ def einsum(g: Graph, *operands: Value, equation: str) -> Value | None:
     return g.op("Einsum", list(operands), equation=equation, shape=g.shape_of())  # type: ignore[no-any-return]
 
 
+@composite("dot_product_attention")
+def dot_product_attention(
+    g: Graph,
+    query: Value,
+    key: Value,
+    value: Value,
+    *rest: Value,
+    scale: float,
+    has_bias: bool,
+    has_mask: bool,
+) -> Value | None:
+    """Attention over `[batch, length, heads, depth]`."""
+    if query.dtype not in ("float32", "float64"):
+        return None
+    batch, length, heads, _ = query.dims
+    scores = (batch, heads, length, key.dims[1])
+    scaled = g.op("Mul", query, scalar(scale, query), shape=query.shape)
+    product = g.op(
+        "Einsum", [key, scaled], equation="aecd,abcd->acbe", shape=scores
+    )
+    if has_bias:
+        product = g.op("AddV2", product, rest[0], shape=scores)
+    if has_mask:
+        lowest = -0.7 * float(np.finfo(query.dtype).max)
+        product = g.op("SelectV2", rest[-1], product, scalar(lowest, query))
+    weights = g.op("Softmax", product, shape=scores)
+    return g.op(  # type: ignore[no-any-return]
+        "Einsum", [weights, value], equation="acbe,aecd->abcd", shape=g.shape_of()
+    )
+
+
 @composite("take")
 def take(g: Graph, x: Value, indices: Value, *, axis: int) -> Value | None:
     """Rows of a variable, as an embedding looks them up."""
