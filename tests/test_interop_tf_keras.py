@@ -65,8 +65,10 @@ def worst(ours: list[np.ndarray], expected: list[np.ndarray]) -> float:
 
 def weights_of(model: keras.Model) -> dict[str, list[np.ndarray]]:
     return {
-        "trainable": [np.asarray(v) for v in model.trainable_weights],
-        "non_trainable": [np.asarray(v) for v in model.non_trainable_weights],
+        "trainable": [keras.ops.convert_to_numpy(v) for v in model.trainable_weights],
+        "non_trainable": [
+            keras.ops.convert_to_numpy(v) for v in model.non_trainable_weights
+        ],
     }
 
 
@@ -104,7 +106,7 @@ def test_tensorflow_core_opens_the_saved_model(
 
     found = peer.call("keras_models.open_as_saved_model", tmp_path / "model")
 
-    expected = [np.asarray(v) for v in example.model.weights]
+    expected = [keras.ops.convert_to_numpy(v) for v in example.model.weights]
     assert len(found["variables"]) == len(expected)
     for array in expected:
         assert any(
@@ -119,8 +121,8 @@ def _same_after_keras_loads(example: Example, path: Path, **options: Any) -> Non
     ours = as_list(example.model.predict(example.inputs, verbose=0))
     theirs = as_list(again.predict(example.inputs, verbose=0))
     assert worst(theirs, ours) < 1e-6
-    expected = [np.asarray(v) for v in example.model.weights]
-    assert worst([np.asarray(v) for v in again.weights], expected) == 0
+    expected = [keras.ops.convert_to_numpy(v) for v in example.model.weights]
+    assert worst([keras.ops.convert_to_numpy(v) for v in again.weights], expected) == 0
 
 
 @pytest.mark.parametrize("name", ["dense", "convnet", "mixed_precision"])
