@@ -7,6 +7,7 @@ below `keras.src` or `jax._src`, of another package.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -79,14 +80,16 @@ def deferred_variables() -> Iterator[DeferredValues]:
 def builds_deferred(optimizer: keras.Optimizer) -> bool:
     """Whether an optimizer's `build` works inside `deferred_variables`.
 
-    Keras 3.12 to 3.15: `Nadam.build` makes a variable from a value; what the build
-    of a class of the caller's does is not known.
+    Keras 3.12 to 3.15: the builds of `Nadam` and `Adafactor` make variables from
+    values, that of `ScheduleFreeAdamW` assigns; what the build of a class of the
+    caller's does is not known.
     """
     while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         optimizer = optimizer.inner_optimizer
     module = type(optimizer).__module__
-    return module.startswith(("keras.", "regraft.")) and not isinstance(
-        optimizer, keras.optimizers.Nadam
+    return module.startswith(("keras.", "regraft.")) and not any(
+        cls.__name__ in ("Nadam", "Adafactor", "ScheduleFreeAdamW")
+        for cls in type(optimizer).__mro__
     )
 
 
@@ -150,6 +153,24 @@ def keras_history(tensor: keras.KerasTensor) -> tuple[keras.Operation, Any, int]
     """
     operation, node_index, tensor_index = tensor._keras_history
     return operation, operation._inbound_nodes[node_index], tensor_index
+
+
+def without_own_masks(call: Any) -> tuple[list[Any], dict[str, Any]]:
+    """Returns the arguments of a recorded call without the masks Keras put there.
+
+    Keras 3.12 to 3.15: a call whose inputs carry masks (`_keras_mask`) is sometimes
+    recorded with them as keyword arguments, as if the user had given them.
+    """
+    args, keywords = list(call.arguments.args), dict(call.arguments.kwargs)
+    tensors = keras.tree.flatten([args, keywords])
+    own = {id(getattr(tensor, "_keras_mask", None)) for tensor in tensors}
+    kept = {
+        key: value
+        for key, value in keywords.items()
+        if not key.endswith("mask")
+        or not all(id(mask) in own for mask in keras.tree.flatten(value))
+    }
+    return args, kept
 
 
 def functional_of(model: keras.Sequential) -> keras.Model | None:
@@ -299,3 +320,21 @@ def keep_fixed_training(model: keras.Model) -> None:
         return operation if training is None else _Fixed(operation, training)
 
     model._get_operation_for_node = operation_of
+
+
+def config_of(target: Any) -> dict[str, Any]:
+    """Returns `target.get_config()`, without the warning that Keras causes.
+
+    Keras 3.12 to 3.15: `Variable.numpy()`, which an optimizer's config takes its
+    learning rate with, warns with NumPy 2, as `Variable.__array__` takes no `copy`.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "__array__", DeprecationWarning)
+        return dict(target.get_config())
+
+
+def serialize(target: Any) -> Any:
+    """Returns Keras' serialized form; see `config_of`."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "__array__", DeprecationWarning)
+        return keras.saving.serialize_keras_object(target)

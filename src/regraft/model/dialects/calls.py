@@ -11,6 +11,7 @@ import keras
 from regraft.errors import FormatError
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.objects import is_entry
+from regraft.model.keras2.op_layers import carry_shapes
 
 Reference = tuple[str, int]
 Tensors = Mapping[Reference, Sequence[Any]]
@@ -200,9 +201,22 @@ def _leaves(data: Any, layers: Mapping[str, Any]) -> Iterator[Any]:
 
 def invoke(layer: Any, args: list[Any], keywords: dict[str, Any]) -> Any:
     """Calls a layer as the file's Keras called it."""
+    if _takes_states(layer) and args and isinstance(args[0], list):
+        # Keras 2 recorded states as further inputs of the layer.
+        sequences, *states = args[0]
+        args = [sequences, *args[1:]]
+        if states:
+            keywords = {**keywords, "initial_state": states}
     if isinstance(layer, keras.layers.Layer):
         keywords = _known_keywords(layer, keywords)
-    return layer(*args, **keywords)
+    outputs = layer(*args, **keywords)
+    if args and isinstance(layer, keras.layers.Layer):
+        carry_shapes(layer, args[0], outputs)
+    return outputs
+
+
+def _takes_states(layer: Any) -> bool:
+    return isinstance(layer, (keras.layers.RNN, keras.layers.Bidirectional))
 
 
 def _known_keywords(

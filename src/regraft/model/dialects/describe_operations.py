@@ -202,18 +202,21 @@ _ROWS: dict[str, _Row] = {
 _NEEDED = {"roll": "axis", "reverse": "axis", "cumsum": "axis", "gather": "axis"}
 
 
-def describe(operation: Any, arguments: Any) -> OpCall | None:
+def describe(
+    operation: Any, args: list[Any], keywords: dict[str, Any]
+) -> OpCall | None:
     """Returns the call that means the same, `None` where TensorFlow has none."""
     name = type(operation).__name__
-    call = _bound(operation, arguments)
+    bound = inspect.signature(operation.call).bind(*args, **keywords)
+    call = dict(bound.arguments)
     if name == "GetItem":
         return _getitem(call)
     row = _ROWS.get(name)
     if row is None or not _agrees(row, operation, call):
         return None
-    keywords = dict(row.fixed)
+    found = dict(row.fixed)
     values = list(call.values())
-    keywords.update(zip(row.inputs[1:], values[1:], strict=False))
+    found.update(zip(row.inputs[1:], values[1:], strict=False))
     for attribute, keyword in row.attributes.items():
         value = getattr(operation, attribute, None)
         if isinstance(value, tuple):
@@ -221,21 +224,15 @@ def describe(operation: Any, arguments: Any) -> OpCall | None:
         if value is None and (row.symbol, keyword) in _NEEDED.items():
             return None
         if value is not None:
-            keywords[keyword] = value
+            found[keyword] = value
     if row.symbol == "reverse":
-        axis = keywords["axis"]
-        keywords["axis"] = axis if isinstance(axis, list) else [axis]
-    if row.symbol == "reshape" and None in keywords["shape"]:
-        keywords["shape"] = [-1 if n is None else n for n in keywords["shape"]]
-        if keywords["shape"].count(-1) > 1:
+        axis = found["axis"]
+        found["axis"] = axis if isinstance(axis, list) else [axis]
+    if row.symbol == "reshape" and None in found["shape"]:
+        found["shape"] = [-1 if n is None else n for n in found["shape"]]
+        if found["shape"].count(-1) > 1:
             return None
-    return OpCall("TFOpLambda", row.symbol, values[0], keywords)
-
-
-def _bound(operation: Any, arguments: Any) -> dict[str, Any]:
-    signature = inspect.signature(operation.call)
-    bound = signature.bind(*arguments.args, **arguments.kwargs)
-    return dict(bound.arguments)
+    return OpCall("TFOpLambda", row.symbol, values[0], found)
 
 
 def _agrees(row: _Row, operation: Any, call: Mapping[str, Any]) -> bool:

@@ -110,15 +110,36 @@ class _Functional:
         self.model = model
         self.dialect = dialect
         self.notes = notes
-        self.recorded = _compat.recorded_calls(model)
+        self.recorded = self._needed(_compat.recorded_calls(model))
         self.indices: dict[int, int] = {}
         for operation in model.operations:
             first = int(has_own_node(operation))
             for index, call in enumerate(self.recorded[id(operation)]):
                 self.indices[id(call)] = index + first
 
+    def _needed(self, recorded: dict[int, list[Any]]) -> dict[int, list[Any]]:
+        """Leaves out the calls that only make masks, which Keras makes by itself."""
+        needed: set[int] = set()
+        stack = keras.tree.flatten(_compat.structures(self.model))
+        while stack:
+            tensor = stack.pop()
+            if not isinstance(tensor, keras.KerasTensor):
+                continue
+            _, call, _ = _compat.keras_history(tensor)
+            if id(call) not in needed:
+                needed.add(id(call))
+                stack.extend(keras.tree.flatten(_compat.without_own_masks(call)))
+        return {
+            operation: [call for call in calls if id(call) in needed]
+            for operation, calls in recorded.items()
+        }
+
     def config(self) -> Entry:
-        layers = [self._layer(operation) for operation in self.model.operations]
+        layers = [
+            self._layer(operation)
+            for operation in self.model.operations
+            if self.recorded[id(operation)]
+        ]
         inputs, outputs = _compat.structures(self.model)
         return {
             "name": original_name(self.model),
@@ -159,7 +180,8 @@ class _Functional:
 
     def _operation(self, operation: Any, calls: list[Any]) -> tuple[Entry, list[Any]]:
         found = [
-            describe_operations.describe(operation, call.arguments) for call in calls
+            describe_operations.describe(operation, *_compat.without_own_masks(call))
+            for call in calls
         ]
         if None in found or len({(f.class_name, f.symbol) for f in found if f}) != 1:
             text = (
@@ -188,13 +210,11 @@ class _Functional:
             }
             return {"class_name": "__keras_tensor__", "config": config}
 
-        return {
-            "args": self._map(call.arguments.args, tensor),
-            "kwargs": self._map(call.arguments.kwargs, tensor),
-        }
+        args, keywords = _compat.without_own_masks(call)
+        return {"args": self._map(args, tensor), "kwargs": self._map(keywords, tensor)}
 
     def _node(self, layer: Any, call: Any) -> Any:
-        first, keywords = _first_and_rest(layer, call.arguments)
+        first, keywords = _first_and_rest(layer, *_compat.without_own_masks(call))
         # Keras notes the `training` that it chose itself, and overrides any.
         keywords.pop("training", None)
         fixed = _compat.fixed_training(call)
@@ -230,9 +250,11 @@ class _Functional:
         return {key: convert(value) for key, value in keywords.items()}
 
 
-def _first_and_rest(layer: Any, arguments: Any) -> tuple[Any, dict[str, Any]]:
+def _first_and_rest(
+    layer: Any, args: list[Any], keywords: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
     """Splits a call into the first argument and all others by keyword."""
-    args, keywords = list(arguments.args), dict(arguments.kwargs)
+    keywords = dict(keywords)
     names = list(inspect.signature(layer.call).parameters)
     if not args and names and names[0] in keywords:
         args = [keywords.pop(names[0])]

@@ -11,6 +11,7 @@ import keras
 
 from regraft.errors import UnsupportedError
 from regraft.model.dialects.context import BuildContext, Entry
+from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.objects import (
     build_dtype,
     build_object,
@@ -73,15 +74,15 @@ def find_layer_class(entry: Entry, context: BuildContext) -> type | None:
     plain = name.rpartition(">")[2]
     if context.dialect.generation < 3:
         row = ROWS.get(plain)
-        chosen = _keras2_class(row, entry["config"]) if row else None
+        chosen = _keras2_class(row, entry["config"], context.dialect) if row else None
         if chosen is not None:
             return chosen
     return builtin_layers().get(plain)
 
 
-def _keras2_class(row: Row, config: Any) -> type | None:
+def _keras2_class(row: Row, config: Any, dialect: Dialect) -> type | None:
     if row.choose is not None and isinstance(config, Mapping):
-        return row.choose(config)
+        return row.choose(config, dialect)
     return row.keras2_class
 
 

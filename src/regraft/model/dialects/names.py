@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import keras
 
 ORIGINAL = "_regraft_name"
+_MOST_NUMBERS = 10_000
 
 
 def stand_in(name: str, taken: Iterable[str]) -> str:
@@ -42,6 +43,20 @@ def stand_ins(names: Iterable[str]) -> list[str]:
         taken.add(candidate)
         found.append(candidate)
     return found
+
+
+def reserve_names(names: Iterable[str]) -> None:
+    """Keeps Keras from giving one of these names to something it names itself."""
+    highest: dict[str, int] = {}
+    for name in names:
+        prefix, _, number = name.rpartition("_")
+        if not (prefix and number.isdecimal() and len(number) < 6):
+            prefix, number = name, "0"
+        highest[prefix] = max(highest.get(prefix, 0), int(number) + 1)
+    for prefix, wanted in highest.items():
+        # Each call counts one further.
+        while wanted <= _MOST_NUMBERS and keras.backend.get_uid(prefix) < wanted:
+            pass
 
 
 def remember_name(layer: keras.layers.Layer, name: str) -> None:

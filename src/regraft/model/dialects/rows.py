@@ -14,11 +14,15 @@ import keras
 
 from regraft.errors import UnsupportedError
 from regraft.model.dialects.context import BuildContext
+from regraft.model.dialects.dialect import Dialect
 from regraft.model.keras2 import layers as keras2
 from regraft.model.keras2 import layers_local, layers_preprocessing, op_layers
 from regraft.model.keras2 import layers_recurrent as recurrent
 
 Config = dict[str, Any]
+
+
+Choose = Callable[[Mapping[str, Any], Dialect], type[keras.layers.Layer] | None]
 
 
 class _Anything:
@@ -52,7 +56,7 @@ class Row:
     dropped: Mapping[str, Any] = field(default_factory=dict)
     absent: Mapping[str, Any] = field(default_factory=dict)
     keras2_class: type[keras.layers.Layer] | None = None
-    choose: Callable[[Mapping[str, Any]], type[keras.layers.Layer] | None] | None = None
+    choose: Choose | None = None
     translate: Callable[[Config, BuildContext], None] | None = None
     edges: Mapping[str, str] = field(default_factory=dict)
 
@@ -135,15 +139,19 @@ def _random_interval(config: Config, context: BuildContext) -> None:
             config[key] = tuple(config[key])
 
 
-def _time_major(name: str) -> Callable[[Mapping[str, Any]], Any]:
-    def choose(config: Mapping[str, Any]) -> Any:
+def _time_major(name: str) -> Choose:
+    def choose(config: Mapping[str, Any], dialect: Dialect) -> Any:
         return recurrent.TIME_MAJOR[name] if config.get("time_major") else None
 
     return choose
 
 
-def _causal(cls: type) -> Callable[[Mapping[str, Any]], Any]:
-    return lambda config: cls if config.get("causal") else None
+def _causal(cls: type[keras.layers.Layer]) -> Choose:
+    return lambda config, dialect: cls if config.get("causal") else None
+
+
+def _maskless(cls: type[keras.layers.Layer]) -> Choose:
+    return lambda config, dialect: None if dialect.attention_sees_masks else cls
 
 
 _RECURRENT = {"implementation": ANYTHING, "time_major": FALSY, "input_length": ANYTHING}
@@ -210,6 +218,7 @@ ROWS: Mapping[str, Row] = {
     ),
     "LeakyReLU": Row(renamed={"alpha": "negative_slope"}),
     "MultiHeadAttention": Row(
+        choose=_maskless(keras2.MultiHeadAttention),
         dropped={
             "query_shape": ANYTHING,
             "key_shape": ANYTHING,

@@ -30,7 +30,7 @@ from regraft.errors import FormatError, LimitError
 from regraft.model.dialects import calls
 from regraft.model.dialects.context import BuildContext, Entry
 from regraft.model.dialects.layers import build_from_row
-from regraft.model.dialects.names import remember_name, stand_ins
+from regraft.model.dialects.names import remember_name, reserve_names, stand_ins
 from regraft.model.dialects.objects import is_entry, shared
 from regraft.model.dialects.operations import build_operation, is_operation
 from regraft.model.dialects.registry import find_custom
@@ -146,6 +146,7 @@ def _build_sequential(
     for entry in entries:
         _check(entry)
     names = [_layer_name(entry, index) for index, entry in enumerate(entries)]
+    reserve_names(stand_ins(names))
     layers: list[keras.layers.Layer] = []
     for entry, name, accepted in zip(entries, names, stand_ins(names), strict=True):
         layer = build_layer(_renamed(entry, accepted), context)
@@ -224,6 +225,7 @@ class _Functional:
         for name, layer in zip(names, entries, strict=True):
             self.kinds[name] = layer["config"]
         self.offsets = calls.node_offsets(entries, names, self.config, self.context)
+        reserve_names(stand_ins(names))
         self._make_layers(entries, names)
         self._run(self._recorded_calls(entries, names))
         inputs = self._struct("input_layers")

@@ -147,3 +147,38 @@ class AdditiveAttention(keras.layers.AdditiveAttention):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "causal": self.causal}
+
+
+@registered
+class MultiHeadAttention(keras.layers.MultiHeadAttention):
+    """Multi-head attention that uses no mask but the one it is given.
+
+    Before Keras 2.10 the masks of its inputs meant nothing to it.
+    """
+
+    def call(
+        self,
+        query: Any,
+        value: Any,
+        key: Any = None,
+        query_mask: Any = None,
+        value_mask: Any = None,
+        key_mask: Any = None,
+        attention_mask: Any = None,
+        return_attention_scores: bool = False,
+        training: Any = None,
+        use_causal_mask: bool = False,
+    ) -> Any:
+        return super().call(
+            # A copy is another tensor, without the mask that hangs on this one.
+            ops.copy(query),
+            value,
+            key,
+            attention_mask=attention_mask,
+            return_attention_scores=return_attention_scores,
+            training=training,
+            use_causal_mask=use_causal_mask,
+        )
+
+    def compute_mask(self, query: Any, query_mask: Any = None) -> Any:
+        return None

@@ -38,6 +38,19 @@ _SHAPES_THEN = "_regraft_shapes"
 _STAND_INS = (10_007, 10_009)
 
 
+def carry_shapes(layer: keras.layers.Layer, given: Any, made: Any) -> None:
+    """Hands on what is known of a tensor's open dimensions over a layer's call."""
+    if not hasattr(given, _SHAPES_THEN) or hasattr(made, _SHAPES_THEN):
+        return
+    if not isinstance(made, keras.KerasTensor):
+        return
+    try:
+        shapes = [layer.compute_output_shape(s) for s in getattr(given, _SHAPES_THEN)]
+    except Exception:  # a user's layer that cannot say
+        return
+    setattr(made, _SHAPES_THEN, tuple(map(tuple, shapes)))
+
+
 def symbol(name: str) -> Callable[..., Any]:
     """Returns the function that a TensorFlow symbol stands for.
 
