@@ -31,6 +31,7 @@ from regraft.options import LoadOptions as LoadOptions
 from regraft.options import SaveOptions as SaveOptions
 
 if TYPE_CHECKING:
+    from regraft.api import load as load
     from regraft.api import load_model as load_model
     from regraft.api import save_model as save_model
     from regraft.inspection import inspect as inspect
@@ -42,6 +43,7 @@ _choose_backend()
 
 _LAZY = {
     "save_model": "regraft.api",
+    "load": "regraft.api",
     "load_model": "regraft.api",
     "load_report": "regraft.loading.report",
     "inspect": "regraft.inspection",
@@ -63,6 +65,7 @@ __all__ = [
     "UnsupportedOpError",
     "inspect",
     "install",
+    "load",
     "load_model",
     "load_report",
     "save_model",

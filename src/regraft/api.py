@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import keras
 from regraft import _compat
 from regraft.errors import FormatError
 from regraft.loading.build import assign_weights, build_model
+from regraft.loading.loaded import LoadedModel, load_saved_model
 from regraft.loading.read import open_hdf5, read_saved_model
 from regraft.model.description import ModelDescription
 from regraft.model.dialects.context import Note
@@ -141,6 +142,33 @@ def load_model(
             safe_mode=safe_mode,
             options=options,
         )
+
+
+def load(
+    path: str | os.PathLike[str],
+    tags: Sequence[str] | str | None = None,
+    options: LoadOptions | None = None,
+) -> LoadedModel:
+    """Opens any SavedModel, also of TensorFlow 1 and TF Hub, to call it.
+
+    Args:
+        path: The directory.
+        tags: Of the meta graph that is wanted; by default the one for serving.
+        options: See `LoadOptions`.
+
+    Returns:
+        An object with `signatures`, `variables`, `as_layer(signature=…)` and, of
+        TensorFlow 2, the tracked objects and functions as attributes.
+
+    Raises:
+        OSError: There is no SavedModel.
+        FormatError: It is broken.
+        ValueError: No meta graph has these tags.
+    """
+    target = os.fspath(path)
+    if not is_remote(target) and not is_saved_model_directory(target):
+        _check_exists(target)
+    return load_saved_model(target, tags, options or LoadOptions())
 
 
 def load_weights(

@@ -158,8 +158,8 @@ def _build_root(
     layer = build_layer(config, context)
     if not isinstance(layer, keras.Model):
         raise ValueError(
-            f"'{description.path}' holds a layer of class {type(layer).__name__}, which "
-            "is no model."
+            f"'{description.path}' holds a layer of class {type(layer).__name__}, "
+            "which is no model."
         )
     return layer
 

@@ -1,0 +1,90 @@
+"""`regraft.load`: SavedModels of any origin are called, trained and looked into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import regraft
+from data.vintage import corpus
+from peer import Peer
+from regraft.errors import MismatchError
+
+SESSION_STYLE = [case for case in corpus.cases() if case.name == "session_style"]
+OBJECTS = [
+    case
+    for case in corpus.cases()
+    if case.format == "saved_model" and case.name in ("convnet", "custom_layer")
+]
+
+
+def _inputs_and_outputs(case: corpus.Case, root: Path) -> list[np.ndarray]:
+    with np.load(case.arrays(root)) as file:
+        arrays = dict(file)
+    return [value for key, value in arrays.items() if key.startswith(("in_", "out_"))]
+
+
+@pytest.mark.parametrize("case", SESSION_STYLE + OBJECTS, ids=lambda case: case.id)
+def test_signature_gives_what_its_writer_computed(
+    case: corpus.Case, vintage: Path
+) -> None:
+    loaded = regraft.load(case.path(vintage))
+    inputs, outputs = _inputs_and_outputs(case, vintage)
+    (signature,) = loaded.signatures.values()
+    (name,) = signature.inputs
+    for found in (
+        signature(inputs),
+        signature({name: inputs}),
+        signature(**{name: inputs}),
+    ):
+        (values,) = found.values()
+        np.testing.assert_allclose(values, outputs, rtol=1e-5, atol=1e-6)
+    assert "serving_default" in repr(loaded)
+
+
+@pytest.mark.parametrize("case", SESSION_STYLE[:1] + OBJECTS[:1], ids=lambda c: c.id)
+def test_signature_as_a_layer_trains(case: corpus.Case, vintage: Path) -> None:
+    loaded = regraft.load(case.path(vintage))
+    inputs, outputs = _inputs_and_outputs(case, vintage)
+    entry = keras.Input(inputs.shape[1:])
+    model = keras.Model(entry, loaded.as_layer()(entry))
+    np.testing.assert_allclose(
+        model.predict(inputs, verbose=0), outputs, rtol=1e-5, atol=1e-6
+    )
+    before = [np.array(v.value) for v in loaded.variables if v.trainable]
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    losses = model.fit(inputs, np.zeros_like(outputs), epochs=4, verbose=0).history
+    assert losses["loss"][-1] < losses["loss"][0]
+    after = [np.array(v.value) for v in loaded.variables if v.trainable]
+    assert any(np.abs(a - b).max() > 0 for a, b in zip(after, before, strict=True))
+
+
+def test_module_shows_its_objects_and_functions(tmp_path: Path, peer: Peer) -> None:
+    peer.call("modules.save_module", tmp_path / "module")
+    loaded = regraft.load(tmp_path / "module")
+    np.testing.assert_array_equal(loaded.scale, [2.0, 3.0])
+    ones = np.ones((2, 2), "float32")
+    np.testing.assert_array_equal(loaded.double(ones)["y"], [[2, 3], [2, 3]])
+    found = loaded.signatures["serving_default"](x=ones)
+    np.testing.assert_array_equal(found["y"], [[2, 3], [2, 3]])
+    with pytest.raises(AttributeError, match="triple"):
+        _ = loaded.triple
+
+
+def test_wrong_arguments_tags_and_names_are_named(vintage: Path) -> None:
+    case = SESSION_STYLE[0]
+    loaded = regraft.load(case.path(vintage), tags="serve")
+    with pytest.raises(MismatchError, match="serving_default"):
+        loaded.signatures["serving_default"](np.zeros((2, 9), "float32"))
+    with pytest.raises(ValueError, match=r"no signature 'other'.*serving_default"):
+        loaded.as_layer("other")
+    with pytest.raises(ValueError, match=r"tags \['gpu', 'train'\].*serve"):
+        regraft.load(case.path(vintage), tags=["train", "gpu"])
+
+
+def test_missing_directory_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="nothing"):
+        regraft.load(tmp_path / "nothing")
