@@ -206,3 +206,13 @@ def hash64(data: bytes, seed: int = 0xDECAFCAFFE) -> int:
         h = (h ^ int.from_bytes(data[whole:], "little")) * multiplier & _M
     h = (h ^ h >> 47) * multiplier & _M
     return h ^ h >> 47
+
+
+def fingerprint_cat64(one: int, other: int) -> int:
+    """Returns the hash of two hashes, as TensorFlow joins them."""
+    multiplier = 0xC6A4A7935BD1E995
+    result = one ^ multiplier
+    result ^= _mixed(other * multiplier & _M) * multiplier & _M
+    result = result * multiplier & _M
+    result = _mixed(result) * multiplier & _M
+    return _mixed(result)

@@ -184,9 +184,9 @@ def string_format(inputs: list[Any], *, template: str, placeholder: str) -> Any:
     out = template
     for item in inputs:
         shown = (
-            text(item.item())
+            '"' + text(item.item()) + '"'
             if item.dtype == object and not item.ndim
-            else (str(item.tolist()).replace(",", ""))
+            else str(item.tolist()).replace(",", "")
         )
         out = out.replace(placeholder, shown, 1)
     return _strings([raw(out)], ())

@@ -1,0 +1,156 @@
+"""Quantized numbers, and the rounding to them that training imitates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from regraft.graph.runtime.kernels import values
+from regraft.graph.runtime.registry import kernel
+
+
+def _fake(x: Any, low: Any, high: Any, num_bits: int, narrow_range: bool) -> Any:
+    """Rounds to a grid whose zero is exact; gradients pass where it is inside."""
+    x, low, high = (values.to_tensor(v) for v in (x, low, high))
+    first, last = int(narrow_range), 2**num_bits - 1
+    scale = (high - low) / (last - first)
+    zero = first - low / ops.where(scale == 0, ops.ones_like(scale), scale)
+    zero = ops.clip(ops.floor(zero + 0.5), first, last)
+    low, high = (first - zero) * scale, (last - zero) * scale
+    clipped = ops.clip(x, low, high)
+    step = ops.where(scale == 0, ops.ones_like(scale), scale)
+    rounded = ops.floor((clipped - low) / step + 0.5) * scale + low
+    # The rounding itself has no gradient; that of the clipping stands for it.
+    out = clipped + ops.stop_gradient(rounded - clipped)
+    return ops.where(scale == 0, ops.zeros_like(out), out)
+
+
+@kernel("FakeQuantWithMinMaxArgs")
+def fake_quant_with_min_max_args(
+    inputs: Any, *, min: float, max: float, num_bits: int, narrow_range: bool
+) -> Any:
+    """Numbers rounded as if they were quantized."""
+    low, high = np.float32(min), np.float32(max)
+    return _fake(inputs, low, high, num_bits, narrow_range)
+
+
+@kernel("FakeQuantWithMinMaxVars")
+def fake_quant_with_min_max_vars(
+    inputs: Any, min: Any, max: Any, *, num_bits: int, narrow_range: bool
+) -> Any:
+    """Numbers rounded as if they were quantized between learned bounds."""
+    return _fake(inputs, min, max, num_bits, narrow_range)
+
+
+@kernel("FakeQuantWithMinMaxVarsPerChannel")
+def fake_quant_with_min_max_vars_per_channel(
+    inputs: Any, min: Any, max: Any, *, num_bits: int, narrow_range: bool
+) -> Any:
+    """Numbers rounded as if they were quantized, with bounds per channel."""
+    return _fake(inputs, min, max, num_bits, narrow_range)
+
+
+def _per_axis(x: Any, bound: Any, axis: int) -> Any:
+    if axis < 0:
+        return bound
+    shape = [-1 if i == axis else 1 for i in range(values.rank_of(x))]
+    return ops.reshape(bound, shape)
+
+
+def _quantize_dequantize(
+    x: Any,
+    low: Any,
+    high: Any,
+    signed_input: bool,
+    num_bits: int,
+    range_given: bool,
+    round_mode: str,
+    narrow_range: bool,
+    axis: int,
+) -> Any:
+    x = values.to_tensor(x)
+    if range_given:
+        low, high = values.to_tensor(low), values.to_tensor(high)
+    else:
+        axes = tuple(i for i in range(values.rank_of(x)) if axis < 0 or i != axis)
+        low, high = ops.min(x, axis=axes), ops.max(x, axis=axes)
+    first = (
+        (-(2 ** (num_bits - 1)) + int(narrow_range))
+        if signed_input
+        else (int(narrow_range) * 0)
+    )
+    last = 2 ** (num_bits - 1) - 1 if signed_input else 2**num_bits - 1
+    one = ops.ones_like(low)
+    large = float("inf")
+    from_low = ops.where(first * low > 0, first / ops.where(low == 0, one, low), large)
+    from_high = ops.where(
+        last * high > 0, last / ops.where(high == 0, one, high), large
+    )
+    scale = ops.minimum(from_low, from_high)
+    smaller = from_low < from_high
+    high = ops.where(smaller, last / scale, high)
+    low = ops.where(smaller, low, first / scale)
+    scale, low, high = (_per_axis(x, v, axis) for v in (scale, low, high))
+    clipped = ops.clip(x, low, high) if range_given else x
+    rounded = clipped * scale
+    rounded = (
+        ops.round(rounded)
+        if round_mode == "HALF_TO_EVEN"
+        else (ops.floor(rounded + 0.5))
+    )
+    return rounded / scale
+
+
+@kernel("QuantizeAndDequantizeV2", "QuantizeAndDequantizeV4")
+def quantize_and_dequantize_v2(
+    input: Any,
+    input_min: Any,
+    input_max: Any,
+    *,
+    signed_input: bool,
+    num_bits: int,
+    range_given: bool,
+    round_mode: str,
+    narrow_range: bool,
+    axis: int,
+) -> Any:
+    """Numbers rounded as if they were quantized."""
+    return _quantize_dequantize(
+        input,
+        input_min,
+        input_max,
+        signed_input,
+        num_bits,
+        range_given,
+        round_mode,
+        narrow_range,
+        axis,
+    )
+
+
+@kernel("QuantizeAndDequantizeV3", static=("num_bits",))
+def quantize_and_dequantize_v3(
+    input: Any,
+    input_min: Any,
+    input_max: Any,
+    num_bits: Any,
+    *,
+    signed_input: bool,
+    range_given: bool,
+    narrow_range: bool,
+    axis: int,
+) -> Any:
+    """Numbers rounded as if they were quantized to a number of bits."""
+    return _quantize_dequantize(
+        input,
+        input_min,
+        input_max,
+        signed_input,
+        int(num_bits),
+        range_given,
+        "HALF_TO_EVEN",
+        narrow_range,
+        axis,
+    )

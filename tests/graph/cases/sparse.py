@@ -1,0 +1,133 @@
+"""Rows of `kernels/sparse.py`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graph.cases.case import Case, f32, i32, i64, normal, text, texts
+
+_INDICES = i64([[0, 1], [1, 0], [1, 2], [3, 1]])
+_VALUES = f32(1, 2, 3, 4)
+_SHAPE = i64(5, 3)
+_NONE = np.zeros(0, np.float32)
+
+ROWS = [
+    Case(
+        "SparseToDense",
+        {
+            "sparse_indices": _INDICES,
+            "output_shape": _SHAPE,
+            "sparse_values": _VALUES,
+            "default_value": f32(-1),
+        },
+    ),
+    Case(
+        "SparseReshape",
+        {"input_indices": _INDICES, "input_shape": _SHAPE, "new_shape": i64(3, -1)},
+    ),
+    Case(
+        "SparseReorder",
+        {
+            "input_indices": _INDICES[::-1].copy(),
+            "input_values": _VALUES,
+            "input_shape": _SHAPE,
+        },
+    ),
+    Case(
+        "SparseFillEmptyRows",
+        {
+            "indices": _INDICES,
+            "values": _VALUES,
+            "dense_shape": _SHAPE,
+            "default_value": f32(9),
+        },
+    ),
+    Case(
+        "SparseTensorDenseMatMul",
+        {
+            "a_indices": _INDICES,
+            "a_values": _VALUES,
+            "a_shape": _SHAPE,
+            "b": normal(3, 2),
+        },
+    ),
+    Case(
+        "SparseTensorDenseMatMul",
+        {
+            "a_indices": _INDICES,
+            "a_values": _VALUES,
+            "a_shape": _SHAPE,
+            "b": normal(2, 5),
+        },
+        {"adjoint_a": True, "adjoint_b": True},
+        "adjoint",
+    ),
+    Case(
+        "SparseConcat",
+        {
+            "indices": [_INDICES, _INDICES[:2]],
+            "values": [_VALUES, _VALUES[:2]],
+            "shapes": [_SHAPE, _SHAPE],
+        },
+        {"concat_dim": 1},
+    ),
+    Case(
+        "SparseSlice",
+        {
+            "indices": _INDICES,
+            "values": _VALUES,
+            "shape": _SHAPE,
+            "start": i64(1, 0),
+            "size": i64(3, 2),
+        },
+    ),
+    Case(
+        "SparseReduceSum",
+        {
+            "input_indices": _INDICES,
+            "input_values": _VALUES,
+            "input_shape": _SHAPE,
+            "reduction_axes": i32([1]),
+        },
+        {"keep_dims": True},
+    ),
+    Case(
+        "SparseBincount",
+        {
+            "indices": _INDICES,
+            "values": i32(1, 1, 0, 9),
+            "dense_shape": _SHAPE,
+            "size": i32(4),
+            "weights": _NONE,
+        },
+    ),
+    *(
+        Case(
+            "SparseCrossHashed",
+            {
+                "indices": [_INDICES, _INDICES[:3]],
+                "values": [texts("a", "b", "c", "d"), i64(7, 8, 9)],
+                "shapes": [_SHAPE, _SHAPE],
+                "dense_inputs": [],
+                "num_buckets": i64(buckets),
+                "strong_hash": np.array(strong),
+                "salt": i64(11, 22),
+            },
+            {},
+            f"{buckets}-{strong}",
+        )
+        for buckets, strong in ((1000, False), (0, False), (1000, True))
+    ),
+    Case(
+        "SparseCrossV2",
+        {
+            "indices": [_INDICES],
+            "values": [texts("a", "b", "c", "d")],
+            "shapes": [_SHAPE],
+            "dense_inputs": [
+                texts([["x", "y"], ["z", "w"], ["p", "q"], ["r", "s"], ["t", "u"]])
+            ],
+            "sep": text("_"),
+        },
+    ),
+]
