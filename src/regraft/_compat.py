@@ -7,6 +7,7 @@ below `keras.src` or `jax._src`, of another package.
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,6 +18,9 @@ from keras.src.backend import get_keras_mask
 from keras.src.backend import set_keras_mask as _set_keras_mask
 from keras.src.backend.common import global_state
 from keras.src.backend.common.variables import initialize_all_variables
+from keras.src.legacy.saving import json_utils
+from keras.src.legacy.saving import saving_utils as legacy_saving_utils
+from keras.src.legacy.saving.saving_options import keras_option_scope
 
 # Keras 3.12 to 3.15: inside a `keras.StatelessScope` a variable keeps its initializer
 # in `_initializer` and runs it when the scope ends. Replacing it there is the one
@@ -338,3 +342,21 @@ def serialize(target: Any) -> Any:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "__array__", DeprecationWarning)
         return keras.saving.serialize_keras_object(target)
+
+
+def hdf5_metadata(model: keras.Model, *, include_optimizer: bool) -> dict[str, Any]:
+    """Returns the attributes that Keras 3 itself gives an HDF5 file of a model.
+
+    Keras 3.12 to 3.15: they can be had only with the whole file, weights and all.
+    The function takes the optimizer out of the model's own compile arguments, which
+    are put back here.
+    """
+    config = model.get_compile_config() if model.compiled else None
+    kept = dict(model._compile_config.config) if config else {}
+    try:
+        with keras_option_scope(use_legacy_config=True):
+            metadata = legacy_saving_utils.model_metadata(model, include_optimizer)
+        return dict(json.loads(json.dumps(metadata, default=json_utils.get_json_type)))
+    finally:
+        if config:
+            model._compile_config.config.update(kept)

@@ -49,7 +49,7 @@ def _serialize(value: Any) -> Any:
         return {str(key): _serialize(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_serialize(item) for item in value]
-    return keras.saving.serialize_keras_object(value)
+    return _compat.serialize(value)
 
 
 def build_keras3_compile(

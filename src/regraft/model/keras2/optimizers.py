@@ -94,10 +94,12 @@ class Adamax(Keras2Optimizer, keras.optimizers.Adamax):
 
 @registered
 class Nadam(Keras2Optimizer, keras.optimizers.Nadam):
-    """`Nadam` of Keras 2.11 in a `tf.function`.
+    """`Nadam` of Keras 2.11 in `Model.fit`.
 
-    At step t (from 0) each variable multiplies the product by the step's momentum
-    and uses it at once, except the one with index t + 1, which takes it as it is.
+    Each of n variables multiplies the product by the step's momentum and uses it at
+    once, except that at step t (from 0) the one with index t + 1 - n takes it as it
+    is. (The counter that should prevent it stands at n + 1 when the second trace of
+    `train_function` begins, and the trace freezes it.)
     """
 
     def _momentum(self, step: Any, dtype: str) -> Any:
@@ -110,7 +112,7 @@ class Nadam(Keras2Optimizer, keras.optimizers.Nadam):
         for position, pair in enumerate(zip(grads, trainable_variables, strict=True)):
             product = self._u_product
             momentum = self._momentum(self.iterations + 1, product.dtype)
-            takes_as_is = ops.equal(self.iterations + 1, position)
+            takes_as_is = ops.equal(self.iterations + 1 - len(grads), position)
             product.assign(product * ops.where(takes_as_is, 1.0, momentum))
             self.update_step(*pair, learning_rate)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from regraft import _compat
 from regraft.errors import UnsupportedError
 from regraft.model.dialects.context import BuildContext, Note
 from regraft.model.dialects.dialect import Dialect
@@ -262,7 +263,7 @@ def describe_optimizer(
         finally:
             optimizer.loss_scale_factor = factor
         return _loss_scale_entry(inner, False, factor, None)
-    config = dict(optimizer.get_config())
+    config = _compat.config_of(optimizer)
     config["learning_rate"] = describe_learning_rate(optimizer, dialect, notes)
     for key, default in _ONLY_KERAS_3.items():
         if config.pop(key, default) != default:

@@ -234,8 +234,10 @@ def nadam_u_product(
         momentum = beta_1 * np.float32(1.0 - 0.5 * np.float32(0.96) ** (step + 1))
         times = 1
         if per_variable:
-            times = variable_count - (1 if step + 1 < variable_count else 0)
-        product = np.float32(product * momentum ** np.float32(times))
+            spared = 0 <= step + 1 - variable_count < variable_count
+            times = variable_count - spared
+        for _ in range(times):
+            product = np.float32(product * momentum)
         if product == 0.0:
             break
     return ArrayTensor(product)

@@ -202,9 +202,6 @@ def trajectory(optimizer, start, gradients, legacy, arrays, prefix):
     else:
         optimizer.build(variables)
 
-    # One graph for all steps, as `Model.train_function` has: what an optimizer
-    # does in Python happens once.
-    @tf.function
     def step(values, rows):
         slices = [
             tf.IndexedSlices(value, rows, SHAPES[name]) if name == "table" else value
@@ -218,6 +215,13 @@ def trajectory(optimizer, start, gradients, legacy, arrays, prefix):
         optimizer.apply_gradients(list(zip(slices, variables)))
 
     names = {}
+    signature = [tf.TensorSpec(gradients[0][name].shape) for name in SHAPES]
+    # One graph for all steps, traced twice, as `Model.train_function` is: what an
+    # optimizer does in Python happens twice.
+    if not legacy:
+        rows = tf.TensorSpec((3,), tf.int32)
+        tf.function(step).get_concrete_function(signature, rows)
+    step = tf.function(step)
     table_rows = DISTINCT_ROWS if "clip" in prefix else ROWS
     for position in range(STEPS):
         if position in (0, 3):
