@@ -1,0 +1,355 @@
+"""The runtime around the kernels: plans, calls, errors, variables, shapes."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import jax
+import keras
+import numpy as np
+import pytest
+from jax import export
+
+from graph.graphs import FLOAT, call, function, node
+from regraft.errors import (
+    FormatError,
+    LimitError,
+    MismatchError,
+    UnsupportedError,
+    UnsupportedOpError,
+)
+from regraft.graph import ir
+from regraft.graph.runtime.context import HostVariable, KerasVariable, ResourceScope
+from regraft.graph.runtime.library import FunctionLibrary
+from regraft.graph.runtime.main_graph import MainGraph, run_node
+from regraft.graph.runtime.registry import kernel, register
+
+
+def _library(*functions: ir.Function, **options: Any) -> FunctionLibrary:
+    return FunctionLibrary({f.name: f for f in functions}, **options)
+
+
+def _run(library: FunctionLibrary, name: str, *inputs: Any) -> Any:
+    return library.callable(name)(inputs)[0]
+
+
+DOUBLE = function(
+    "double", {"x": "float32"}, [node("d", "AddV2", "x", "x")], {"y": "d:z:0"}
+)
+
+
+def test_function_runs_whatever_the_order_of_its_nodes() -> None:
+    nodes = [
+        node("last", "Neg", "middle:y:0"),
+        node("middle", "Square", "first:z:0"),
+        node("first", "AddV2", "x", "x"),
+    ]
+    library = _library(function("f", {"x": "float32"}, nodes, {"out": "last:y:0"}))
+    assert float(_run(library, "f", 3.0)) == -36.0
+
+
+def test_argument_may_be_returned_as_it_is() -> None:
+    library = _library(function("f", {"x": "float32"}, [], {"out": "x"}))
+    assert float(_run(library, "f", 3.0)) == 3.0
+
+
+def test_what_nobody_needs_does_not_run() -> None:
+    nodes = [node("bad", "NoSuchOp", "x"), node("n", "Neg", "x")]
+    library = _library(function("f", {"x": "float32"}, nodes, {"out": "n:y:0"}))
+    assert float(_run(library, "f", 3.0)) == -3.0
+
+
+def test_all_missing_ops_are_named_before_anything_runs() -> None:
+    inner = function(
+        "inner", {"x": "float32"}, [node("b", "MissingB", "x")], {"y": "b:y:0"}
+    )
+    variable = HostVariable(np.float32(1))
+    outer = function(
+        "outer",
+        {"x": "float32", "v": "resource"},
+        [
+            node("a", "AssignVariableOp", "v", "x", dtype=FLOAT),
+            node("m", "MissingA", "x"),
+            call("c", "inner", "m:y:0"),
+        ],
+        {"y": "c:output:0"},
+    )
+    library = _library(inner, outer)
+    with pytest.raises(UnsupportedOpError) as caught:
+        library.callable("outer")([2.0], [variable])
+    assert caught.value.ops == ("MissingA", "MissingB")
+    assert "MissingB, in inner" in str(caught.value)
+    assert variable.read() == 1
+    assert library.missing_ops("inner") == {"MissingB": ["inner"]}
+
+
+def test_deeply_nested_calls_do_not_deepen_pythons_stack() -> None:
+    depth = 800
+    functions = [
+        function(
+            f"f{i}",
+            {"x": "float32"},
+            [call("c", f"f{i + 1}", "x"), node("d", "AddV2", "c:output:0", "x")],
+            {"y": "d:z:0"},
+        )
+        for i in range(depth)
+    ]
+    last = function(f"f{depth}", {"x": "float32"}, [], {"y": "x"})
+    library = _library(*functions, last)
+    assert float(_run(library, "f0", 1.0)) == depth + 1
+
+
+def test_function_that_calls_itself_without_end_is_refused() -> None:
+    library = _library(
+        function("f", {"x": "float32"}, [call("c", "f", "x")], {"y": "c:output:0"})
+    )
+    with pytest.raises(LimitError, match="too deep"):
+        _run(library, "f", 1.0)
+
+
+def test_branches_nested_without_end_are_refused() -> None:
+    branch = node(
+        "i",
+        "If",
+        "x",
+        "x",
+        then_branch=ir.FunctionRef("f"),
+        else_branch=ir.FunctionRef("f"),
+        Tin=(FLOAT,),
+        Tout=(FLOAT,),
+    )
+    library = _library(function("f", {"x": "float32"}, [branch], {"y": "i:output:0"}))
+    with pytest.raises((LimitError, UnsupportedError)):
+        _run(library, "f", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "output", "text"),
+    [
+        ([node("a", "Neg", "b:y:0"), node("b", "Neg", "a:y:0")], "a:y:0", "cycle"),
+        ([node("a", "Neg", "gone:y:0")], "a:y:0", "no such node"),
+        ([node("a", "Neg", "x")], "a:wrong:0", "no such tensor"),
+        ([node("a", "AddV2", "x")], "a:z:0", "number of inputs"),
+        ([node("a", "Cast", "x")], "a:y:0", "Missing attribute 'DstT'"),
+        ([node("a", "Unpack", "x", num=1 << 40)], "a:output:0", "length of a list"),
+    ],
+)
+def test_broken_function_is_refused(
+    nodes: list[ir.Node], output: str, text: str
+) -> None:
+    library = _library(function("f", {"x": "float32"}, nodes, {"y": output}))
+    with pytest.raises(FormatError, match=text):
+        _run(library, "f", 1.0)
+
+
+def test_wrong_number_of_arguments_names_them() -> None:
+    with pytest.raises(MismatchError, match="takes 1 arguments: x"):
+        _library(DOUBLE).callable("double")([1.0, 2.0])
+    with pytest.raises(MismatchError, match="no function 'gone'"):
+        _library(DOUBLE).callable("gone")
+
+
+def test_error_of_a_kernel_names_the_node() -> None:
+    library = _library(
+        function(
+            "f", {"x": "float32"}, [node("m", "MatMul", "x", "x")], {"y": "m:product:0"}
+        )
+    )
+    with pytest.raises(Exception, match=r".") as caught:
+        _run(library, "f", np.zeros((2, 3), np.float32))
+    assert any("node 'm' (MatMul) of 'f'" in n for n in caught.value.__notes__)
+
+
+def test_kernel_of_an_op_is_registered_once() -> None:
+    with pytest.raises(ValueError, match="two kernels"):
+        register("MatMul", lambda a, b: a)
+    with pytest.raises(ValueError, match="no inputs"):
+        kernel("NoSuchOp", static=("z",))(lambda x: x)
+
+
+def test_known_values_stay_numpys_while_tracing() -> None:
+    """A shape is read, changed and used, and none of it reaches the compiler."""
+    nodes = [
+        node("s", "Shape", "x", out_type=ir.DataType.of("int32")),
+        node("p", "Prod", "s:output:0", "zero:output:0"),
+        node("zero", "Const", value=ir.TensorValue.from_numpy(np.array([0], np.int32))),
+        node("k", "Pack", "p:output:0", N=1),
+        node("r", "Reshape", "x", "k:output:0"),
+    ]
+    library = _library(function("f", {"x": "float32"}, nodes, {"y": "r:output:0"}))
+    traced = jax.make_jaxpr(lambda x: _run(library, "f", x))(
+        np.zeros((2, 3), np.float32)
+    )
+    assert [e.primitive.name for e in traced.eqns] == ["reshape"]
+
+
+def test_batch_size_may_be_a_symbol() -> None:
+    nodes = [
+        node("s", "Shape", "x", out_type=ir.DataType.of("int32")),
+        node("minus", "Const", value=ir.TensorValue.from_numpy(np.int32(6))),
+        node("zero", "Const", value=ir.TensorValue.from_numpy(np.array([0], np.int32))),
+        node("one", "Const", value=ir.TensorValue.from_numpy(np.array([1], np.int32))),
+        node(
+            "b",
+            "StridedSlice",
+            "s:output:0",
+            "zero:output:0",
+            "one:output:0",
+            "one:output:0",
+            shrink_axis_mask=1,
+        ),
+        node("k", "Pack", "b:output:0", "minus:output:0", N=2),
+        node("r", "Reshape", "x", "k:output:0"),
+    ]
+    library = _library(function("f", {"x": "float32"}, nodes, {"y": "r:output:0"}))
+    (batch,) = export.symbolic_shape("b")
+    given = jax.ShapeDtypeStruct((batch, 2, 3), np.float32)
+    made = export.export(jax.jit(lambda x: _run(library, "f", x)))(given)
+    assert str(made.out_avals[0].shape) == "(b, 6)"
+
+
+def test_shape_that_depends_on_values_is_refused_while_compiling() -> None:
+    nodes = [node("r", "Reshape", "x", "s")]
+    library = _library(
+        function("f", {"x": "float32", "s": "int32"}, nodes, {"y": "r:output:0"})
+    )
+    x, shape = np.zeros((2, 3), np.float32), np.array([6], np.int32)
+    assert library.callable("f")([x, shape])[0].shape == (6,)
+    with pytest.raises(UnsupportedError, match="outside of jit"):
+        jax.jit(lambda s: library.callable("f")([x, s])[0])(shape)
+
+
+def test_64_bit_numbers_stay_exact_on_the_host() -> None:
+    nodes = [
+        node("m", "FloorMod", "x", "seven:output:0"),
+        node("seven", "Const", value=ir.TensorValue.from_numpy(np.int64(7))),
+    ]
+    library = _library(function("f", {"x": "int64"}, nodes, {"y": "m:z:0"}))
+    assert int(_run(library, "f", np.int64(2**40 + 3))) == (2**40 + 3) % 7
+
+
+def test_variable_is_written_through_keras_stateless_scope() -> None:
+    variable = keras.Variable(np.float32(1), autocast=False)
+    f = function(
+        "f",
+        {"x": "float32", "v": "resource"},
+        [
+            node("a", "AssignAddVariableOp", "v", "x", dtype=FLOAT),
+            node("r", "ReadVariableOp", "v", "^a", dtype=FLOAT),
+        ],
+        {"y": "r:value:0"},
+    )
+    library = _library(f)
+    held = KerasVariable(variable)
+
+    def step(value: Any, x: Any) -> tuple[Any, Any]:
+        with keras.StatelessScope([(variable, value)]) as scope:
+            (out,) = library.callable("f")([x], [held])
+        return out, scope.get_current_value(variable)
+
+    out, after = jax.jit(step)(variable.value, np.float32(2))
+    assert (float(out), float(after), float(variable.value)) == (3, 3, 1)
+    library.callable("f")([2.0], [held])
+    assert float(variable.value) == 3
+
+
+def test_random_ops_draw_from_the_seed_that_is_given() -> None:
+    shape = node("s", "Const", value=ir.TensorValue.from_numpy(np.array([4], np.int32)))
+    f = function(
+        "f",
+        {},
+        [shape, node("u", "RandomUniform", "s:output:0", dtype=FLOAT, T=FLOAT)],
+        {"y": "u:output:0"},
+    )
+    library = _library(f)
+
+    def draw(seed: int) -> Any:
+        generator = keras.random.SeedGenerator(seed)
+        run = library.callable("f")
+        return [run([], seed_generator=generator)[0] for _ in range(2)]
+
+    first, second = draw(1)
+    assert np.abs(first - second).max() > 0
+    np.testing.assert_array_equal(draw(1), [first, second])
+    assert np.abs(draw(2)[0] - first).max() > 0
+
+
+@pytest.mark.parametrize(
+    ("op", "mean", "deviation"),
+    [
+        ("RandomUniform", 0.5, 12**-0.5),
+        ("RandomStandardNormal", 0.0, 1.0),
+        ("TruncatedNormal", 0.0, 0.87962566),
+    ],
+)
+def test_random_numbers_have_the_right_distribution(
+    op: str, mean: float, deviation: float
+) -> None:
+    row = ir.Node("n", op, attrs={"dtype": FLOAT, "T": ir.DataType.of("int32")})
+    (found,) = run_node(row, [np.array([20000], np.int32)], FunctionLibrary({}))
+    assert abs(float(np.mean(found)) - mean) < 0.03
+    assert abs(float(np.std(found)) - deviation) < 0.03
+
+
+def test_table_is_filled_from_an_asset_and_from_nothing_else() -> None:
+    text = ir.DataType.of("string")
+    number = ir.DataType.of("int64")
+    nodes = [
+        ir.Node("t", "HashTableV2", attrs={"key_dtype": text, "value_dtype": number}),
+        ir.Node("name", "Placeholder", attrs={"dtype": text}),
+        ir.Node(
+            "fill",
+            "InitializeTableFromTextFileV2",
+            ("t", "name"),
+            {"key_index": -2, "value_index": -1, "vocab_size": -1},
+        ),
+        ir.Node("keys", "Placeholder", attrs={"dtype": text}),
+        ir.Node(
+            "none", "Const", attrs={"value": ir.TensorValue.from_numpy(np.int64(-1))}
+        ),
+        ir.Node(
+            "find",
+            "LookupTableFindV2",
+            ("t", "keys", "none", "^fill"),
+            {"Tin": text, "Tout": number},
+        ),
+    ]
+    library = _library(resources=ResourceScope({"words.txt": b"red\ngreen\n"}))
+    graph = MainGraph(nodes, library)
+    (found,) = graph.run(["find"], {"name": "assets/words.txt", "keys": ["green", "x"]})
+    assert found.tolist() == [1, -1]
+    with pytest.raises(MismatchError, match="no asset"):
+        graph.run(["find"], {"name": "/etc/hostname", "keys": ["x"]})
+
+
+def test_unfed_placeholder_is_named() -> None:
+    nodes = [
+        ir.Node("x", "Placeholder", attrs={"dtype": FLOAT}),
+        ir.Node("y", "Neg", ("x",), {"T": FLOAT}),
+    ]
+    with pytest.raises(MismatchError, match="Placeholder 'x' was not fed"):
+        MainGraph(nodes, _library()).run(["y"])
+
+
+def test_ten_thousand_nodes_trace_in_three_seconds() -> None:
+    nodes = [node("n0", "Neg", "x")]
+    for i in range(1, 10_000):
+        op, out = ("Tanh", "y") if i % 2 else ("Neg", "y")
+        nodes.append(node(f"n{i}", op, f"n{i - 1}:{out}:0"))
+    library = _library(function("f", {"x": "float32"}, nodes, {"y": "n9999:y:0"}))
+    start = time.process_time()
+    jax.make_jaxpr(lambda x: _run(library, "f", x))(np.zeros(3, np.float32))
+    assert time.process_time() - start < 3
+
+
+def test_identical_call_sites_share_one_plan() -> None:
+    f = function(
+        "f",
+        {"x": "float32"},
+        [call("a", "double", "x"), call("b", "double", "a:output:0")],
+        {"y": "b:output:0"},
+    )
+    library = _library(DOUBLE, f)
+    assert float(_run(library, "f", 1.5)) == 6.0
+    assert library.plan("double") is library.plan("double")
