@@ -76,6 +76,10 @@ def _batch_normalization(config: Config, layer: Any, notes: list[Note]) -> None:
         config.pop(key, None)
 
 
+def _random_crop(config: Config, layer: Any, notes: list[Note]) -> None:
+    config.pop("resize_first", None)
+
+
 def _normalization(config: Config, layer: Any, notes: list[Note]) -> None:
     for key in ("mean", "variance"):
         if config.get(key) is not None:
@@ -88,5 +92,6 @@ DESCRIPTIONS: Mapping[str, Describe] = {
     "MultiHeadAttention": _multi_head_attention,
     "Lambda": _lambda,
     "BatchNormalization": _batch_normalization,
+    "RandomCrop": _random_crop,
     "Normalization": _normalization,
 }

@@ -92,6 +92,11 @@ class Dialect:
         return self.version >= (2, 10)
 
     @property
+    def random_crop_resizes_first(self) -> bool:
+        """Whether RandomCrop out of training resizes, then crops the center."""
+        return self.version < (2, 7)
+
+    @property
     def counts_own_node(self) -> bool:
         """Whether a nested model's creation is its node 0, calls begin at 1."""
         return self.generation < 3

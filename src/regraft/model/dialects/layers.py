@@ -148,17 +148,20 @@ def _build_builtin(
 ) -> keras.layers.Layer:
     where = _name(entry)
     config = modernize(cls, dict(entry["config"]), context)
-    # A class that says itself how it is made from a config knows best.
-    revive_config = getattr(cls, "from_keras2_config", None)
-    if revive_config is not None:
-        return revive_config(config, context)
     config = _instantiate(config, context, build, where)
     config = _accepted(cls, config, where, row_of(cls))
     try:
-        return cls(**config)
+        layer = cls(**config)
     except (TypeError, ValueError) as error:
         error.add_note(f"While building {where} of class {entry['class_name']!r}.")
         raise
+    if context.dialect.generation < 3 and row_of(cls).ends_masks:
+        layer.compute_mask = _no_mask
+    return layer
+
+
+def _no_mask(inputs: Any, previous_mask: Any = None) -> None:
+    return None
 
 
 def _build_custom(

@@ -47,8 +47,9 @@ class Row:
         keras2_class: Regraft's class that computes as Keras 2's; `None` where
             Keras 3's does.
         choose: Picks a class of Regraft's for some configs only.
+        ends_masks: Whether Keras 2's layer gave its output no mask, where Keras 3's
+            hands its input's on.
         translate: Changes a config of Keras 2 in place into one of Keras 3.
-        describe: Changes a config of Keras 3 in place into one of Keras 2.
         edges: Keras 3's attribute → Keras 2's edge in the object graph.
     """
 
@@ -57,6 +58,7 @@ class Row:
     absent: Mapping[str, Any] = field(default_factory=dict)
     keras2_class: type[keras.layers.Layer] | None = None
     choose: Choose | None = None
+    ends_masks: bool = False
     translate: Callable[[Config, BuildContext], None] | None = None
     edges: Mapping[str, str] = field(default_factory=dict)
 
@@ -131,6 +133,11 @@ def _layer_normalization(config: Config, context: BuildContext) -> None:
 def _category_encoding(config: Config, context: BuildContext) -> None:
     if config.get("output_mode") == "binary":
         config["output_mode"] = "multi_hot"
+
+
+def _random_crop(config: Config, context: BuildContext) -> None:
+    if context.dialect.random_crop_resizes_first:
+        config.setdefault("resize_first", True)
 
 
 def _random_interval(config: Config, context: BuildContext) -> None:
@@ -226,7 +233,10 @@ ROWS: Mapping[str, Row] = {
             "softmax_robust_masking": ANYTHING,
         }
     ),
-    "Normalization": Row(edges={"adapt_mean": "mean", "adapt_variance": "variance"}),
+    "Normalization": Row(
+        ends_masks=True, edges={"adapt_mean": "mean", "adapt_variance": "variance"}
+    ),
+    "Rescaling": Row(ends_masks=True),
     "RandomContrast": _RANDOM,
     "RandomRotation": _RANDOM,
     "RandomTranslation": _RANDOM,
@@ -243,7 +253,9 @@ ROWS: Mapping[str, Row] = {
     "SlicingOpLambda": Row(keras2_class=op_layers.SlicingOpLambda),
     "LocallyConnected1D": Row(keras2_class=layers_local.LocallyConnected1D),
     "LocallyConnected2D": Row(keras2_class=layers_local.LocallyConnected2D),
-    "RandomCrop": Row(keras2_class=layers_preprocessing.RandomCrop),
+    "RandomCrop": Row(
+        keras2_class=layers_preprocessing.RandomCrop, translate=_random_crop
+    ),
     "TimeDistributed": Row(keras2_class=recurrent.TimeDistributed),
     "RandomHeight": Row(keras2_class=layers_preprocessing.RandomHeight),
     "RandomWidth": Row(keras2_class=layers_preprocessing.RandomWidth),

@@ -14,8 +14,10 @@ Two recorded forms of a call are read:
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +39,7 @@ from regraft.model.dialects.registry import find_custom
 
 _NETWORKS = {"Sequential", "Functional", "Model", "Container", "Graph"}
 MAX_NESTING = 50
+MAX_LAYERS = 20_000
 
 
 def build_layer(entry: Entry, context: BuildContext) -> keras.layers.Layer:
@@ -318,7 +321,8 @@ class _Functional:
         if self.context.dialect.generation == 3:
             tensors = self._counted_from_one()
         found = calls.tensors_of(data, tensors, self.layers)
-        if not keras.tree.flatten(found):
+        ends = keras.tree.flatten(found)
+        if not ends or not all(isinstance(end, keras.KerasTensor) for end in ends):
             raise FormatError(f"A model has no {key}", received=data)
         return found
 
@@ -335,6 +339,26 @@ class _Functional:
 
 
 def _construct(
+    cls: type, inputs: Any, outputs: Any, name: str, config: Mapping[str, Any]
+) -> keras.Model:
+    with _deep_enough(len(config["layers"])):
+        return _constructed(cls, inputs, outputs, name, config)
+
+
+@contextmanager
+def _deep_enough(layers: int) -> Iterator[None]:
+    """Makes room for Keras, which follows a graph by calling itself."""
+    if layers > MAX_LAYERS:
+        raise LimitError(f"A model has more than {MAX_LAYERS} layers", received=layers)
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, 3 * layers + 1000))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def _constructed(
     cls: type, inputs: Any, outputs: Any, name: str, config: Mapping[str, Any]
 ) -> keras.Model:
     if cls is keras.Model:

@@ -79,23 +79,54 @@ class RandomWidth(_RandomSize):
 
 @registered
 class RandomCrop(keras.layers.RandomCrop):
-    """Random crop that, out of training, resizes the largest central crop."""
+    """Random crop that, out of training, gives the central part of the image.
+
+    Args:
+        resize_first: True for the Keras before 2.7, which resized the shorter side
+            and then cropped; later ones crop first.
+    """
+
+    def __init__(self, *args: Any, resize_first: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.resize_first = resize_first
 
     def call(self, data: Any, training: bool = True) -> Any:
         if training or isinstance(data, dict):
             return super().call(data, training=training)
         first = self.data_format == "channels_first"
-        rows, columns = (-2, -1) if first else (-3, -2)
-        height, width = int(data.shape[rows]), int(data.shape[columns])
-        kept = {
-            rows: max(min(height, int(width * self.height / self.width)), 1),
-            columns: max(min(width, int(height * self.width / self.height)), 1),
-        }
-        parts = [slice(None)] * len(data.shape)
-        for axis, length in ((rows, height), (columns, width)):
-            start = int((length - kept[axis]) / 2)
-            parts[axis] = slice(start, start + kept[axis])
-        resized = ops.image.resize(
-            data[tuple(parts)], (self.height, self.width), data_format=self.data_format
+        axes = (-2, -1) if first else (-3, -2)
+        wanted = (self.height, self.width)
+        if self.resize_first:
+            data = self._resized(data, self._covering(data, axes))
+            return ops.cast(_center(data, axes, wanted), self.compute_dtype)
+        height, width = (int(data.shape[axis]) for axis in axes)
+        kept = (
+            max(min(height, int(width * self.height / self.width)), 1),
+            max(min(width, int(height * self.width / self.height)), 1),
         )
-        return ops.cast(resized, self.compute_dtype)
+        data = self._resized(_center(data, axes, kept), wanted)
+        return ops.cast(data, self.compute_dtype)
+
+    def _covering(self, data: Any, axes: tuple[int, int]) -> tuple[int, int]:
+        """The size in which the shorter side just fits."""
+        height, width = (int(data.shape[axis]) for axis in axes)
+        if height / width > self.height / self.width:
+            return int(self.width * height / width), self.width
+        return self.height, int(self.height * width / height)
+
+    def _resized(self, data: Any, size: tuple[int, int]) -> Any:
+        return ops.image.resize(data, size, data_format=self.data_format)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if self.resize_first:
+            config["resize_first"] = True
+        return config
+
+
+def _center(data: Any, axes: tuple[int, int], size: tuple[int, int]) -> Any:
+    parts = [slice(None)] * len(data.shape)
+    for axis, length in zip(axes, size, strict=True):
+        start = int((int(data.shape[axis]) - length) / 2)
+        parts[axis] = slice(start, start + length)
+    return data[tuple(parts)]

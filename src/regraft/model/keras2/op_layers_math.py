@@ -336,12 +336,6 @@ def einsum(equation: str, *inputs: Any) -> Any:
     return ops.einsum(equation, *inputs)
 
 
-def bincount(
-    arr: Any, weights: Any = None, minlength: Any = None, maxlength: Any = None
-) -> Any:
-    return ops.bincount(ops.reshape(arr, (-1,)), weights, minlength or 0)
-
-
 def confusion_matrix(
     labels: Any, predictions: Any, num_classes: int, dtype: str = "int32"
 ) -> Any:
@@ -502,7 +496,6 @@ SYMBOLS: dict[str, Callable[..., Any]] = {
     "compat.v1.math.in_top_k": in_top_k,
     "math.segment_sum": segment_sum,
     "math.unsorted_segment_sum": unsorted_segment_sum,
-    "math.bincount": bincount,
     "math.confusion_matrix": confusion_matrix,
     "linalg.matmul": matmul,
     "linalg.matvec": matvec,
