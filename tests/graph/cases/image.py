@@ -146,4 +146,23 @@ ROWS = [
             "score_threshold": f32(0.2),
         },
     ),
+    *(
+        Case(
+            "ScaleAndTranslate",
+            {
+                "images": _IMAGE,
+                "size": i32(8, 4),
+                "scale": f32(1.6, 0.6),
+                "translation": f32(0.5, -0.25),
+            },
+            {"kernel_type": name, "antialias": antialias},
+            f"{name}-{antialias}",
+            1e-5,
+        )
+        for name in (
+            *("lanczos1", "lanczos3", "lanczos5", "gaussian", "box", "triangle"),
+            *("keyscubic", "mitchellcubic"),
+        )
+        for antialias in (False, True)
+    ),
 ]

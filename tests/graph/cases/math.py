@@ -229,4 +229,5 @@ ROWS = [
         {"equation": "...ac,...bc->...ab"},
         "ellipsis",
     ),
+    Case("SparseMatMul", {"a": normal(3, 4), "b": normal(5, 4)}, {"transpose_b": True}),
 ]

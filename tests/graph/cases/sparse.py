@@ -130,4 +130,24 @@ ROWS = [
             "sep": text("_"),
         },
     ),
+    *(
+        Case(
+            "SparseCross",
+            {
+                "indices": [_INDICES, _INDICES[:3]],
+                "values": [texts("a", "b", "c", "d"), i64(7, 8, 9)],
+                "shapes": [_SHAPE, _SHAPE],
+                "dense_inputs": [],
+            },
+            {
+                "hashed_output": hashed,
+                "num_buckets": 1000,
+                "hash_key": 956888297470,
+                "out_type": "int64" if hashed else "string",
+                "internal_type": "int64" if hashed else "string",
+            },
+            f"{hashed}",
+        )
+        for hashed in (True,)
+    ),
 ]

@@ -134,6 +134,94 @@ def resize_area(images: Any, size: Any, *, align_corners: bool) -> Any:
     return _resize(images, size, _area_taps, align_corners, False)
 
 
+# Scaling with a kernel
+
+
+def _lanczos(radius: float) -> Callable[[Any], Any]:
+    def weight(x: Any) -> Any:
+        return np.where(x > radius, 0, np.sinc(x) * np.sinc(x / radius))
+
+    return weight
+
+
+def _gaussian(x: Any) -> Any:
+    return np.where(x >= 1.5, 0, np.exp(-x * x / (2 * 0.5 * 0.5)))
+
+
+def _cubic(b: float, c: float) -> Callable[[Any], Any]:
+    """Mitchell and Netravali's family."""
+
+    def weight(x: Any) -> Any:
+        near = (12 - 9 * b - 6 * c) * x**3 + (-18 + 12 * b + 6 * c) * x**2 + 6 - 2 * b
+        far = (
+            (-b - 6 * c) * x**3
+            + (6 * b + 30 * c) * x**2
+            + (-12 * b - 48 * c) * x
+            + 8 * b
+            + 24 * c
+        )
+        return np.where(x < 1, near, np.where(x < 2, far, 0)) / 6
+
+    return weight
+
+
+# Weight by distance, and how far it reaches.
+_KERNELS: dict[str, tuple[Callable[[Any], Any], float]] = {
+    "lanczos1": (_lanczos(1), 1.0),
+    "lanczos3": (_lanczos(3), 3.0),
+    "lanczos5": (_lanczos(5), 5.0),
+    "gaussian": (_gaussian, 1.5),
+    "box": (lambda x: np.where(x < 0.5, 1.0, np.where(x == 0.5, 0.5, 0.0)), 0.5),
+    "triangle": (lambda x: np.maximum(1 - x, 0), 1.0),
+    "keyscubic": (_cubic(0.0, 0.5), 2.0),
+    "mitchellcubic": (_cubic(1 / 3, 1 / 3), 2.0),
+}
+
+
+def _kernel_matrix(
+    inside: int, outside: int, scale: float, shift: float, name: str, antialias: bool
+) -> Any:
+    """Returns how much of each entry inside goes into each outside."""
+    weight, radius = _KERNELS[name]
+    step = 1 / scale
+    wide = max(step, 1.0) if antialias else 1.0
+    center = (np.arange(outside) + 0.5) * step - step * shift
+    place = np.arange(inside)
+    distance = np.abs(place + 0.5 - center[:, None])
+    first = np.ceil(center - radius * wide - 0.5)[:, None]
+    last = np.floor(center + radius * wide - 0.5)[:, None]
+    matrix = np.where((place >= first) & (place <= last), weight(distance / wide), 0)
+    total = matrix.sum(axis=1, keepdims=True)
+    matrix = np.where(np.abs(total) > 1e-35, matrix / np.where(total, total, 1), 0)
+    matrix[(center < 0) | (center > inside)] = 0
+    return matrix.astype(np.float32)
+
+
+@kernel("ScaleAndTranslate", static=("size", "scale", "translation"))
+def scale_and_translate(
+    images: Any,
+    size: Any,
+    scale: Any,
+    translation: Any,
+    *,
+    kernel_type: str,
+    antialias: bool,
+) -> Any:
+    """Images scaled and moved, weighed by a kernel."""
+    x = values.cast(values.to_tensor(images), "float32")
+    for axis, name in ((1, "ah,nhwc->nawc"), (2, "bw,nhwc->nhbc")):
+        matrix = _kernel_matrix(
+            values.shape_of(x)[axis],
+            int(size[axis - 1]),
+            float(scale[axis - 1]),
+            float(translation[axis - 1]),
+            kernel_type,
+            antialias,
+        )
+        x = ops.einsum(name, matrix, x)
+    return x
+
+
 # Reading at any place
 
 

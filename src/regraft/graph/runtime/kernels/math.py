@@ -379,6 +379,17 @@ register_table(
 )
 
 
+@kernel("SparseMatMul", ignored=("a_is_sparse", "b_is_sparse"))
+def sparse_mat_mul(a: Any, b: Any, *, transpose_a: bool, transpose_b: bool) -> Any:
+    """Product of two matrices that may hold many zeros."""
+    return mat_mul(
+        values.cast(a, "float32"),
+        values.cast(b, "float32"),
+        transpose_a=transpose_a,
+        transpose_b=transpose_b,
+    )
+
+
 @kernel("Einsum", ignored=("N",))
 def einsum(inputs: list[Any], *, equation: str) -> Any:
     """Einstein's sum."""

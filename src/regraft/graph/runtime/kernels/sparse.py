@@ -245,6 +245,42 @@ def sparse_cross_hashed(
     return places, np.array(found, np.int64), shape
 
 
+@kernel(
+    "SparseCross",
+    host=True,
+    ignored=("N", "sparse_types", "dense_types", "out_type", "internal_type"),
+)
+def sparse_cross(
+    indices: list[Any],
+    values_in: list[Any],
+    shapes: list[Any],
+    dense_inputs: list[Any],
+    *,
+    hashed_output: bool,
+    num_buckets: int,
+    hash_key: int,
+) -> tuple[Any, Any, Any]:
+    """All combinations of the columns' values per row, as text or hashed."""
+    if not hashed_output:
+        sep = np.array(b"_X_", object)
+        return sparse_cross_v2(indices, values_in, shapes, dense_inputs, sep)
+    count, columns = _columns(indices, values_in, shapes, dense_inputs)
+
+    def cross(combination: list[Any]) -> int:
+        joined = hash_key & 0xFFFFFFFFFFFFFFFF
+        for item in combination:
+            part = (
+                hashing.fingerprint64(item)
+                if isinstance(item, bytes)
+                else int(item) & 0xFFFFFFFFFFFFFFFF
+            )
+            joined = hashing.fingerprint_cat64(joined, part)
+        return joined % (num_buckets or 2**63 - 1)
+
+    places, found, shape = _crossed(count, columns, cross)
+    return places, np.array(found, np.int64), shape
+
+
 @kernel("SparseCrossV2", host=True, ignored=("N", "sparse_types", "dense_types"))
 def sparse_cross_v2(
     indices: list[Any],
