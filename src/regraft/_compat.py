@@ -7,6 +7,7 @@ below `keras.src` or `jax._src`, of another package.
 
 from __future__ import annotations
 
+import inspect
 import json
 import warnings
 from collections.abc import Callable, Iterator
@@ -360,3 +361,20 @@ def hdf5_metadata(model: keras.Model, *, include_optimizer: bool) -> dict[str, A
     finally:
         if config:
             model._compile_config.config.update(kept)
+
+
+def function_config(target: Any) -> dict[str, Any]:
+    """Returns the config of a loss or metric with all arguments of its function.
+
+    Keras 3.12 to 3.15: `get_config` of `Huber` leaves `delta` out, those of
+    `CosineSimilarity` and `SparseCategoricalCrossentropy` the axis; the arguments are
+    in `_fn_kwargs`.
+    """
+    return {**function_arguments(target), **config_of(target)}
+
+
+def function_arguments(target: Any) -> dict[str, Any]:
+    """Returns the arguments of a loss' or metric's function; see `function_config`."""
+    taken = inspect.signature(type(target)).parameters
+    arguments = getattr(target, "_fn_kwargs", None) or {}
+    return {key: value for key, value in arguments.items() if key in taken}

@@ -49,7 +49,10 @@ def _serialize(value: Any) -> Any:
         return {str(key): _serialize(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_serialize(item) for item in value]
-    return _compat.serialize(value)
+    found = _compat.serialize(value)
+    if isinstance(value, keras.losses.Loss | keras.metrics.Metric):
+        found["config"] = {**_compat.function_arguments(value), **found["config"]}
+    return found
 
 
 def build_keras3_compile(

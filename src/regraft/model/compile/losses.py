@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from regraft import _compat
 from regraft.model.compile.names import (
     FUNCTIONS,
     LOSS_CLASSES,
@@ -239,7 +240,7 @@ def describe_loss(loss: Any, dialect: Dialect, notes: list[Note]) -> Any:
         return loss.spelled
     if not isinstance(loss, keras.losses.Loss):
         return function_name(loss, notes)
-    config = _plain_config(loss.get_config(), notes)
+    config = _plain_config(_compat.function_config(loss), notes)
     name = type(loss).__name__
     if _CLASSES.get(name) is not type(loss):
         if name == "LossFunctionWrapper":

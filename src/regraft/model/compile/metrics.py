@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from regraft import _compat
 from regraft.model.compile.losses import from_config, function_name
 from regraft.model.compile.names import (
     FUNCTIONS,
@@ -168,7 +169,7 @@ def describe_metric(metric: Any, dialect: Dialect, notes: list[Note]) -> Any:
         function = function_name(metric._fn, notes)
         config = {"name": metric.name, "dtype": str(metric.dtype), "fn": function}
         return {"class_name": name, "config": {**config, **metric._fn_kwargs}}
-    config = dict(metric.get_config())
+    config = _compat.function_config(metric)
     config["dtype"] = str(metric.dtype)
     if type(metric) not in (_CLASSES.get(name), _KERAS_2.get(name)):
         registered = keras.saving.get_registered_name(type(metric))

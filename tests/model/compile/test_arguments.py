@@ -1,0 +1,276 @@
+"""Compile arguments mean the same in tf_keras and here, in both directions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from peer import Peer
+from regraft.model.compile import build_compile_arguments, describe_compile_arguments
+from regraft.model.dialects.context import BuildContext, Note
+from regraft.model.dialects.dialect import KERAS_2, Dialect
+
+TF_KERAS = Dialect.from_keras_version("2.21.0")
+SGD = {"class_name": "SGD", "config": {"learning_rate": 0.1}}
+ONE = [("o", 4, "softmax")]
+BINARY = [("o", 1, "sigmoid")]
+TWO = [("left", 1, None), ("right", 4, "softmax")]
+
+
+def network(outputs: list[tuple[str, int, str | None]]) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((3,), name="x")
+    made = [keras.layers.Dense(s, a, name=n)(inputs) for n, s, a in outputs]
+    return keras.Model(inputs, made[0] if len(made) == 1 else made)
+
+
+def data(outputs: list[tuple[str, int, str | None]], sparse: bool = False) -> Any:
+    random = np.random.default_rng(0)
+    x = random.normal(size=(8, 3)).astype("float32")
+    targets = []
+    for _, size, _ in outputs:
+        if size == 1:
+            targets.append(random.integers(0, 2, size=(8, 1)).astype("float32"))
+        elif sparse:
+            targets.append(random.integers(0, size, size=(8,)))
+        else:
+            targets.append(np.eye(size, dtype="float32")[random.integers(0, size, 8)])
+    return x, targets[0] if len(targets) == 1 else targets
+
+
+def values(model: keras.Model) -> list[np.ndarray]:
+    return [keras.ops.convert_to_numpy(variable) for variable in model.weights]
+
+
+# Outputs, compile arguments of Keras 2 as its files spell them, sparse targets.
+MEAN_METRIC = {
+    "class_name": "MeanMetricWrapper",
+    "config": {"name": "accuracy", "dtype": "float32", "fn": "categorical_accuracy"},
+}
+CONFIGS = {
+    "names": (ONE, {"loss": "mse", "metrics": ["mae", "cosine_proximity"]}, False),
+    "accuracy": (ONE, {"loss": "kld", "metrics": ["accuracy", "acc"]}, False),
+    "sparse": (
+        ONE,
+        {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]},
+        True,
+    ),
+    "binary": (BINARY, {"loss": "binary_crossentropy", "metrics": ["acc"]}, False),
+    "wrapper": (
+        ONE,
+        {
+            "loss": {
+                "class_name": "CategoricalCrossentropy",
+                "config": {
+                    "reduction": "auto",
+                    "name": "categorical_crossentropy",
+                    "from_logits": False,
+                    "label_smoothing": 0.1,
+                    "fn": "categorical_crossentropy",
+                },
+            },
+            "metrics": [[MEAN_METRIC]],
+            "loss_weights": [0.5],
+        },
+        False,
+    ),
+    "two, one loss": (TWO, {"loss": "mse", "loss_weights": [1.0, 0.25]}, False),
+    "two, dict": (
+        TWO,
+        {
+            "loss": {"right": "categorical_crossentropy", "left": "mse"},
+            "metrics": {"right": ["accuracy"], "left": "mae"},
+            "loss_weights": {"left": 0.5, "right": 2.0},
+        },
+        False,
+    ),
+    "two, a loss missing": (TWO, {"loss": {"right": "mse"}}, False),
+    "two, lists": (
+        TWO,
+        {"loss": ["mse", "mae"], "metrics": [["mae"], [MEAN_METRIC, "mse"]]},
+        False,
+    ),
+    "two, flat metrics": (TWO, {"loss": ["mse", "mae"], "metrics": ["mse"]}, False),
+    "weighted": (
+        ONE,
+        {"loss": "mse", "metrics": ["mse"], "weighted_metrics": ["mae"]},
+        False,
+    ),
+    "objects": (
+        BINARY,
+        {
+            "loss": {"class_name": "Huber", "config": {"delta": 0.3, "name": "h"}},
+            "metrics": [
+                [
+                    {
+                        "class_name": "AUC",
+                        "config": {"name": "a", "num_thresholds": 50},
+                    },
+                    {"class_name": "Precision", "config": {"thresholds": 0.4}},
+                ]
+            ],
+        },
+        False,
+    ),
+}
+DEFAULTS = {"metrics": None, "weighted_metrics": None, "loss_weights": None}
+
+
+def results(model: keras.Model, x: Any, y: Any, weights: Any) -> dict[str, float]:
+    found = model.test_on_batch(x, y, weights, return_dict=True)
+    return {name: float(np.mean(value)) for name, value in found.items()}
+
+
+# tf_keras makes functions of names when it loads, and names results after those.
+NAMES = {
+    "mse": "mean_squared_error",
+    "mae": "mean_absolute_error",
+    "cosine_proximity": "cosine_similarity",
+}
+
+
+def by_function(results: dict[str, float]) -> dict[str, float]:
+    renamed = {}
+    for name, value in results.items():
+        output, _, short = name.rpartition("_")
+        if name in NAMES:
+            name = NAMES[name]
+        elif short in NAMES:
+            name = f"{output}_{NAMES[short]}"
+        renamed[name] = value
+    return renamed
+
+
+def assert_same_results(found: dict[str, float], expected: dict[str, float]) -> None:
+    found, expected = by_function(found), by_function(expected)
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=2e-5, abs=1e-6), name
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("case", CONFIGS)
+def test_training_config_of_keras_2_gives_its_results(case: str, peer: Peer) -> None:
+    outputs, arguments, sparse = CONFIGS[case]
+    config = {"optimizer_config": SGD, **DEFAULTS, **arguments}
+    x, y = data(outputs, sparse)
+    weights = np.linspace(0.5, 2, 8) if case == "weighted" else None
+    model = network(outputs)
+    expected = peer.call(
+        "compile.evaluate", config, outputs, values(model), x, y, weights
+    )
+
+    context = BuildContext(TF_KERAS)
+    model.compile(**build_compile_arguments(config, model, context))
+    assert context.notes == []
+    ours = results(model, x, y, weights)
+    if case == "two, a loss missing":
+        # Keras 3 shows losses one by one if there are several.
+        ours["right_loss"] = ours["loss"]
+    assert_same_results(ours, expected)
+
+    # And back: what is saved again compiles to the same in tf_keras.
+    notes: list[Note] = []
+    again = describe_compile_arguments(model, KERAS_2, notes)
+    assert notes == []
+    found = peer.call("compile.evaluate", again, outputs, values(model), x, y, weights)
+    assert_same_results(found, expected)
+
+
+KERAS_3 = {
+    "strings": (ONE, {"loss": "log_cosh", "metrics": ["mse", "accuracy"]}),
+    "functions": (
+        BINARY,
+        {
+            "loss": keras.losses.squared_hinge,
+            "metrics": [keras.metrics.mean_squared_error],
+        },
+    ),
+    "objects": (
+        ONE,
+        {
+            "loss": keras.losses.CategoricalFocalCrossentropy(gamma=1.5),
+            "metrics": [
+                keras.metrics.TopKCategoricalAccuracy(k=2, name="top"),
+                keras.metrics.AUC(multi_label=True),
+                keras.metrics.F1Score(average="macro"),
+                keras.metrics.MeanMetricWrapper(keras.losses.poisson, name="p"),
+            ],
+        },
+    ),
+    "two": (
+        TWO,
+        {
+            "loss": {"left": keras.losses.Huber(0.5), "right": "kl_divergence"},
+            "loss_weights": {"left": 2.0, "right": 0.5},
+            "metrics": {"left": [keras.metrics.RootMeanSquaredError()]},
+            "weighted_metrics": [["mae"], []],
+        },
+    ),
+}
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("case", KERAS_3)
+def test_keras_3_compile_arguments_mean_the_same_in_tf_keras(
+    case: str, peer: Peer
+) -> None:
+    outputs, arguments = KERAS_3[case]
+    x, y = data(outputs)
+    model = network(outputs)
+    model.compile("sgd", **arguments)
+    notes: list[Note] = []
+    config = describe_compile_arguments(model, KERAS_2, notes)
+    assert notes == []
+    found = peer.call("compile.evaluate", config, outputs, values(model), x, y)
+    assert_same_results(found, results(model, x, y, None))
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("outputs", [ONE, TWO], ids=["one", "two"])
+def test_training_config_that_tf_keras_writes_is_understood(
+    outputs: list[tuple[str, int, str | None]], peer: Peer
+) -> None:
+    loss = "mse" if len(outputs) == 1 else {"left": "mse", "right": "mae"}
+    written = {"optimizer": "adam", "loss": loss, "metrics": ["mae"]}
+    config = peer.call("compile.training_config", outputs, written)
+    model = network(outputs)
+    context = BuildContext(TF_KERAS)
+    model.compile(**build_compile_arguments(config, model, context))
+    x, y = data(outputs)
+    assert {"loss"} < set(results(model, x, y, None))
+    assert isinstance(model.optimizer, keras.optimizers.Adam)
+
+
+def test_metric_that_nobody_knows_is_noted_and_left_out() -> None:
+    model = network(ONE)
+    context = BuildContext(TF_KERAS)
+    config = {**DEFAULTS, "loss": "mse", "metrics": ["mae", "nobody"]}
+    arguments = build_compile_arguments(
+        {**config, "optimizer_config": SGD}, model, context
+    )
+    assert [metric.name for metric in arguments["metrics"]] == ["mae"]
+    assert "nobody" in context.notes[0].text
+
+
+def test_loss_that_nobody_knows_is_an_error_that_names_custom_objects() -> None:
+    model = network(ONE)
+    config = {**DEFAULTS, "loss": "nobody", "optimizer_config": SGD}
+    with pytest.raises(ValueError, match="custom_objects"):
+        build_compile_arguments(config, model, BuildContext(TF_KERAS))
+
+
+def test_loss_and_metric_of_the_caller() -> None:
+    def mine(y_true: Any, y_pred: Any) -> Any:
+        return keras.ops.mean(y_true - y_pred, axis=-1)
+
+    model = network(ONE)
+    context = BuildContext(TF_KERAS, {"mine": mine})
+    config = {**DEFAULTS, "loss": "mine", "metrics": ["mine"], "optimizer_config": SGD}
+    model.compile(**build_compile_arguments(config, model, context))
+    x, y = data(ONE)
+    found = results(model, x, y, None)
+    assert found["loss"] == pytest.approx(found["mine"])
