@@ -12,11 +12,17 @@ IDS = [((5,), 7)]
 
 ROWS = [
     ("L.Dense(3)", F4),
-    ("L.Dense(3, activation='hard_sigmoid', use_bias=False, "
-     "kernel_regularizer='l2', kernel_constraint='max_norm')", F34),
-    ("L.Dense(2, activation='swish', kernel_initializer='he_normal', "
-     "bias_initializer=keras.initializers.Constant(0.3), "
-     "activity_regularizer=keras.regularizers.L1L2(0.1, 0.2))", F4),
+    (
+        "L.Dense(3, activation='hard_sigmoid', use_bias=False, "
+        "kernel_regularizer='l2', kernel_constraint='max_norm')",
+        F34,
+    ),
+    (
+        "L.Dense(2, activation='swish', kernel_initializer='he_normal', "
+        "bias_initializer=keras.initializers.Constant(0.3), "
+        "activity_regularizer=keras.regularizers.L1L2(0.1, 0.2))",
+        F4,
+    ),
     ("L.Dense(2, dtype='float16')", F4),
     ("L.EinsumDense('abc,cd->abd', output_shape=(None, 5), bias_axes='d')", F34),
     ("L.Embedding(7, 3)", IDS),
@@ -36,8 +42,11 @@ ROWS = [
     ("L.DepthwiseConv2D(2, depth_multiplier=2, padding='same')", F546),
     ("L.DepthwiseConv2D((2, 3), strides=2, use_bias=False)", F546),
     ("L.SeparableConv1D(2, 2, depth_multiplier=2)", F34),
-    ("L.SeparableConv2D(3, 2, strides=2, activation='tanh', "
-     "depthwise_regularizer='l1', pointwise_constraint='non_neg')", F546),
+    (
+        "L.SeparableConv2D(3, 2, strides=2, activation='tanh', "
+        "depthwise_regularizer='l1', pointwise_constraint='non_neg')",
+        F546,
+    ),
     ("L.LocallyConnected1D(2, 2)", F34),
     ("L.LocallyConnected1D(2, 2, strides=2, activation='relu')", F34),
     ("L.LocallyConnected2D(2, 2)", F546),
@@ -60,8 +69,11 @@ ROWS = [
     ("L.BatchNormalization(axis=2, center=False)", F34),
     ("L.BatchNormalization(scale=False)", F4),
     ("L.BatchNormalization()", F3453),
-    ("L.BatchNormalization(renorm=True, renorm_clipping={'rmax': 2.0, 'rmin': 0.5, "
-     "'dmax': 1.0})", F34),
+    (
+        "L.BatchNormalization(renorm=True, renorm_clipping={'rmax': 2.0, 'rmin': 0.5, "
+        "'dmax': 1.0})",
+        F34,
+    ),
     ("L.LayerNormalization()", F34),
     ("L.LayerNormalization(axis=[1, 2], epsilon=0.1)", F34),
     ("L.LayerNormalization(axis=1, scale=False)", F546),
@@ -72,8 +84,11 @@ ROWS = [
     ("L.SpectralNormalization(L.Conv2D(2, 2))", F546),
     ("L.Normalization()", F34),
     ("L.Normalization(axis=None, mean=1.0, variance=4.0)", F34),
-    ("L.Normalization(mean=[1.0, 2.0, 3.0, 4.0], variance=[1.0, 2.0, 1.0, 2.0], "
-     "invert=True)", F34),
+    (
+        "L.Normalization(mean=[1.0, 2.0, 3.0, 4.0], variance=[1.0, 2.0, 1.0, 2.0], "
+        "invert=True)",
+        F34,
+    ),
     ("L.Rescaling(0.5, offset=-1.0)", F34),
     ("L.Rescaling([1.0, 2.0, 3.0, 4.0])", F34),
     ("L.Activation('relu')", F34),
@@ -154,11 +169,16 @@ ROWS = [
     ("L.AdditiveAttention()", F34 * 2),
     ("L.AdditiveAttention(use_scale=False)", F34 * 2),
     ("L.SimpleRNN(3)", F34),
-    ("L.SimpleRNN(3, activation='relu', return_sequences=True, go_backwards=True)",
-     F34),
+    (
+        "L.SimpleRNN(3, activation='relu', return_sequences=True, go_backwards=True)",
+        F34,
+    ),
     ("L.LSTM(3)", F34),
-    ("L.LSTM(3, recurrent_activation='hard_sigmoid', return_sequences=True, "
-     "unit_forget_bias=False, recurrent_dropout=0.1)", F34),
+    (
+        "L.LSTM(3, recurrent_activation='hard_sigmoid', return_sequences=True, "
+        "unit_forget_bias=False, recurrent_dropout=0.1)",
+        F34,
+    ),
     ("L.LSTM(3, use_bias=False, unroll=True, dropout=0.2)", F34),
     ("L.LSTM(3, time_major=True, return_sequences=True)", F34),
     ("L.GRU(3)", F34),
@@ -167,12 +187,18 @@ ROWS = [
     ("L.GRU(3, time_major=True)", F34),
     ("L.RNN(L.LSTMCell(3))", F34),
     ("L.RNN([L.GRUCell(3), L.SimpleRNNCell(2)], return_sequences=True)", F34),
-    ("L.RNN(L.StackedRNNCells([L.LSTMCell(3, recurrent_activation='hard_sigmoid'), "
-     "L.LSTMCell(2)]))", F34),
+    (
+        "L.RNN(L.StackedRNNCells([L.LSTMCell(3, recurrent_activation='hard_sigmoid'), "
+        "L.LSTMCell(2)]))",
+        F34,
+    ),
     ("L.Bidirectional(L.LSTM(3))", F34),
     ("L.Bidirectional(L.GRU(3, return_sequences=True), merge_mode='sum')", F34),
-    ("L.Bidirectional(L.LSTM(3, recurrent_activation='hard_sigmoid'), "
-     "backward_layer=L.GRU(3, go_backwards=True))", F34),
+    (
+        "L.Bidirectional(L.LSTM(3, recurrent_activation='hard_sigmoid'), "
+        "backward_layer=L.GRU(3, go_backwards=True))",
+        F34,
+    ),
     ("L.Bidirectional(L.RNN(L.GRUCell(2)), merge_mode='ave')", F34),
     ("L.TimeDistributed(L.Dense(2))", F34),
     ("L.TimeDistributed(L.BatchNormalization())", F34),
@@ -180,7 +206,10 @@ ROWS = [
     ("L.TimeDistributed(L.LSTM(2))", [(2, 3, 4)]),
     ("L.ConvLSTM1D(2, 2)", [(3, 4, 2)]),
     ("L.ConvLSTM2D(2, 2)", F3453),
-    ("L.ConvLSTM2D(2, 2, return_sequences=True, recurrent_activation='sigmoid', "
-     "padding='same')", F3453),
+    (
+        "L.ConvLSTM2D(2, 2, return_sequences=True, recurrent_activation='sigmoid', "
+        "padding='same')",
+        F3453,
+    ),
     ("L.ConvLSTM3D(2, 2)", [(2, 3, 3, 3, 2)]),
 ]

@@ -17,7 +17,7 @@ from regraft.model.dialects.context import Note
 from regraft.model.dialects.describe_rows import DESCRIPTIONS, INNER_LAYERS
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.keras2_arguments import EVERY_LAYER, KERAS_2_ARGUMENTS
-from regraft.model.dialects.layers import accepted_keywords, is_regraft, row_of
+from regraft.model.dialects.layers import is_regraft, row_of
 from regraft.model.dialects.names import original_name
 from regraft.model.dialects.objects import KERAS_3_HARD_SIGMOID, is_entry
 from regraft.model.dialects.registry import is_builtin
@@ -57,7 +57,9 @@ def describe_plain_layer(
     if is_builtin(cls):
         config = _builtin_config(layer, config, dialect, notes, describe)
     else:
-        config = {key: old_words(key, value, name, notes) for key, value in config.items()}
+        config = {
+            key: old_words(key, value, name, notes) for key, value in config.items()
+        }
     return {"class_name": class_name(cls), "config": config}
 
 
@@ -148,11 +150,10 @@ def _says_nothing(key: str, value: Any, defaults: Mapping[str, Any]) -> bool:
 
 
 @cache
-def default_arguments(cls: type) -> Mapping[str, Any]:
+def default_arguments(cls: Callable[..., Any]) -> Mapping[str, Any]:
     """The defaults of a class' constructor, over `**kwargs` to its bases."""
     defaults: dict[str, Any] = {}
-    accepted_keywords(cls)
-    for base in reversed(cls.__mro__):
+    for base in reversed(inspect.getmro(cls)):  # type: ignore[arg-type]
         if "__init__" in vars(base):
             parameters = inspect.signature(base.__init__).parameters  # type: ignore[misc]
             for name, parameter in parameters.items():
@@ -171,14 +172,11 @@ def old_words(key: str, value: Any, owner: str, notes: list[Note]) -> Any:
         return [old_words(key, item, owner, notes) for item in value]
     if is_entry(value):
         return _old_object(key, value, owner, notes)
-    if key in ("activation", "recurrent_activation") and isinstance(value, str):
-        return _old_activation(value)
+    if key in ("activation", "recurrent_activation") and value == "hard_sigmoid":
+        text = "Keras 2 computes another function under the name hard_sigmoid"
+        notes.append(Note(f"layer {owner!r}", text))
+        return KERAS_3_HARD_SIGMOID
     return value
-
-
-def _old_activation(name: str) -> str:
-    # Keras 2 would compute another function under this name.
-    return KERAS_3_HARD_SIGMOID if name == "hard_sigmoid" else name
 
 
 _FUNCTIONS = {

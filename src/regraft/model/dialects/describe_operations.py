@@ -245,7 +245,10 @@ def _agrees(row: _Row, operation: Any, call: Mapping[str, Any]) -> bool:
     if row.floating and any("float" not in str(t.dtype) for t in tensors):
         return False
     # TensorFlow casts nothing by itself.
-    return len({str(t.dtype) for t in tensors}) <= 1 or row.symbol in ("where", "gather")
+    return len({str(t.dtype) for t in tensors}) <= 1 or row.symbol in (
+        "where",
+        "gather",
+    )
 
 
 def _getitem(call: Mapping[str, Any]) -> OpCall | None:

@@ -15,7 +15,6 @@ from regraft.model.dialects.describe import (
     Entry,
     class_name,
     describe_plain_layer,
-
 )
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.names import ORIGINAL, original_name
@@ -36,9 +35,7 @@ def describe_layer(
     return describe_plain_layer(layer, dialect, notes, describe_layer)
 
 
-def describe_network(
-    model: keras.Model, dialect: Dialect, notes: list[Note]
-) -> Entry:
+def describe_network(model: keras.Model, dialect: Dialect, notes: list[Note]) -> Entry:
     """Returns `{"class_name": …, "config": …}` of a Sequential or Functional model.
 
     Raises:
@@ -78,15 +75,13 @@ def _network_class(model: keras.Model) -> str:
     return "Functional" if name in ("Model", "Functional") else name
 
 
-def _sequential(
-    model: keras.Sequential, dialect: Dialect, notes: list[Note]
-) -> Entry:
+def _sequential(model: keras.Sequential, dialect: Dialect, notes: list[Note]) -> Entry:
     layers = list(model.layers)
     functional = _compat.functional_of(model)
-    if functional is not None and isinstance(
-        first := functional.layers[0], keras.layers.InputLayer
-    ):
-        if not layers or layers[0] is not first:
+    if functional is not None:
+        first = functional.layers[0]
+        inputs = isinstance(first, keras.layers.InputLayer)
+        if inputs and (not layers or layers[0] is not first):
             layers.insert(0, first)
     return {
         "name": original_name(model),
@@ -104,9 +99,7 @@ def has_own_node(layer: Any) -> bool:
 class _Functional:
     """The describing of one Functional model."""
 
-    def __init__(
-        self, model: keras.Model, dialect: Dialect, notes: list[Note]
-    ) -> None:
+    def __init__(self, model: keras.Model, dialect: Dialect, notes: list[Note]) -> None:
         self.model = model
         self.dialect = dialect
         self.notes = notes
@@ -272,5 +265,3 @@ def _json(value: Any) -> Any:
     if hasattr(value, "dtype") and hasattr(value, "shape"):
         return keras.ops.convert_to_numpy(value).tolist()
     return value
-
-

@@ -217,9 +217,7 @@ def _instantiate(
     return made
 
 
-def _activation(
-    spec: Any, context: BuildContext, build: BuildLayer, where: str
-) -> Any:
+def _activation(spec: Any, context: BuildContext, build: BuildLayer, where: str) -> Any:
     if is_entry(spec) and find_layer_class(spec, context) is not None:
         return build(spec, context)
     return build_object("activations", spec, context, where)

@@ -231,7 +231,7 @@ ROWS: Mapping[str, Row] = {
             "key_shape": ANYTHING,
             "value_shape": ANYTHING,
             "softmax_robust_masking": ANYTHING,
-        }
+        },
     ),
     "Normalization": Row(
         ends_masks=True, edges={"adapt_mean": "mean", "adapt_variance": "variance"}

@@ -98,7 +98,8 @@ def _check(entry: Any) -> None:
         raise FormatError(
             "Invalid layer entry",
             expected="an object with 'class_name' and 'config'",
-            received=type(entry).__name__ if not isinstance(entry, Mapping)
+            received=type(entry).__name__
+            if not isinstance(entry, Mapping)
             else f"keys {sorted(map(str, entry))[:8]}",
         )
 
@@ -310,10 +311,10 @@ class _Functional:
 
     def _keep_training(self, layer: Any, keywords: Mapping[str, Any]) -> None:
         fixed = keywords.get("training")
-        keeps = self.context.dialect.call_keeps_training
-        if keeps and isinstance(fixed, (bool, int)):
-            if isinstance(layer, keras.layers.Layer):
-                fix_training(layer, bool(fixed))
+        if not self.context.dialect.call_keeps_training:
+            return
+        if isinstance(fixed, (bool, int)) and isinstance(layer, keras.layers.Layer):
+            fix_training(layer, bool(fixed))
 
     def _struct(self, key: str) -> Any:
         data = self.config.get(key)
@@ -325,7 +326,6 @@ class _Functional:
         if not ends or not all(isinstance(end, keras.KerasTensor) for end in ends):
             raise FormatError(f"A model has no {key}", received=data)
         return found
-
 
     def _counted_from_one(self) -> dict[tuple[str, int], list[Any]]:
         """Tensors by the indices that Keras 3 uses for inputs and outputs.

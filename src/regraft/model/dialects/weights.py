@@ -35,8 +35,7 @@ def weight_edges(
         found.setdefault(id(variable), path)
     edges = []
     for variable in layer.weights:
-        path = found.get(id(variable))
-        if path is None:
+        if (path := found.get(id(variable))) is None:
             raise ValueError(
                 f"Layer {layer.name!r} keeps its weight {variable.path!r} under no "
                 "attribute."
@@ -60,7 +59,8 @@ def _walk(
         path = prefix + renamed.get(name, name)
         for tail, item in _items(value):
             if isinstance(item, keras.Variable):
-                yield prefix + renamed.get(*[_public(layer, name)] * 2) + tail, item
+                public = _public(layer, name)
+                yield prefix + renamed.get(public, public) + tail, item
             elif id(item) in inner:
                 below.append((path + tail, item))
     for path, sub in below:

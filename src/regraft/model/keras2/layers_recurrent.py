@@ -217,7 +217,9 @@ class CuDNNLSTM(_CuDNN):
 
     cell_class = _CuDNNLSTMCell
 
-    def __init__(self, units: int, unit_forget_bias: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self, units: int, unit_forget_bias: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(units, **kwargs)
         self.unit_forget_bias = unit_forget_bias
 

@@ -246,7 +246,9 @@ class TensorFlowOpLayer(_OpLayer):
         **kwargs: Any,
     ) -> None:
         if not isinstance(node_def, Mapping):
-            raise UnsupportedError("A TensorFlowOpLayer whose node is not in JSON form.")
+            raise UnsupportedError(
+                "A TensorFlowOpLayer whose node is not in JSON form."
+            )
         super().__init__(name=_PREFIX + name.removeprefix(_PREFIX), **kwargs)
         self.node_def = dict(node_def)
         self.constants = {int(k): v for k, v in (constants or {}).items()}

@@ -1,10 +1,11 @@
 """TensorFlow's array symbols on `keras.ops`, under TensorFlow's argument names."""
 
+# Functions and arguments are TensorFlow's; its documentation describes them.
+# ruff: noqa: D103
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-
 
 import numpy as np
 from keras import ops
@@ -152,9 +153,7 @@ def strided_slice(
     starts, stops = integers(begin), integers(end)
     steps = integers(strides) if strides is not None else (1,) * len(starts)
     spec: list[Any] = []
-    for index, (start, stop, step) in enumerate(
-        zip(starts, stops, steps, strict=True)
-    ):
+    for index, (start, stop, step) in enumerate(zip(starts, stops, steps, strict=True)):
         bit = 1 << index
         if ellipsis_mask & bit:
             spec.append(Ellipsis)
@@ -293,9 +292,7 @@ def broadcast_to(input: Any, shape: Any) -> Any:
     return ops.broadcast_to(input, integers(shape))
 
 
-def range_(
-    start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None
-) -> Any:
+def range_(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None) -> Any:
     if limit is None:
         start, limit = 0, start
     bounds = [integers(part)[0] for part in (start, limit, delta)]

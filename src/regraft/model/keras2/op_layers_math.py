@@ -4,6 +4,8 @@ Each function has the argument names and defaults of the TensorFlow symbol that 
 stands for (`SYMBOLS`), because files name arguments by keyword.
 """
 
+# Functions and arguments are TensorFlow's; its documentation describes them.
+# ruff: noqa: D103
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -169,9 +171,7 @@ def argmin(
     return ops.cast(ops.argmin(input, axis=int(axis)), output_type)
 
 
-def _cumulative(
-    function: Callable[..., Any], start: float
-) -> Callable[..., Any]:
+def _cumulative(function: Callable[..., Any], start: float) -> Callable[..., Any]:
     def call(
         x: Any, axis: int = 0, exclusive: bool = False, reverse: bool = False
     ) -> Any:
@@ -250,9 +250,7 @@ def transposed(x: Any, transpose: bool, conjugate: bool = False) -> Any:
     return ops.conjugate(x) if conjugate and "complex" in str(x.dtype) else x
 
 
-def matvec(
-    a: Any, b: Any, transpose_a: bool = False, adjoint_a: bool = False
-) -> Any:
+def matvec(a: Any, b: Any, transpose_a: bool = False, adjoint_a: bool = False) -> Any:
     a = transposed(a, transpose_a or adjoint_a, adjoint_a)
     return ops.squeeze(ops.matmul(a, ops.expand_dims(b, -1)), -1)
 

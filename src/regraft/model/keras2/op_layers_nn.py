@@ -1,5 +1,7 @@
 """TensorFlow's `tf.nn` and `tf.image` symbols on `keras.ops`."""
 
+# Functions and arguments are TensorFlow's; its documentation describes them.
+# ruff: noqa: D103
 from __future__ import annotations
 
 from collections.abc import Callable
