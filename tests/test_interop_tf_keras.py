@@ -26,6 +26,10 @@ PREDICT_TOLERANCE = {"mixed_precision": 2e-2}
 STEPS_TOLERANCE = {"mixed_precision": 2e-2}
 FORMATS = {"tf": "model", "h5": "model.h5"}
 
+# tf_keras has two Nadams: the legacy one follows another schedule, the new one
+# multiplies the product of momenta once per variable. Neither steps as Keras 3's.
+NADAM = pytest.mark.xfail(strict=True, reason="tf_keras' Nadam computes otherwise")
+
 CASES = [
     *((name, "Adam") for name in MODELS),
     *(("dense", optimizer) for optimizer in OPTIMIZERS if optimizer != "Adam"),
@@ -73,7 +77,13 @@ def weights_of(model: keras.Model) -> dict[str, list[np.ndarray]]:
 
 
 @pytest.mark.parametrize("save_format", FORMATS)
-@pytest.mark.parametrize(("name", "optimizer"), CASES)
+@pytest.mark.parametrize(
+    ("name", "optimizer"),
+    [
+        pytest.param(*case, marks=[NADAM] if case[1] == "Nadam" else [])
+        for case in CASES
+    ],
+)
 def test_tf_keras_loads_it_and_takes_the_same_steps(
     name: str, optimizer: str, save_format: str, peer: Any, tmp_path: Path
 ) -> None:

@@ -126,13 +126,13 @@ def build_input_shape(layer: keras.Layer | None) -> Any:
     """
     if layer is None:
         return None
-    try:
-        return _tensor_shapes(layer.input)
-    except (AttributeError, ValueError):  # never called symbolically
-        pass
     found = layer.get_build_config() or {}
     if "input_shape" in found:
         return _shapes(found["input_shape"])
+    try:
+        return _tensor_shapes(layer.input)  # With a mask, where it got one.
+    except (AttributeError, ValueError):  # never called symbolically
+        pass
     shapes = found.get("shapes_dict")
     return [_shapes(shape) for shape in shapes.values()] if shapes else None
 

@@ -56,16 +56,55 @@ def load_predict_train(path, inputs, batches):
     return result
 
 
-def open_as_saved_model(path):
-    """What `tf.saved_model.load` finds: the variables, and the signatures' keys."""
+def _variables_below(root):
+    """Variables that attributes of a loaded object lead to, each once."""
+    import tensorflow as tf
+
+    seen, waiting, found = set(), [root], []
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, tf.Variable):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            waiting += value
+        elif hasattr(value, "_self_unconditional_checkpoint_dependencies"):
+            waiting += value._trackable_children().values()
+            waiting += vars(value).values()
+    return found
+
+
+def open_as_saved_model(path, inputs=None):
+    """What `tf.saved_model.load` finds.
+
+    Args:
+        path: A SavedModel directory.
+        inputs: Tensors for the first `len(inputs)` arguments of `serving_default`,
+            in the order of its signature; `None` to leave it alone.
+
+    Returns:
+        Every variable, the signatures' keys, and what `serving_default` gives.
+    """
     import tensorflow as tf
 
     loaded = tf.saved_model.load(os.fspath(path))
+    outputs = None
+    if inputs is not None:
+        signature = loaded.signatures["serving_default"]
+        names = sorted(signature.structured_input_signature[1])
+        by_name = (
+            inputs
+            if isinstance(inputs, dict)
+            else dict(zip(names, inputs, strict=True))
+        )
+        tensors = {name: tf.constant(value) for name, value in by_name.items()}
+        outputs = {name: value.numpy() for name, value in signature(**tensors).items()}
     return {
-        "variables": [v.numpy() for v in loaded.variables],
-        "trainable": [v.numpy() for v in loaded.trainable_variables],
+        "variables": [v.numpy() for v in _variables_below(loaded)],
         "signatures": sorted(loaded.signatures),
-        "keras_api": hasattr(loaded, "keras_api"),
+        "outputs": outputs,
     }
 
 
