@@ -85,10 +85,10 @@ class OptimizerV2(keras.optimizers.Optimizer):
         sparse_rows: bool = True,
         **arguments: Any,
     ) -> None:
-        for name in _FLOAT32:
-            if name in arguments:
-                arguments[name] = _float32(arguments[name])
         super().__init__(**arguments)
+        for name in _FLOAT32:
+            if hasattr(self, name):
+                setattr(self, name, _float32(getattr(self, name)))
         self.decay = _float32(decay)
         # Keras 3's constructor takes one of them only.
         self.clipnorm = clipnorm

@@ -78,8 +78,10 @@ def build_optimizer(
     cls = find_custom(name, context)
     if cls is not None:
         return _build_custom(cls, entry, context)
-    name = _SPELLING.get(plain_name(entry["class_name"]).lower(), "")
-    if not name:
+    package, _, plain = entry["class_name"].rpartition(">")
+    name = _SPELLING.get(plain.lower(), "")
+    # Of another package, such as TensorFlow Addons, it is another class.
+    if not name or package not in ("", "Custom"):
         raise ValueError(
             f"Unknown optimizer {entry['class_name']!r}. If it is your own, pass it in "
             f"`custom_objects={{{plain_name(entry['class_name'])!r}: …}}` or register "

@@ -117,8 +117,8 @@ def state_from_hdf5(
                 iterations, entry, len(shapes), per_variable=style == NEW
             )
     if slots_of(str(entry.get("class_name"))) is None:
-        loose = tuple(tensor for _, tensor in weights)
-        return OptimizerState(style, iterations, hyperparameters, {}, scalars, loose)
+        known, rest = _named_slots(weights, variables)
+        return OptimizerState(style, iterations, hyperparameters, known, scalars, rest)
     order = slot_order(entry, style, shapes)
     slots = _aligned(weights, order, shapes)
     if slots is None:
@@ -135,6 +135,23 @@ def state_from_hdf5(
                 )
             )
     return OptimizerState(style, iterations, hyperparameters, slots, scalars)
+
+
+def _named_slots(
+    weights: Weights, variables: Sequence[Any]
+) -> tuple[Slots, tuple[StoredTensor, ...]]:
+    """Slots and other variables of a class without row, as `_unknown` names them."""
+    paths = {_path_of(variable): i for i, variable in enumerate(variables)}
+    slots: dict[str, list[StoredTensor | None]] = {}
+    loose = []
+    for name, tensor in weights:
+        _, _, rest = name.removesuffix(":0").partition("/")
+        slot, _, path = rest.partition("/")
+        if path in paths and len(paths) == len(variables):
+            slots.setdefault(slot, [None] * len(variables))[paths[path]] = tensor
+        else:
+            loose.append(tensor)
+    return {name: tuple(found) for name, found in slots.items()}, tuple(loose)
 
 
 def _leads(weights: Weights) -> bool:
@@ -317,7 +334,7 @@ def _unknown(
     state: OptimizerState, scope: str, names: list[str]
 ) -> list[tuple[str, StoredTensor]]:
     found = [
-        (f"{scope}/{slot.strip('_')}/{names[index]}", tensor)
+        (f"{scope}/{slot}/{names[index]}", tensor)
         for slot, tensors in state.slots.items()
         for index, tensor in enumerate(tensors)
         if tensor is not None
