@@ -8,15 +8,21 @@ from typing import Any
 
 import keras
 
+from regraft import _compat
 from regraft.model import metadata as keras_json
 from regraft.model.dialects.names import original_name
 from regraft.model.optimizers import state_from_keras, state_to_hdf5
 from regraft.model.ordering import ordered_variables, trainable_variables
 from regraft.model.state_tree import StateNode
+from regraft.model.values import KerasVariableTensor
 from regraft.options import SaveOptions
+from regraft.saving.bilingual import (
+    bilingual,
+    bilingual_loss,
+    bilingual_optimizer,
+)
 from regraft.saving.describe import SavedModelParts
 from regraft.saving.layer_metadata import KERAS_2_VERSION
-from regraft.model.values import KerasVariableTensor
 from regraft.storage.hdf5_file import Hdf5Layer, Hdf5ModelFile, write_hdf5
 from regraft.storage.tensor import StoredTensor
 
@@ -42,25 +48,61 @@ def write_model(file: Any, parts: SavedModelParts, options: SaveOptions) -> None
             "a model's configuration, not its code. Save it as a SavedModel "
             "(`save_format='tf'`), or save its weights with `save_weights`."
         )
-    training_config = parts.training_config
+    training_config = _training_config(parts)
+    words = _keras3_words(parts) if options.dialect == "keras3" else None
+    words = words or _keras2_words(
+        parts, training_config, both=options.dialect == "both"
+    )
     write_hdf5(
         file,
         Hdf5ModelFile(
-            keras_version=KERAS_2_VERSION,
-            backend="tensorflow",
-            model_config=_plain_json(
-                {
-                    "class_name": parts.entry["class_name"],
-                    "config": parts.entry["config"],
-                }
-            ),
-            training_config=_plain_json(training_config),
+            **words,
             layers=tuple(_layers(parts)),
             top_level_weights=_weights([v for _, v in parts.tree.variables]),
             optimizer_weights=_optimizer_weights(parts, training_config),
             extra={EXTRA_KEY: keras_json.dump(parts.extra)},
         ),
     )
+
+
+def _training_config(parts: SavedModelParts) -> dict[str, Any] | None:
+    if parts.training_config is None:
+        return None
+    found = dict(parts.training_config)
+    found["loss"] = bilingual_loss(found.get("loss"))
+    if found.get("optimizer_config"):
+        found["optimizer_config"] = bilingual_optimizer(
+            found["optimizer_config"],
+            sparse_gradients=any(
+                isinstance(layer, keras.layers.Embedding)
+                for layer in _compat.all_layers(parts.model)
+            ),
+        )
+    return found
+
+
+def _keras2_words(
+    parts: SavedModelParts, training_config: Mapping[str, Any] | None, *, both: bool
+) -> dict[str, Any]:
+    entry = {key: parts.entry[key] for key in ("class_name", "config")}
+    return {
+        "keras_version": KERAS_2_VERSION,
+        "backend": "tensorflow",
+        "model_config": bilingual(_plain_json(entry), both=both),
+        "training_config": _plain_json(training_config),
+    }
+
+
+def _keras3_words(parts: SavedModelParts) -> dict[str, Any]:
+    metadata = _compat.hdf5_metadata(
+        parts.model, include_optimizer=parts.training_config is not None
+    )
+    return {
+        "keras_version": metadata["keras_version"],
+        "backend": metadata["backend"],
+        "model_config": metadata["model_config"],
+        "training_config": metadata.get("training_config"),
+    }
 
 
 def _plain_json(value: Any) -> Any:

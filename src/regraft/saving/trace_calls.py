@@ -212,7 +212,7 @@ class _TracedCall:
         with self._calls.scope() as scope:
             for variable, value in zip(self._variables, values, strict=True):
                 scope.know(variable, value)
-            args, kwargs = _restored((record.args, record.kwargs), tensors)
+            args, kwargs = restored((record.args, record.kwargs), tensors)
             with _without_activity_regularizer(record.layer) as regularizer:
                 output = self._original(record.layer, *args, **kwargs)
             activity = _activity_losses(regularizer, output)
@@ -228,9 +228,7 @@ class _TracedCall:
         self._masked = [i for i, mask in enumerate(masks) if mask is not None]
         kept = [mask for mask in masks if mask is not None]
         losses = list(scope.losses)
-        self._updated = [
-            v for v in scope.updated.values() if v.name != SEED_STATE
-        ]
+        self._updated = [v for v in scope.updated.values() if v.name != SEED_STATE]
         updates = [scope.get_current_value(v) for v in self._updated]
         groups = [leaves, kept, losses, activity, updates]
         self._counts = [len(group) for group in groups]
@@ -264,7 +262,7 @@ class _TracedCall:
             self._outer.add_loss(loss)
         for variable, value in zip(self._updated, updates, strict=True):
             self._outer.add_update((variable, value))
-        return _restored(self._record.outputs, leaves)
+        return restored(self._record.outputs, leaves)
 
 
 def _value(scope: _Scope, variable: keras.Variable) -> Any:
@@ -350,16 +348,16 @@ def _replaced(structure: Any, tensors: list[Any]) -> Any:
     return structure
 
 
-def _restored(structure: Any, tensors: Sequence[Any]) -> Any:
+def restored(structure: Any, tensors: Sequence[Any]) -> Any:
     """Returns a structure with tensors where its `Leaf`s are."""
     if isinstance(structure, Leaf):
         return tensors[structure.index]
     if isinstance(structure, dict):
-        return {key: _restored(item, tensors) for key, item in structure.items()}
+        return {key: restored(item, tensors) for key, item in structure.items()}
     if isinstance(structure, tuple) and hasattr(structure, "_fields"):
-        return type(structure)(*(_restored(item, tensors) for item in structure))
+        return type(structure)(*(restored(item, tensors) for item in structure))
     if isinstance(structure, list | tuple):
-        return type(structure)(_restored(item, tensors) for item in structure)
+        return type(structure)(restored(item, tensors) for item in structure)
     return structure
 
 
@@ -377,5 +375,3 @@ def _names(record: LayerCall) -> list[str]:
         for leaf in leaves:
             names[leaf.index] = name.lower()
     return names
-
-

@@ -274,9 +274,7 @@ def _one_hot(
     if sparse or axis != -1:
         return run(x)
     x = jnp.asarray(x)
-    return tracing.composite(
-        "one_hot", run, x, num_classes=int(num_classes), axis=axis
-    )
+    return tracing.composite("one_hot", run, x, num_classes=int(num_classes), axis=axis)
 
 
 def _dot_product_attention(
@@ -329,7 +327,11 @@ def _dot_product_attention(
 
 
 def _mean(
-    tracing: Tracing, original: Function, x: Any, axis: Any = None, keepdims: bool = False
+    tracing: Tracing,
+    original: Function,
+    x: Any,
+    axis: Any = None,
+    keepdims: bool = False,
 ) -> Any:
     run = functools.partial(original, axis=axis, keepdims=keepdims)
     if not _is_float(x) or x.dtype != jnp.float32:
@@ -437,9 +439,7 @@ def _random_categorical(
     def run(logits: Any) -> Any:
         return _seeded(original, logits, num_samples, dtype=dtype)
 
-    return tracing.composite(
-        "random_categorical", run, logits, num_samples=num_samples
-    )
+    return tracing.composite("random_categorical", run, logits, num_samples=num_samples)
 
 
 def _dropout(

@@ -143,9 +143,7 @@ def write_functions(
             traced.input_signature,
             traced.output_signature,
         )
-        concrete_function_to_proto(
-            function, objects.concrete_functions[traced.name]
-        )
+        concrete_function_to_proto(function, objects.concrete_functions[traced.name])
     main = _MainGraph()
     main.add_variables(objects, checkpoint)
     signatures = {

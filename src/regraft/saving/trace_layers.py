@@ -13,7 +13,6 @@ from jax import export
 
 from regraft import _compat
 from regraft.errors import UnsupportedError
-from regraft.graph import ir
 from regraft.graph.tracing.function_graph import (
     CalledFunction,
     Graph,
@@ -22,7 +21,7 @@ from regraft.graph.tracing.function_graph import (
 )
 from regraft.graph.tracing.lowerings.elementwise import cast
 from regraft.graph.tracing.tracer import Call, Tracing, trace
-from regraft.saving.trace_calls import SEED_STATE, LayerCall, LayerCalls
+from regraft.saving.trace_calls import SEED_STATE, LayerCall, LayerCalls, restored
 from regraft.saving.trace_composites import composites
 from regraft.saving.trace_specs import (
     call_spec,
@@ -93,13 +92,42 @@ def trace_model(
     Raises:
         UnsupportedError: What it computes can't be written as TensorFlow ops.
     """
-    return _ModelTracer(model, inputs).traces(signatures)
+    given = model_inputs(model) if inputs is None else inputs
+    failure: Exception | None = None
+    for lengths, note in _LENGTHS:
+        tracer = _ModelTracer(model, given, lengths)
+        try:
+            traces = tracer.traces(signatures)
+        except UnsupportedError:
+            raise
+        # What a layer's own code raises where it can't do with a symbolic length.
+        except Exception as error:
+            failure = failure or error
+            continue
+        notes = ((model.name, note),) if note else ()
+        return replace(traces, notes=(*notes, *traces.notes))
+    raise UnsupportedError(
+        f"Model '{model.name}' can't be traced: {failure}"
+    ) from failure
+
+
+# What unknown lengths are called in turn, and what has to be said about it.
+_LENGTHS: tuple[tuple[str, str], ...] = (
+    ("each", ""),
+    ("shared", ""),
+    (
+        "fixed",
+        "A layer can't be traced with unknown lengths, so the functions are for one "
+        "example of the smallest size.",
+    ),
+)
 
 
 class _ModelTracer:
-    def __init__(self, model: keras.Model, inputs: Any) -> None:
+    def __init__(self, model: keras.Model, inputs: Any, lengths: str) -> None:
+        self._lengths = lengths
         self._model = model
-        self._inputs = model_inputs(model) if inputs is None else inputs
+        self._inputs = inputs
         self._tracing = Tracing()
         self._calls = LayerCalls(self._tracing)
         self._notes: list[tuple[str, str]] = []
@@ -107,9 +135,7 @@ class _ModelTracer:
         self._below = {id(model): _compat.all_layers(model)}
         self._variables = [v for v in model.variables if v.name != SEED_STATE]
 
-    def traces(
-        self, signatures: Mapping[str, SignatureRequest] | None
-    ) -> ModelTraces:
+    def traces(self, signatures: Mapping[str, SignatureRequest] | None) -> ModelTraces:
         model = self._model
         takes_training = self._expects_training(model)
         flags = (True, False) if takes_training else (False,)
@@ -121,7 +147,9 @@ class _ModelTracer:
         done = {}
         for name, request in requested.items():
             made = (
-                self._default_signature() if request is None else self._signature(request)
+                self._default_signature()
+                if request is None
+                else self._signature(request)
             )
             if made is not None:
                 done[name] = made
@@ -135,15 +163,13 @@ class _ModelTracer:
 
     # Tracing
 
-    def _symbolic(
-        self, inputs: Sequence[TensorInput]
-    ) -> list[jax.ShapeDtypeStruct]:
+    def _symbolic(self, inputs: Sequence[TensorInput]) -> list[jax.ShapeDtypeStruct]:
         """Returns inputs whose unknown lengths have names."""
         scope = export.SymbolicScope()
         specs = []
         for number, tensor in enumerate(inputs):
             names = [
-                _length_name(number, axis) if dim is None else str(dim)
+                _length_name(number, axis, self._lengths) if dim is None else str(dim)
                 for axis, dim in enumerate(tensor.shape)
             ]
             shape = export.symbolic_shape(",".join(names), scope=scope)
@@ -220,7 +246,7 @@ class _ModelTracer:
     def _traces_of(self, records: Sequence[LayerCall]) -> LayerTraces:
         layer = records[0].layer
         takes_training = self._expects_training(layer)
-        chosen = _distinct(records, takes_training)
+        chosen = _distinct(self._complete(records, takes_training), takes_training)
         spec = call_spec(layer, takes_training)
         plain, some, every = [], [], []
         for record in chosen:
@@ -240,6 +266,42 @@ class _ModelTracer:
             regularization_losses=tuple(self._weight_regularizers(layer)),
             expects_training=takes_training,
         )
+
+    def _complete(
+        self, records: Sequence[LayerCall], takes_training: bool
+    ) -> list[LayerCall]:
+        """Returns calls that stand alone, for both values of `training`."""
+        alone = []
+        for record in records:
+            alone.append(record if self._is_alone(record) else self._again(record))
+        flags = {record.training for record in alone}
+        for missing in {True, False} - flags if takes_training else ():
+            alone.append(self._again(alone[0], missing))
+        return alone
+
+    def _is_alone(self, record: LayerCall) -> bool:
+        call = self._tracing.calls.get(record.label)
+        if call is None:
+            return False
+        mark = call.mark
+        wanted = [*mark.outputs, *mark.updates]
+        wanted += [*record.losses, *record.activity_losses]
+        used = used_operands(call.jaxpr.jaxpr, wanted)
+        return not used - set(mark.inputs) - call.variables.keys()
+
+    def _again(self, record: LayerCall, training: bool | None = None) -> LayerCall:
+        """Traces a layer's call by itself, outside of the model."""
+        flag = record.training if training is None else training
+        kwargs = {**record.kwargs}
+        if "training" in kwargs:
+            kwargs["training"] = flag
+
+        def run(*arrays: Any) -> Any:
+            args, named = restored((record.args, kwargs), arrays)
+            return record.layer(*args, **named)
+
+        self._run(run, record.tensors, flag)
+        return self._calls.records[-1]
 
     def _concrete(
         self, record: LayerCall, takes_training: bool, losses: Sequence[int] | None
@@ -335,9 +397,7 @@ class _ModelTracer:
         )
         return SavedFunctionSpec((traced,), full_arg_spec(["x"]))
 
-    def _weight_regularizers(
-        self, layer: keras.Layer
-    ) -> Iterable[SavedFunctionSpec]:
+    def _weight_regularizers(self, layer: keras.Layer) -> Iterable[SavedFunctionSpec]:
         for variable in _own_variables(layer):
             regularizer = getattr(variable, "regularizer", None)
             if regularizer is None or not variable.trainable:
@@ -481,11 +541,13 @@ class _ModelTracer:
         return SignatureTrace(traced, specs, outputs)
 
 
-def _length_name(number: int, axis: int) -> str:
+def _length_name(number: int, axis: int, lengths: str) -> str:
     """Names an unknown length; all first ones are the batch."""
+    if lengths == "fixed":
+        return "1"
     if axis == 0:
         return "b"
-    return f"d{axis}" if number == 0 else f"d{number}_{axis}"
+    return f"d{axis}" if lengths == "shared" else f"d{number}_{axis}"
 
 
 def _distinct(records: Sequence[LayerCall], takes_training: bool) -> list[LayerCall]:
@@ -493,8 +555,12 @@ def _distinct(records: Sequence[LayerCall], takes_training: bool) -> list[LayerC
     chosen: dict[Any, LayerCall] = {}
     for record in records:
         shapes = tuple((_generic(t.shape), str(t.dtype)) for t in record.tensors)
-        key = (shapes, record.training if takes_training else False,
-               str(record.args), str({**record.kwargs, "training": None}))
+        key = (
+            shapes,
+            record.training if takes_training else False,
+            str(record.args),
+            str({**record.kwargs, "training": None}),
+        )
         chosen.setdefault(key, record)
     return sorted(chosen.values(), key=lambda r: not r.training)
 
@@ -596,4 +662,3 @@ def _unique(names: Sequence[str]) -> list[str]:
             candidate = f"{name}_{count}"
         done.append(candidate)
     return done
-
