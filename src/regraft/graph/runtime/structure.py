@@ -159,6 +159,21 @@ def flat_tensors(spec: Any, value: Any) -> Iterator[tuple[Any, str]]:
             yield from flat_tensors(spec[key], value[key])
 
 
+def flat_specs(spec: Any) -> Iterator[ir.TensorSpec]:
+    """Yields the tensors of a structure of specs, in a trace's order."""
+    if isinstance(spec, ir.TensorSpec):
+        yield spec
+    elif isinstance(spec, (list, tuple)):
+        for inner in spec:
+            yield from flat_specs(inner)
+    elif isinstance(spec, ir.NamedTupleValue):
+        for _, inner in spec.items:
+            yield from flat_specs(inner)
+    elif isinstance(spec, Mapping):
+        for key in sorted(spec):
+            yield from flat_specs(spec[key])
+
+
 def rebuilt(spec: Any, flat: Iterator[Any]) -> Any:
     """Returns a structure with the next flat values in its tensors' places."""
     if isinstance(spec, (ir.TensorSpec, ir.BoundedTensorSpec)):
