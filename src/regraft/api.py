@@ -13,7 +13,7 @@ from typing import Any
 import keras
 
 from regraft import _compat
-from regraft.errors import FormatError
+from regraft.errors import FormatError, UnsupportedError
 from regraft.loading.build import assign_weights, build_model
 from regraft.loading.loaded import LoadedModel, load_saved_model
 from regraft.loading.read import open_hdf5, read_saved_model
@@ -88,8 +88,12 @@ def save_model(
     else:
         traces = None
         if save_traces:
-            traces = trace_model(model)
-            parts.notes.extend(Note(*note) for note in traces.notes)
+            try:
+                traces = trace_model(model)
+                parts.notes.extend(Note(*note) for note in traces.notes)
+            except UnsupportedError as error:
+                text = f"It is saved without functions. {error}"
+                parts.notes.append(Note(model.name, text))
         write_saved_model(target, parts, options, traces)
     for note in parts.notes:
         warnings.warn(f"{note.object_path}: {note.text}", stacklevel=2)

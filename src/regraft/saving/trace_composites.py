@@ -25,7 +25,7 @@ Function = Callable[..., Any]
 @contextmanager
 def composites() -> Iterator[None]:
     """Marks what TensorFlow has one op for, in whatever is traced in this block."""
-    replacements = {
+    replacements: dict[str, dict[str, Callable[[Any], Any]]] = {
         module: {
             name: functools.partial(_replacement, mark)
             for name, mark in functions.items()

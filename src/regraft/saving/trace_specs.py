@@ -73,7 +73,7 @@ def full_arg_spec(
     kwonlydefaults: Mapping[str, Any] | None = None,
 ) -> ir.FunctionSpec:
     """Returns the signature of a Python function."""
-    items = (
+    items: tuple[tuple[str, Any], ...] = (
         ("args", list(args)),
         ("varargs", varargs),
         ("varkw", varkw),

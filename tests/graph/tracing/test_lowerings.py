@@ -63,7 +63,7 @@ def _traced(case: Case) -> dict:
         inputs=tuple(range(len(specs))),
         outputs=tuple(range(count)),
     )
-    called = tracing.add(jaxpr, mark, frozenset(), [True] * count)
+    called = tracing.add(jaxpr, mark, {}, [True] * count)
     library = messages.FunctionDefLibrary()
     for function in tracing.library.functions.values():
         function_to_proto(function, library.function.add())

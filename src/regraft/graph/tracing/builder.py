@@ -294,17 +294,17 @@ class FunctionBuilder:
             )
             self._readers.setdefault(state.resource, []).append(node)
             state.read = f"{node}:value:0"
-        return state.read  # type: ignore[no-any-return]
+        return state.read
 
     def _repeat(self, value: Value) -> Value:
         source = self.broadcastable(value)
         if source.shape is not None and same_shape(source.shape, value.dims):
             return source
         if source.constant is not None and source.constant.ndim == 0:
-            return self.op(  # type: ignore[no-any-return]
+            return self.op(
                 "Fill", self.shape_tensor(value.dims), source, shape=value.shape
             )
-        return self.op(  # type: ignore[no-any-return]
+        return self.op(
             "BroadcastTo", source, self.shape_tensor(value.dims), shape=value.shape
         )
 
@@ -335,9 +335,7 @@ class FunctionBuilder:
             return value
         if value.constant is not None and is_static(shape):
             return Value.of(value.constant.reshape(shape), value.dtype)
-        return self.op(  # type: ignore[no-any-return]
-            "Reshape", value, self.reshape_target(value, shape), shape=shape
-        )
+        return self.op("Reshape", value, self.reshape_target(value, shape), shape=shape)
 
     def reshape_target(self, value: Value, shape: tuple[Dim, ...]) -> Value:
         """Returns a shape for `Reshape`, in which one length may be -1."""
@@ -355,7 +353,7 @@ class FunctionBuilder:
         if is_static(shape):
             return Value.of(np.asarray(shape, np.int32), "int32")
         dims = [self.dim(d) for d in shape]
-        return self.op("Pack", dims, axis=0, shape=(len(shape),))  # type: ignore[no-any-return]
+        return self.op("Pack", dims, axis=0, shape=(len(shape),))
 
     def dim(self, dim: Dim) -> Value:
         """Returns a length as an int32 scalar; of a fixed one a constant."""
@@ -539,7 +537,7 @@ def _attr(kind: str, value: Any) -> ir.AttrValue:
     if kind == "func":
         return value if isinstance(value, ir.FunctionRef) else ir.FunctionRef(value)
     convert: Any = {"int": int, "float": float, "bool": bool}.get(kind)
-    return value if convert is None else convert(value)  # type: ignore[no-any-return]
+    return value if convert is None else convert(value)
 
 
 def shape_of(shape: Iterable[Dim]) -> ir.TensorShape:

@@ -84,7 +84,7 @@ class SymbolicBuilder(FunctionBuilder):
     def length_of(self, value: Value, axis: int) -> Value:
         """Returns the length of an axis of a tensor as it is when the graph runs."""
         shape = self.op("Shape", value, shape=(value.rank,))
-        return self.op(  # type: ignore[no-any-return]
+        return self.op(
             "StridedSlice",
             shape,
             np.array([axis], np.int32),
@@ -102,10 +102,12 @@ class SymbolicBuilder(FunctionBuilder):
                 return self._symbol(name)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return self._arithmetic("Neg", operand)
-            case ast.BinOp(op=ast.Pow(), left=left, right=ast.Constant(value=power)):
+            case ast.BinOp(
+                op=ast.Pow(), left=left, right=ast.Constant(value=int(power))
+            ):
                 base = self._expression(left)
                 return functools.reduce(
-                    lambda a, b: self.op("Mul", a, b, shape=()), [base] * int(power)
+                    lambda a, b: self.op("Mul", a, b, shape=()), [base] * power
                 )
             case ast.BinOp(op=op, left=left, right=right) if type(op) in _OPS:
                 return self._arithmetic(_OPS[type(op)], left, right)
@@ -120,7 +122,7 @@ class SymbolicBuilder(FunctionBuilder):
 
     def _arithmetic(self, op: str, *operands: ast.expr) -> Value:
         values = [self._expression(operand) for operand in operands]
-        return self.op(op, *values, shape=())  # type: ignore[no-any-return]
+        return self.op(op, *values, shape=())
 
     def _symbol(self, name: str) -> Value:
         if (known := self._lengths.get(name)) is None:
@@ -140,7 +142,7 @@ class SymbolicBuilder(FunctionBuilder):
                 length: Any = self.length_of(value, axis)
                 if offset:
                     length = self.op("Sub", length, np.int32(offset), shape=())
-                return self.op("FloorDiv", length, np.int32(slope), shape=())  # type: ignore[no-any-return]
+                return self.op("FloorDiv", length, np.int32(slope), shape=())
         self.passed_symbols.append(name)
         return self.argument(f"length_{name}".lower(), "int32", ())
 

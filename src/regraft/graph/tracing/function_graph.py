@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
@@ -76,11 +77,7 @@ class CalledFunction:
 
 def dtype_of(aval: Any) -> str:
     """Returns the name of an abstract value's dtype; `"key"` for random keys."""
-    return (
-        "key"
-        if jax.dtypes.issubdtype(aval.dtype, jax.dtypes.prng_key)
-        else str(aval.dtype)
-    )
+    return "key" if jnp.issubdtype(aval.dtype, jax.dtypes.prng_key) else str(aval.dtype)
 
 
 def used_operands(jaxpr: Jaxpr, wanted: Sequence[int]) -> set[int]:
@@ -182,7 +179,8 @@ class Graph(SymbolicBuilder):
         """Assigns new values to variables."""
         for variable, value in updates:
             state = value.variable
-            if state is not None and state.resource == variable.variable.resource:
+            own: Any = variable.variable
+            if state is not None and state.resource == own.resource:
                 continue  # A function that was called has written it already.
             self.assign(variable, value)
 
@@ -217,7 +215,7 @@ class Graph(SymbolicBuilder):
         operands: Sequence[Value],
         name: str,
         updates: Mapping[int, int] | None = None,
-    ) -> list[Value | None]:
+    ) -> list[Any]:
         """Calls a function of the library."""
         inputs: list[Value | str] = [
             self._resource(operands[i]) if i in called.variables else operands[i]
@@ -289,9 +287,7 @@ class Graph(SymbolicBuilder):
 
 def constant(array: Any, dtype: str | None = None) -> Value:
     """Returns a constant of a jaxpr as a value."""
-    if jax.dtypes.issubdtype(
-        getattr(array, "dtype", np.dtype("O")), jax.dtypes.prng_key
-    ):
+    if jnp.issubdtype(getattr(array, "dtype", np.dtype("O")), jax.dtypes.prng_key):
         return Value("key", tuple(np.shape(array)), key=True)
     array = np.asarray(array)
     return Value.of(array, dtype or str(array.dtype))

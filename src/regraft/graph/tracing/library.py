@@ -10,7 +10,6 @@ from typing import Any
 
 from regraft.graph import ir
 
-
 _NUMBERED = re.compile(r"^__inference_(.*)_\d+$")
 
 

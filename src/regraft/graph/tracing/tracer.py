@@ -32,6 +32,7 @@ from regraft.graph.tracing.values import Value
 
 lowerings.load()
 
+
 @dataclass(frozen=True, eq=False)
 class Call:
     """A marked function as it was called.
@@ -192,7 +193,7 @@ class Tracing:
         labels = dict(zip(mark.inputs, mark.input_names, strict=False))
         places = [*mark.inputs]
         places += [i for i in range(len(inner.invars)) if i not in mark.inputs]
-        values: list[Value | None] = [None] * len(inner.invars)
+        values: list[Any] = [None] * len(inner.invars)
         operands = []
         for i in places:
             aval = inner.invars[i].aval

@@ -87,6 +87,16 @@ def is_static(shape: tuple[Dim, ...]) -> bool:
     return all(isinstance(dim, int | np.integer) for dim in shape)
 
 
+def known(value: Value) -> Array | None:
+    """Returns a value that is known, also where it is repeated to a fixed shape."""
+    shape = value.shape
+    while value.source is not None and value.source.rank == 0:
+        value = value.source
+    if value.constant is None or shape is None or not is_static(shape):
+        return None
+    return np.broadcast_to(value.constant, shape)
+
+
 def same_dim(left: Dim, right: Dim) -> bool:
     """Whether two lengths are equal, as far as can be known."""
     static = isinstance(left, int | np.integer), isinstance(right, int | np.integer)

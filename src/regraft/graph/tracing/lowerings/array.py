@@ -14,7 +14,7 @@ from regraft.graph.tracing.lowerings.elementwise import (
     cast,
 )
 from regraft.graph.tracing.registry import lowering
-from regraft.graph.tracing.values import Dim, Value, is_static, same_dim
+from regraft.graph.tracing.values import Dim, Value, is_static, known, same_dim
 
 
 @lowering("broadcast_in_dim", ignored=("sharding",))
@@ -101,7 +101,7 @@ def squeeze(g: Graph, x: Value, *, dimensions: tuple[int, ...]) -> Value:
         return reshaped(g, x, g.shape_of())
     if x.constant is not None:
         return Value.of(np.squeeze(x.constant, tuple(dimensions)), x.dtype)
-    return g.op("Squeeze", x, squeeze_dims=dimensions, shape=g.shape_of())  # type: ignore[no-any-return]
+    return g.op("Squeeze", x, squeeze_dims=dimensions, shape=g.shape_of())
 
 
 @lowering("expand_dims")
@@ -123,7 +123,7 @@ def transpose(g: Graph, x: Value, *, permutation: Sequence[int]) -> Value:
         places = tuple(permutation.index(d) for d in x.dimensions)
         return repeat(x.source, shape, places)
     perm = np.array(permutation, np.int32)
-    return g.op("Transpose", x, perm, shape=shape)  # type: ignore[no-any-return]
+    return g.op("Transpose", x, perm, shape=shape)
 
 
 @lowering("concatenate")
@@ -131,13 +131,14 @@ def concatenate(g: Graph, *operands: Value, dimension: int) -> Value:
     """Joins arrays along a dimension."""
     if len(operands) == 1:
         return operands[0]
-    if all(x.constant is not None for x in operands):
-        joined = np.concatenate([x.constant for x in operands], dimension)  # type: ignore[misc]
+    constants = [c for x in operands if (c := known(x)) is not None]
+    if len(constants) == len(operands):
+        joined = np.concatenate(constants, dimension)
         if joined.size <= FOLDED_ELEMENTS:
             return Value.of(joined, operands[0].dtype)
     if (stacked := _stack(g, operands, dimension)) is not None:
         return stacked
-    return g.op("ConcatV2", list(operands), np.int32(dimension), shape=g.shape_of())  # type: ignore[no-any-return]
+    return g.op("ConcatV2", list(operands), np.int32(dimension), shape=g.shape_of())
 
 
 def _stack(g: Graph, operands: Sequence[Value], dimension: int) -> Value | None:
@@ -152,13 +153,13 @@ def _stack(g: Graph, operands: Sequence[Value], dimension: int) -> Value | None:
         if not same_dim(x.dims[dimension], 1):
             return None
         inner.append(x.source)
-    return g.op("Pack", inner, axis=dimension, shape=g.shape_of())  # type: ignore[no-any-return]
+    return g.op("Pack", inner, axis=dimension, shape=g.shape_of())
 
 
 @lowering("stack")
-def stack(g: Graph, *operands: Value, dimension: int) -> Value:
+def stack(g: Graph, *operands: Value, axis: int) -> Value:
     """Joins arrays along a new dimension."""
-    return g.op("Pack", list(operands), axis=dimension, shape=g.shape_of())  # type: ignore[no-any-return]
+    return g.op("Pack", list(operands), axis=axis, shape=g.shape_of())
 
 
 @lowering("split")
@@ -177,7 +178,7 @@ def rev(g: Graph, x: Value, *, dimensions: Sequence[int]) -> Value:
     if x.constant is not None and x.constant.size <= FOLDED_ELEMENTS:
         return Value.of(np.flip(x.constant, tuple(dimensions)).copy(), x.dtype)
     axes = np.array(dimensions, np.int32)
-    return g.op("ReverseV2", x, axes, shape=x.shape)  # type: ignore[no-any-return]
+    return g.op("ReverseV2", x, axes, shape=x.shape)
 
 
 @lowering("iota", ignored=("sharding",))
@@ -244,8 +245,8 @@ def padded(
             g.op("Pack", flat, axis=0, shape=(len(flat),)), (len(around), 2)
         )
     if value.constant is not None and not value.constant.any():
-        return g.op("Pad", x, paddings, shape=shape)  # type: ignore[no-any-return]
-    return g.op("PadV2", x, paddings, value, shape=shape)  # type: ignore[no-any-return]
+        return g.op("Pad", x, paddings, shape=shape)
+    return g.op("PadV2", x, paddings, value, shape=shape)
 
 
 def _dilate(g: Graph, x: Value, value: Value, axis: int, interior: int) -> Value:
@@ -303,7 +304,7 @@ def sliced(
             limit = 0
         begins.append(start)
         ends.append(limit)
-    return g.op(  # type: ignore[no-any-return]
+    return g.op(
         "StridedSlice",
         x,
         g.shape_tensor(tuple(begins)),
@@ -334,7 +335,7 @@ def start_vector(
         places.append(g.op("Minimum", low, last, shape=()))
     if all(place.constant is not None for place in places):
         return Value.of(np.array([p.constant for p in places], np.int32), "int32")
-    return g.op("Pack", places, axis=0, shape=(len(places),))  # type: ignore[no-any-return]
+    return g.op("Pack", places, axis=0, shape=(len(places),))
 
 
 @lowering("dynamic_slice")
@@ -348,7 +349,7 @@ def dynamic_slice(
         limits = [s + n for s, n in zip(first, slice_sizes, strict=True)]
         return sliced(g, x, first, limits, [1] * x.rank)
     size = g.shape_tensor(tuple(slice_sizes))
-    return g.op("Slice", x, begin, size, shape=g.shape_of())  # type: ignore[no-any-return]
+    return g.op("Slice", x, begin, size, shape=g.shape_of())
 
 
 @lowering("dynamic_update_slice")
@@ -368,9 +369,7 @@ def _replace(
     axis, *rest = axes
     before, middle, after = _three_parts(g, x, update.dims[axis], begin, axis)
     middle = _replace(g, middle, update, begin, rest)
-    return g.op(  # type: ignore[no-any-return]
-        "ConcatV2", [before, middle, after], np.int32(axis), shape=x.shape
-    )
+    return g.op("ConcatV2", [before, middle, after], np.int32(axis), shape=x.shape)
 
 
 def _three_parts(
@@ -403,4 +402,4 @@ def _split_sizes(
 def tile(g: Graph, x: Value, *, reps: Sequence[int]) -> Value:
     """Repeats a whole array along its dimensions."""
     multiples = g.shape_tensor(tuple(reps))
-    return g.op("Tile", x, multiples, shape=g.shape_of())  # type: ignore[no-any-return]
+    return g.op("Tile", x, multiples, shape=g.shape_of())

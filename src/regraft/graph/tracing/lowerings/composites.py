@@ -66,7 +66,7 @@ def _softmax(g: Graph, x: Value, *, axis: Any, op: str) -> Value | None:
     """Along the last dimension."""
     if axis not in (-1, x.rank - 1) or x.rank < 1:
         return None
-    return g.op(op, x, shape=x.shape)  # type: ignore[no-any-return]
+    return g.op(op, x, shape=x.shape)
 
 
 @composite("activation")
@@ -78,7 +78,7 @@ def activation(g: Graph, x: Value, *, op: str, **attrs: Any) -> Value:
 @composite("leaky_relu")
 def leaky_relu(g: Graph, x: Value, *, alpha: float) -> Value:
     """`x`, or `alpha * x` where that is negative."""
-    return g.op("LeakyRelu", x, alpha=alpha, shape=x.shape)  # type: ignore[no-any-return]
+    return g.op("LeakyRelu", x, alpha=alpha, shape=x.shape)
 
 
 @composite("average_pool")
@@ -115,8 +115,8 @@ def _average(
         result = _average(
             g, wide, [1, *sizes], [1, *strides], padding, (shape[0], 1, *shape[1:])
         )
-        return g.op("Squeeze", result, squeeze_dims=(1,), shape=shape)  # type: ignore[no-any-return]
-    return g.op(  # type: ignore[no-any-return]
+        return g.op("Squeeze", result, squeeze_dims=(1,), shape=shape)
+    return g.op(
         "AvgPool" if x.rank == 4 else "AvgPool3D",
         x,
         ksize=(1, *sizes, 1),
@@ -132,7 +132,7 @@ def mean(g: Graph, x: Value, *, axes: Sequence[int] | None, keepdims: bool) -> V
     places = range(x.rank) if axes is None else [a % x.rank for a in axes]
     if not places:
         return x
-    return g.op(  # type: ignore[no-any-return]
+    return g.op(
         "Mean", x, np.array(places, np.int32), keep_dims=keepdims, shape=g.shape_of()
     )
 
@@ -160,7 +160,7 @@ def einsum(g: Graph, *operands: Value, equation: str) -> Value | None:
     """Sums of products; TensorFlow knows no broadcasting of two ellipses in it."""
     if len(operands) > 2 or len({x.dtype for x in operands}) > 1:
         return None
-    return g.op("Einsum", list(operands), equation=equation, shape=g.shape_of())  # type: ignore[no-any-return]
+    return g.op("Einsum", list(operands), equation=equation, shape=g.shape_of())
 
 
 @composite("dot_product_attention")
@@ -180,16 +180,14 @@ def dot_product_attention(
     batch, length, heads, _ = query.dims
     scores = (batch, heads, length, key.dims[1])
     scaled = g.op("Mul", query, scalar(scale, query), shape=query.shape)
-    product = g.op(
-        "Einsum", [key, scaled], equation="aecd,abcd->acbe", shape=scores
-    )
+    product = g.op("Einsum", [key, scaled], equation="aecd,abcd->acbe", shape=scores)
     if has_bias:
         product = g.op("AddV2", product, rest[0], shape=scores)
     if has_mask:
         lowest = -0.7 * float(np.finfo(query.dtype).max)
         product = g.op("SelectV2", rest[-1], product, scalar(lowest, query))
     weights = g.op("Softmax", product, shape=scores)
-    return g.op(  # type: ignore[no-any-return]
+    return g.op(
         "Einsum", [weights, value], equation="acbe,aecd->abcd", shape=g.shape_of()
     )
 
@@ -210,7 +208,7 @@ def one_hot(g: Graph, x: Value, *, num_classes: int, axis: int) -> Value:
     values = [cast(g, Value.of(n, "float32"), dtype) for n in (one, zero)]
     if "int" not in x.dtype:
         x = cast(g, x, "int32")
-    return g.op(  # type: ignore[no-any-return]
+    return g.op(
         "OneHot", x, np.int32(num_classes), *values, axis=axis, shape=g.shape_of()
     )
 
@@ -232,7 +230,7 @@ def conv_transpose(
     if x.rank not in (4, 5) or any(d != 1 for d in dilations):
         return None
     op = "Conv2DBackpropInput" if x.rank == 4 else "Conv3DBackpropInputV2"
-    return g.op(  # type: ignore[no-any-return]
+    return g.op(
         op,
         g.shape_tensor(shape),
         kernel,
@@ -265,7 +263,7 @@ def _conv_transpose_1d(
         strides=(1, 1, stride, 1),
         padding=padding,
     )
-    return g.op("Squeeze", result, squeeze_dims=(1,), shape=shape)  # type: ignore[no-any-return]
+    return g.op("Squeeze", result, squeeze_dims=(1,), shape=shape)
 
 
 @composite("resize")
@@ -292,14 +290,14 @@ def dropout(g: Graph, x: Value, *, rate: float, noise_shape: tuple[Dim, ...]) ->
     noise = uniform(g, noise_shape, "float32")
     kept = g.op("GreaterEqual", noise, np.float32(rate), shape=noise_shape)
     larger = g.op("RealDiv", x, scalar(1.0 - rate, x), shape=x.shape)
-    return g.op("SelectV2", kept, larger, scalar(0, x), shape=x.shape)  # type: ignore[no-any-return]
+    return g.op("SelectV2", kept, larger, scalar(0, x), shape=x.shape)
 
 
 def _drawn(
     g: Graph, value: Any, shape: tuple[Dim, ...], scale: Value, shift: Value
 ) -> Value:
     value = g.op("Mul", value, scale, shape=shape)
-    return g.op("AddV2", value, shift, shape=shape)  # type: ignore[no-any-return]
+    return g.op("AddV2", value, shift, shape=shape)
 
 
 def _kind(dtype: str) -> str:

@@ -160,7 +160,7 @@ def _as_bool(g: Graph, index: Value) -> Value:
         source = Value("bool", (), name=producer[1][0])
         if g.is_bool(source):
             return source
-    return g.op("NotEqual", index, np.int32(0), shape=())  # type: ignore[no-any-return]
+    return g.op("NotEqual", index, np.int32(0), shape=())
 
 
 def _results(out: Sequence[Any], node: str, start: int = 0) -> list[Value]:
@@ -327,15 +327,13 @@ def _to_list(g: Graph, x: Value, reverse: bool) -> Value:
         return x
     if reverse:
         x = g.op("ReverseV2", x, np.array([0], np.int32), shape=x.shape)
-    return g.op(  # type: ignore[no-any-return]
-        "TensorListFromTensor", x, _element_shape(x.dims[1:]), shape=()
-    )
+    return g.op("TensorListFromTensor", x, _element_shape(x.dims[1:]), shape=())
 
 
 def _item(g: Graph, source: Value, index: Value, x: Value) -> Value:
     if x.key:
         return Value("key", x.dims[1:], key=True)
-    return g.op(  # type: ignore[no-any-return]
+    return g.op(
         "TensorListGetItem",
         source,
         index,
@@ -346,7 +344,7 @@ def _item(g: Graph, source: Value, index: Value, x: Value) -> Value:
 
 
 def _new_list(g: Graph, aval: Any, length: Dim) -> Value:
-    return g.op(  # type: ignore[no-any-return]
+    return g.op(
         "TensorListReserve",
         _element_shape(aval.shape[1:]),
         g.dim(length),
@@ -366,5 +364,5 @@ def _stacked(g: Graph, source: Value, aval: Any, length: Dim, reverse: bool) -> 
         shape=shape,
     )
     if not reverse:
-        return result  # type: ignore[no-any-return]
-    return g.op("ReverseV2", result, np.array([0], np.int32), shape=shape)  # type: ignore[no-any-return]
+        return result
+    return g.op("ReverseV2", result, np.array([0], np.int32), shape=shape)

@@ -94,7 +94,7 @@ def unary(g: Graph, op: str, x: Value, **attrs: Any) -> Value:
     if x.constant is not None and op in _FOLDS and x.constant.size <= FOLDED_ELEMENTS:
         result = _FOLDS[op](x.constant)
         return Value.of(result, str(result.dtype))
-    return g.op(op, x, shape=x.shape, **attrs)  # type: ignore[no-any-return]
+    return g.op(op, x, shape=x.shape, **attrs)
 
 
 def aligned(g: Graph, *operands: Value) -> list[Value]:
@@ -134,7 +134,7 @@ def binary(g: Graph, op: str, x: Value, y: Value, **attrs: Any) -> Value:
             inner.dtype, model.shape, source=inner, dimensions=model.dimensions
         )
     x, y = aligned(g, x, y)
-    return g.op(op, x, y, shape=shape, **attrs)  # type: ignore[no-any-return]
+    return g.op(op, x, y, shape=shape, **attrs)
 
 
 def _repeated_alike(x: Value, y: Value) -> tuple[Value, Value, Value] | None:
@@ -188,7 +188,16 @@ _add_table({"eq_to": "Equal", "le_to": "LessEqual", "lt_to": "Less"}, _binary_lo
 
 # Ops after which TensorFlow writes (and fuses) BiasAdd.
 _BIASED = frozenset(
-    {"MatMul", "Conv2D", "Conv3D", "DepthwiseConv2dNative", "Conv2DBackpropInput"}
+    {
+        "BatchMatMulV2",
+        "Conv2D",
+        "Conv2DBackpropInput",
+        "Conv3D",
+        "Conv3DBackpropInputV2",
+        "DepthwiseConv2dNative",
+        "Einsum",
+        "MatMul",
+    }
 )
 
 
@@ -197,7 +206,7 @@ def add(g: Graph, x: Value, y: Value) -> Value:
     """`x + y`; as BiasAdd where it is one."""
     for value, bias in ((x, y), (y, x)):
         if _is_bias(g, value, bias):
-            return g.op("BiasAdd", value, bias.source, shape=g.shape_of())  # type: ignore[no-any-return]
+            return g.op("BiasAdd", value, bias.source, shape=g.shape_of())
     return binary(g, "AddV2", x, y)
 
 
@@ -208,6 +217,8 @@ def _is_bias(g: Graph, value: Value, bias: Value) -> bool:
     if bias.dimensions != (bias.rank - 1,) or bias.rank != value.rank:
         return False
     producer = g.producer(value)
+    if producer is not None and producer[0] in ("Reshape", "Squeeze"):
+        producer = g.producer(Value(value.dtype, name=producer[1][0]))
     return (
         producer is not None
         and producer[0] in _BIASED
@@ -388,7 +399,7 @@ def select_n(g: Graph, which: Value, *cases: Value) -> Value:
         return cases[0]
     if which.dtype == "bool":
         pred, no, yes = aligned(g, which, *cases)
-        return g.op("SelectV2", pred, yes, no, shape=g.shape_of())  # type: ignore[no-any-return]
+        return g.op("SelectV2", pred, yes, no, shape=g.shape_of())
     result = cases[-1]
     for index in range(len(cases) - 2, -1, -1):
         here = g.op("LessEqual", which, np.int32(index), shape=which.shape)
@@ -416,7 +427,7 @@ def cast(g: Graph, x: Value, dtype: str) -> Value:
         if x.source is not None and x.name is None:
             inner = cast(g, x.source, dtype)
             return Value(dtype, x.shape, source=inner, dimensions=x.dimensions)
-        return g.op("NotEqual", x, zero, shape=x.shape)  # type: ignore[no-any-return]
+        return g.op("NotEqual", x, zero, shape=x.shape)
     return unary(g, "Cast", x, DstT=dtype)
 
 
@@ -424,7 +435,7 @@ def cast(g: Graph, x: Value, dtype: str) -> Value:
 def bitcast_convert_type(g: Graph, x: Value, *, new_dtype: Any) -> Value:
     """The same bits as another type."""
     dtype = str(np.dtype(new_dtype))
-    return g.op("Bitcast", x, type=dtype, shape=g.shape_of())  # type: ignore[no-any-return]
+    return g.op("Bitcast", x, type=dtype, shape=g.shape_of())
 
 
 @lowering("reduce_precision", ignored=("exponent_bits", "mantissa_bits"))
@@ -466,4 +477,4 @@ def identity(g: Graph, *values: Value) -> list[Value]:
 @lowering("regularized_incomplete_beta")
 def regularized_incomplete_beta(g: Graph, a: Value, b: Value, x: Value) -> Value:
     """The regularized incomplete beta function."""
-    return g.op("Betainc", *aligned(g, a, b, x), shape=g.shape_of())  # type: ignore[no-any-return]
+    return g.op("Betainc", *aligned(g, a, b, x), shape=g.shape_of())

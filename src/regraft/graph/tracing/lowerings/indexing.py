@@ -12,7 +12,7 @@ from regraft.graph.tracing.function_graph import Graph
 from regraft.graph.tracing.lowerings.array import reshaped, sliced, transpose
 from regraft.graph.tracing.lowerings.elementwise import cast
 from regraft.graph.tracing.registry import lowering
-from regraft.graph.tracing.values import Dim, Value, same_dim
+from regraft.graph.tracing.values import Dim, Value, known, same_dim
 
 # A dimension of a result: of the indices ("i") or of the operand ("o"), and which.
 _Label = tuple[str, int]
@@ -36,6 +36,9 @@ def gather(
     Places outside are an error in TensorFlow on a CPU, and zeros on a GPU.
     """
     numbers = dimension_numbers
+    if (part := _fixed_window(g, x, indices, numbers, slice_sizes)) is not None:
+        return part
+    indices = _signed(g, indices)
     indexed = tuple(numbers.start_index_map)
     batching = tuple(numbers.operand_batching_dims)
     single = all(same_dim(slice_sizes[d], 1) for d in indexed)
@@ -48,8 +51,6 @@ def gather(
         indices = _clamped(g, x, indices, indexed, slice_sizes)
     if not (single and whole and (len(indexed) == 1 or not batching)):
         return _gather_windows(g, x, indices, numbers, slice_sizes)
-    if (fixed := _fixed_place(g, x, indices, numbers)) is not None:
-        return fixed
     found, labels = (
         _gather_one(g, x, indices, numbers)
         if len(indexed) == 1
@@ -65,23 +66,35 @@ def _clamped(
     last = cast(g, last.shaped((len(indexed),)), indices.dtype)
     zero = Value.of(np.asarray(0, indices.dtype), indices.dtype)
     low = g.op("Maximum", indices, zero, shape=indices.shape)
-    return g.op("Minimum", low, last, shape=indices.shape)  # type: ignore[no-any-return]
+    return g.op("Minimum", low, last, shape=indices.shape)
 
 
-def _fixed_place(g: Graph, x: Value, indices: Value, numbers: Any) -> Value | None:
-    """Returns `x[:, 3]`: a place that is known, of one dimension."""
-    while indices.source is not None and indices.source.rank == 0:
-        indices = indices.source
-    if indices.constant is None or indices.constant.size != 1:
-        return None
-    (axis,) = numbers.start_index_map if len(numbers.start_index_map) == 1 else (-1,)
-    place = int(indices.constant.reshape(()))
-    if axis < 0 or place < 0 or numbers.operand_batching_dims:
+def _fixed_window(
+    g: Graph, x: Value, indices: Value, numbers: Any, sizes: Sequence[Dim]
+) -> Value | None:
+    """Returns `x[:, 3]` or `x[:, 1:4]`: one window at a place that is known."""
+    count = len(numbers.start_index_map)
+    places = known(indices)
+    if places is None or places.size != count or numbers.operand_batching_dims:
         return None
     starts = [0] * x.rank
-    limits = list(x.dims)
-    starts[axis], limits[axis] = place, place + 1
+    for axis, place in zip(numbers.start_index_map, places.reshape(-1), strict=True):
+        starts[axis] = int(place)
+    limits = [start + size for start, size in zip(starts, sizes, strict=True)]
+    for axis, (start, limit) in enumerate(zip(starts, limits, strict=True)):
+        dim = x.dims[axis]
+        inside = isinstance(limit, int) and isinstance(dim, int) and limit <= dim
+        unmoved = start == 0 and same_dim(sizes[axis], dim)
+        fits = inside or unmoved or (not isinstance(dim, int) and start >= 0)
+        if start < 0 or not fits:
+            return None
     return reshaped(g, _sliced(g, x, starts, limits), g.shape_of())
+
+
+def _signed(g: Graph, indices: Value) -> Value:
+    """Returns indices of a type that TensorFlow's ops take."""
+    wanted = {"uint32": "int64", "uint64": "int64", "int32": "int32", "int64": "int64"}
+    return cast(g, indices, wanted.get(indices.dtype, "int32"))
 
 
 def _sliced(g: Graph, x: Value, starts: Sequence[int], limits: Sequence[Dim]) -> Value:
@@ -174,7 +187,7 @@ def _gather_windows(
             )
         ),
     )
-    return g.op("GatherNd", x, grid, shape=shape)  # type: ignore[no-any-return]
+    return g.op("GatherNd", x, grid, shape=shape)
 
 
 def _grid(
@@ -203,7 +216,7 @@ def _grid(
         for part in parts[1:]:
             total = g.op("AddV2", total, part)
         columns.append(g.op("BroadcastTo", total, g.shape_tensor(shape)))
-    return g.op("Pack", columns, axis=len(shape), shape=(*shape, rank))  # type: ignore[no-any-return]
+    return g.op("Pack", columns, axis=len(shape), shape=(*shape, rank))
 
 
 def _column(
@@ -254,6 +267,7 @@ def _scatter(primitive: str, op: str) -> None:
         mode: Any,
     ) -> Value:
         numbers = dimension_numbers
+        indices = _signed(g, indices)
         if _is_plain(x, indices, updates, numbers):
             grid = indices
         else:
@@ -262,7 +276,7 @@ def _scatter(primitive: str, op: str) -> None:
             wide = [cast(g, v, "int32") for v in (x, updates)]
             result = g.op(op, wide[0], grid, wide[1], shape=x.shape)
             return cast(g, result, "bool")
-        return g.op(op, x, grid, updates, shape=x.shape)  # type: ignore[no-any-return]
+        return g.op(op, x, grid, updates, shape=x.shape)
 
 
 def _is_plain(x: Value, indices: Value, updates: Value, numbers: Any) -> bool:

@@ -21,7 +21,7 @@ NOT_LOWERED["tridiagonal_solve"] = "no layer needs it"
 @lowering("cholesky", ignored=("symmetrize_input",))
 def cholesky(g: Graph, x: Value) -> Value:
     """Lower triangular square root."""
-    return g.op("Cholesky", x, shape=x.shape)  # type: ignore[no-any-return]
+    return g.op("Cholesky", x, shape=x.shape)
 
 
 @lowering("eigh", ignored=("lower", "sort_eigenvalues", "algorithm", "implementation"))
@@ -80,7 +80,7 @@ def triangular_solve(
         ones = g.op("OnesLike", g.op("MatrixDiagPartV3", a, np.int32(0), _zero(a)))
         a = g.op("MatrixSetDiag", a, ones, shape=a.shape)
     if left_side:
-        return g.op(  # type: ignore[no-any-return]
+        return g.op(
             "MatrixTriangularSolve",
             a,
             b,
@@ -102,7 +102,7 @@ def _zero(x: Value) -> Any:
 def adjoint(g: Graph, x: Value, rank: int) -> Value:
     """Returns matrices with rows and columns exchanged."""
     order = [*range(rank - 2), rank - 1, rank - 2]
-    return g.op(  # type: ignore[no-any-return]
+    return g.op(
         "ConjugateTranspose" if "complex" in x.dtype else "Transpose",
         x,
         np.array(order, np.int32),
@@ -117,8 +117,8 @@ def fft(g: Graph, x: Value, *, fft_type: Any, fft_lengths: Sequence[Dim]) -> Val
     kind = int(fft_type)
     if kind in (0, 1):
         op = ("FFT", "IFFT")[kind] + suffix
-        return g.op(op, x, shape=g.shape_of())  # type: ignore[no-any-return]
+        return g.op(op, x, shape=g.shape_of())
     op = ("RFFT", "IRFFT")[kind - 2] + suffix
     length = g.shape_tensor(tuple(fft_lengths))
     name = "Tcomplex" if kind == 2 else "Treal"
-    return g.op(op, x, length, shape=g.shape_of(), **{name: g.dtype_of()})  # type: ignore[no-any-return]
+    return g.op(op, x, length, shape=g.shape_of(), **{name: g.dtype_of()})

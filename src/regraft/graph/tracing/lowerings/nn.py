@@ -52,15 +52,13 @@ def _dense(
 ) -> Value | None:
     """A matrix, or rows of an array, times a matrix."""
     if x.rank == 2:
-        return g.op(  # type: ignore[no-any-return]
+        return g.op(
             "MatMul", x, y, transpose_a=x_sum == 0, transpose_b=y_sum == 1, shape=shape
         )
     if x.rank < 2 or x_sum != x.rank - 1:
         return None
     if len([d for d in x.dims if not isinstance(d, int)]) > 1 or x.dtype == "int32":
-        return g.op(  # type: ignore[no-any-return]
-            "BatchMatMulV2", x, y, adj_y=y_sum == 1, shape=shape
-        )
+        return g.op("BatchMatMulV2", x, y, adj_y=y_sum == 1, shape=shape)
     rows = np.array([-1, int(x.dims[-1])], np.int32)
     flat = g.op("Reshape", x, rows)
     product = g.op("MatMul", flat, y, transpose_b=y_sum == 1)
@@ -76,9 +74,7 @@ def _batch_matmul(
     if tuple(x_batch) != leading or tuple(y_batch) != leading:
         return None
     adj_x, adj_y = x_sum == x.rank - 2, y_sum == y.rank - 1
-    return g.op(  # type: ignore[no-any-return]
-        "BatchMatMulV2", x, y, adj_x=adj_x, adj_y=adj_y, shape=shape
-    )
+    return g.op("BatchMatMulV2", x, y, adj_x=adj_x, adj_y=adj_y, shape=shape)
 
 
 def _einsum(
@@ -94,7 +90,7 @@ def _einsum(
     out += [n for i, n in enumerate(x_names) if i not in (*x_sum, *x_batch)]
     out += [n for i, n in enumerate(y_names) if i not in (*y_sum, *y_batch)]
     equation = f"{''.join(x_names)},{''.join(y_names)}->{''.join(out)}"
-    return g.op("Einsum", [x, y], equation=equation, shape=shape)  # type: ignore[no-any-return]
+    return g.op("Einsum", [x, y], equation=equation, shape=shape)
 
 
 # Convolutions
@@ -247,7 +243,7 @@ def conv_channels_last(
     if x.rank == 5 and groups > 1:
         return _grouped(g, x, kernel, window, groups)
     op = "Conv2D" if x.rank == 4 else "Conv3D"
-    return g.op(  # type: ignore[no-any-return]
+    return g.op(
         op,
         x,
         kernel,
@@ -280,7 +276,7 @@ def _conv_1d(g: Graph, x: Value, kernel: Value, window: Window, groups: int) -> 
         (batch, 1, *rest),
     )
     result = conv_channels_last(g, wide, kernel, wider, groups)
-    return g.op("Squeeze", result, squeeze_dims=(1,), shape=window.shape)  # type: ignore[no-any-return]
+    return g.op("Squeeze", result, squeeze_dims=(1,), shape=window.shape)
 
 
 def _depthwise(
@@ -295,7 +291,7 @@ def _depthwise(
     uneven = len(set(window.strides)) > 1
     if dilated or uneven:
         return _atrous_depthwise(g, x, kernel, window)
-    return g.op(  # type: ignore[no-any-return]
+    return g.op(
         "DepthwiseConv2dNative",
         x,
         kernel,
@@ -346,7 +342,7 @@ def _grouped(g: Graph, x: Value, kernel: Value, window: Window, groups: int) -> 
         )
         for part, k in zip(parts, kernels, strict=True)
     ]
-    return g.op("ConcatV2", out, np.int32(x.rank - 1), shape=window.shape)  # type: ignore[no-any-return]
+    return g.op("ConcatV2", out, np.int32(x.rank - 1), shape=window.shape)
 
 
 # Pools
@@ -390,7 +386,7 @@ def pool(
     if kind == "min":
         negative = g.op("Neg", x, shape=x.shape)
         largest = pool(g, negative, "max", sizes, strides, padding)
-        return g.op("Neg", largest, shape=g.shape_of())  # type: ignore[no-any-return]
+        return g.op("Neg", largest, shape=g.shape_of())
     if x.dtype not in ("float32", "float64", "bfloat16", "float16"):
         # A sum of few small integers is exact in float64.
         wide = cast(g, x, "float64")
@@ -474,7 +470,7 @@ def _pool_channels_last(
             (1, *window.strides), (1, 1), ((0, 0), *window.padding), (batch, 1, *rest)
         )
         result = _pool_channels_last(g, wide, kind, [1, *sizes], wider)
-        return g.op("Squeeze", result, squeeze_dims=(1,), shape=window.shape)  # type: ignore[no-any-return]
+        return g.op("Squeeze", result, squeeze_dims=(1,), shape=window.shape)
     padding = _padding_name(x, sizes, window)
     if padding is None or (kind == "sum" and padding == "SAME"):
         outside = scalar(-np.inf if kind == "max" else 0, x)
@@ -490,9 +486,9 @@ def _pool_channels_last(
         shape=window.shape,
     )
     if kind == "max":
-        return result  # type: ignore[no-any-return]
+        return result
     count = scalar(float(np.prod(sizes)), x)
-    return g.op("Mul", result, count, shape=window.shape)  # type: ignore[no-any-return]
+    return g.op("Mul", result, count, shape=window.shape)
 
 
 _pool("reduce_window_max", "max")

@@ -51,7 +51,7 @@ def random_gamma(g: Graph, key: Value, alpha: Value, *, log_space: bool) -> Valu
     """One gamma-distributed number per `alpha`."""
     empty = np.zeros(0, np.int32)
     drawn = g.op("RandomGamma", empty, alpha, shape=g.shape_of())
-    return g.op("Log", drawn, shape=g.shape_of()) if log_space else drawn  # type: ignore[no-any-return]
+    return g.op("Log", drawn, shape=g.shape_of()) if log_space else drawn
 
 
 def uniform(g: Graph, shape: tuple[Dim, ...], dtype: str) -> Any:

@@ -18,7 +18,7 @@ def _reduction(primitive: str, op: str) -> None:
     def lower(g: Graph, x: Value, *, axes: Sequence[int]) -> Value:
         if not axes:
             return x
-        return g.op(op, x, np.array(axes, np.int32), shape=g.shape_of())  # type: ignore[no-any-return]
+        return g.op(op, x, np.array(axes, np.int32), shape=g.shape_of())
 
 
 for _primitive, _op in {
@@ -35,7 +35,7 @@ def _logical(primitive: str, logical: str, bitwise: str) -> None:
     def lower(g: Graph, x: Value, *, axes: Sequence[int]) -> Value:
         places = np.array(axes, np.int32)
         if x.dtype == "bool":
-            return g.op(logical, x, places, shape=g.shape_of())  # type: ignore[no-any-return]
+            return g.op(logical, x, places, shape=g.shape_of())
         return _fold_bits(g, x, axes, bitwise)
 
 
@@ -62,7 +62,7 @@ def reduce_xor(g: Graph, x: Value, *, axes: Sequence[int]) -> Value:
         return _fold_bits(g, x, axes, "BitwiseXor")
     count = g.op("Sum", cast(g, x, "int32"), np.array(axes, np.int32))
     odd = g.op("FloorMod", count, np.int32(2))
-    return g.op("Equal", odd, np.int32(1), shape=g.shape_of())  # type: ignore[no-any-return]
+    return g.op("Equal", odd, np.int32(1), shape=g.shape_of())
 
 
 def _arg(primitive: str, op: str) -> None:
@@ -83,7 +83,7 @@ _arg("argmin", "ArgMin")
 def _cumulative(primitive: str, op: str) -> None:
     @lowering(primitive)
     def lower(g: Graph, x: Value, *, axis: int, reverse: bool) -> Value:
-        return g.op(op, x, np.int32(axis), reverse=reverse, shape=x.shape)  # type: ignore[no-any-return]
+        return g.op(op, x, np.int32(axis), reverse=reverse, shape=x.shape)
 
 
 _cumulative("cumsum", "Cumsum")
@@ -112,7 +112,7 @@ def _running(primitive: str, op: str, worst: str) -> None:
         info: Any = np.iinfo(x.dtype) if "int" in x.dtype else None
         limit = getattr(info, worst) if info else {"min": -np.inf, "max": np.inf}[worst]
         masked = g.op("SelectV2", seen, wide, limit)
-        return g.op(op, masked, np.array([axis + 1], np.int32), shape=x.shape)  # type: ignore[no-any-return]
+        return g.op(op, masked, np.array([axis + 1], np.int32), shape=x.shape)
 
 
 _running("cummax", "Max", "min")

@@ -53,12 +53,10 @@ def _length(g: Graph, x: Value) -> Value:
 
 def _downwards(g: Graph, x: Value) -> Value:
     if x.dtype == "bool":
-        return g.op("Neg", cast(g, x, "int32"), shape=x.shape)  # type: ignore[no-any-return]
+        return g.op("Neg", cast(g, x, "int32"), shape=x.shape)
     # Inverting the bits turns the order of integers around without overflow.
     return unary(g, "Invert" if "int" in x.dtype else "Neg", x)
 
 
 def _follow(g: Graph, x: Value, places: Value, last: int) -> Value:
-    return g.op(  # type: ignore[no-any-return]
-        "GatherV2", x, places, np.int32(last), batch_dims=last, shape=x.shape
-    )
+    return g.op("GatherV2", x, places, np.int32(last), batch_dims=last, shape=x.shape)
