@@ -8,7 +8,8 @@ attributes that the operation was made with.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -199,7 +200,18 @@ _ROWS: dict[str, _Row] = {
 }
 
 # A symbol needs the value and has no `None` for "all".
-_NEEDED = {"roll": "axis", "reverse": "axis", "cumsum": "axis", "gather": "axis"}
+_NEEDED = {
+    (symbol, "axis")
+    for symbol in (
+        "roll",
+        "reverse",
+        "gather",
+        "math.cumsum",
+        "math.cumprod",
+        "math.argmax",
+        "math.argmin",
+    )
+}
 
 
 def describe(
@@ -209,8 +221,8 @@ def describe(
     name = type(operation).__name__
     bound = inspect.signature(operation.call).bind(*args, **keywords)
     call = dict(bound.arguments)
-    if name == "GetItem":
-        return _getitem(call)
+    if name in _SPECIAL:
+        return _SPECIAL[name](operation, call)
     row = _ROWS.get(name)
     if row is None or not _agrees(row, operation, call):
         return None
@@ -221,7 +233,7 @@ def describe(
         value = getattr(operation, attribute, None)
         if isinstance(value, tuple):
             value = list(value)
-        if value is None and (row.symbol, keyword) in _NEEDED.items():
+        if value is None and (row.symbol, keyword) in _NEEDED:
             return None
         if value is not None:
             found[keyword] = value
@@ -251,7 +263,7 @@ def _agrees(row: _Row, operation: Any, call: Mapping[str, Any]) -> bool:
     )
 
 
-def _getitem(call: Mapping[str, Any]) -> OpCall | None:
+def _getitem(operation: Any, call: Mapping[str, Any]) -> OpCall | None:
     key = call["key"]
     parts = list(key) if isinstance(key, tuple) else key
     for part in parts if isinstance(parts, list) else [parts]:
@@ -261,3 +273,87 @@ def _getitem(call: Mapping[str, Any]) -> OpCall | None:
     return OpCall(
         "SlicingOpLambda", "__operators__.getitem", call["x"], {"slice_spec": parts}
     )
+
+
+def _split(operation: Any, call: Mapping[str, Any]) -> OpCall | None:
+    x, axis, sizes = call["x"], operation.axis, operation.indices_or_sections
+    if not isinstance(sizes, int):
+        length = x.shape[axis]
+        if length is None:
+            return None
+        points = [0, *(int(point) for point in sizes), length]
+        sizes = [after - before for before, after in itertools.pairwise(points)]
+    keywords = {"num_or_size_splits": sizes, "axis": axis}
+    return OpCall("TFOpLambda", "split", x, keywords)
+
+
+def _transposed(x: Any, perm: list[int]) -> OpCall:
+    return OpCall("TFOpLambda", "transpose", x, {"perm": perm})
+
+
+def _swapaxes(operation: Any, call: Mapping[str, Any]) -> OpCall | None:
+    rank = len(call["x"].shape)
+    perm = list(range(rank))
+    first, second = operation.axis1 % rank, operation.axis2 % rank
+    perm[first], perm[second] = perm[second], perm[first]
+    return _transposed(call["x"], perm)
+
+
+def _moveaxis(operation: Any, call: Mapping[str, Any]) -> OpCall | None:
+    ends = (operation.source, operation.destination)
+    if not all(isinstance(end, int) for end in ends):
+        return None
+    rank = len(call["x"].shape)
+    source, destination = (end % rank for end in ends)
+    perm = [axis for axis in range(rank) if axis != source]
+    perm.insert(destination, source)
+    return _transposed(call["x"], perm)
+
+
+def _pad(operation: Any, call: Mapping[str, Any]) -> OpCall | None:
+    widths = operation.pad_width
+    if isinstance(widths, int) or any(isinstance(pair, int) for pair in widths):
+        return None
+    if len(widths) != len(call["x"].shape):
+        return None
+    if operation.mode not in ("constant", "reflect", "symmetric"):
+        return None
+    keywords = {"paddings": [list(pair) for pair in widths]}
+    keywords["mode"] = operation.mode.upper()
+    if call.get("constant_values") is not None:
+        keywords["constant_values"] = call["constant_values"]
+    return OpCall("TFOpLambda", "compat.v1.pad", call["x"], keywords)
+
+
+def _activation_relu(operation: Any, call: Mapping[str, Any]) -> OpCall | None:
+    plain = (operation.negative_slope, operation.max_value, operation.threshold)
+    if plain != (0.0, None, 0.0):
+        return None
+    return OpCall("TFOpLambda", "nn.relu", call["x"], {})
+
+
+def _resize(operation: Any, call: Mapping[str, Any]) -> OpCall | None:
+    if (
+        operation.data_format == "channels_first"
+        or operation.crop_to_aspect_ratio
+        or operation.pad_to_aspect_ratio
+        or operation.interpolation == "bicubic"  # other weights
+    ):
+        return None
+    keywords = {
+        "size": list(operation.size),
+        "method": operation.interpolation,
+        "antialias": bool(operation.antialias),
+    }
+    return OpCall("TFOpLambda", "image.resize", call["images"], keywords)
+
+
+_SPECIAL: Mapping[str, Callable[[Any, Mapping[str, Any]], OpCall | None]] = {
+    "GetItem": _getitem,
+    "Split": _split,
+    "Swapaxes": _swapaxes,
+    "Moveaxis": _moveaxis,
+    "Pad": _pad,
+    "ReLU": _activation_relu,
+    "Resize": _resize,
+}

@@ -262,12 +262,10 @@ ROWS: Mapping[str, Row] = {
     "CuDNNLSTM": Row(
         keras2_class=recurrent.CuDNNLSTM,
         dropped={"time_major": FALSY},
-        edges={"cell": ""},
     ),
     "CuDNNGRU": Row(
         keras2_class=recurrent.CuDNNGRU,
         dropped={"time_major": FALSY},
-        edges={"cell": ""},
     ),
     "AddLoss": Row(keras2_class=keras2.AddLoss),
 }

@@ -64,9 +64,7 @@ def _walk(
             elif id(item) in inner:
                 below.append((path + tail, item))
     for path, sub in below:
-        # A row may say that Keras 2 has the layer's weights without the layer.
-        inner_prefix = path if path == prefix else path + "."
-        yield from _walk(sub, inner_prefix, seen)
+        yield from _walk(sub, path + ".", seen)
 
 
 def _public(layer: keras.layers.Layer, name: str) -> str:

@@ -95,71 +95,32 @@ TIME_MAJOR: dict[str, type[keras.layers.Layer]] = {
 }
 
 _WEIGHTS = ("kernel", "recurrent", "bias")
+_FLAGS = ("return_sequences", "return_state", "go_backwards", "stateful")
 
 
-class _CuDNNCell(keras.layers.Layer):
-    """A cell with cuDNN's weights: a bias for the input and one for the state."""
+class _Cell:
+    """One step of a cuDNN layer, which has the weights itself.
 
-    gates: int
-    state_count: int
+    It is no layer, so that the weights stay where Keras 2 had them.
+    """
 
-    def __init__(self, units: int, options: dict[str, Any], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.units = int(units)
-        self.options = options
-        self.state_size: Any = [self.units] * self.state_count
-        self.output_size = self.units
+    def __init__(self, step: Any, units: int, states: int, dtype: str) -> None:
+        self._step = step
+        self.compute_dtype = dtype
+        self.state_size = [units] * states
+        self.output_size = units
 
-    def build(self, input_shape: Any) -> None:
-        wide = self.units * self.gates
-        self.kernel = self._weight("kernel", "kernel", (input_shape[-1], wide))
-        self.recurrent_kernel = self._weight(
-            "recurrent_kernel", "recurrent", (self.units, wide)
-        )
-        self.bias = self._weight("bias", "bias", (2 * wide,))
+    def call(self, inputs: Any, states: Any, **kwargs: Any) -> Any:
+        return self._step(inputs, states)
 
-    def _weight(self, name: str, kind: str, shape: tuple[int, ...]) -> Any:
-        return self.add_weight(
-            name=name,
-            shape=shape,
-            initializer=self.options[f"{kind}_initializer"],
-            regularizer=self.options[f"{kind}_regularizer"],
-            constraint=self.options[f"{kind}_constraint"],
-        )
-
-    def _projected(self, inputs: Any, state: Any) -> tuple[list[Any], list[Any]]:
-        wide = self.units * self.gates
-        bias = ops.convert_to_tensor(self.bias)
-        x = ops.matmul(inputs, self.kernel) + bias[:wide]
-        h = ops.matmul(state, self.recurrent_kernel) + bias[wide:]
-        return ops.split(x, self.gates, axis=-1), ops.split(h, self.gates, axis=-1)
-
-
-class _CuDNNLSTMCell(_CuDNNCell):
-    gates, state_count = 4, 2
-
-    def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
-        x, h = self._projected(inputs, states[0])
-        i, f, o = (ops.sigmoid(x[n] + h[n]) for n in (0, 1, 3))
-        carry = f * states[1] + i * ops.tanh(x[2] + h[2])
-        output = o * ops.tanh(carry)
-        return output, [output, carry]
-
-
-class _CuDNNGRUCell(_CuDNNCell):
-    gates, state_count = 3, 1
-
-    def call(self, inputs: Any, states: Any, training: bool = False) -> Any:
-        state = states[0]
-        x, h = self._projected(inputs, state)
-        z, r = (ops.sigmoid(x[n] + h[n]) for n in (0, 1))
-        candidate = ops.tanh(x[2] + r * h[2])
-        output = z * state + (1 - z) * candidate
-        return output, [output]
+    __call__ = call
 
 
 class _CuDNN(keras.layers.RNN):
-    cell_class: type[_CuDNNCell]
+    """A recurrent layer with a bias for the input and one for the state."""
+
+    gates: int
+    state_count: int
 
     def __init__(
         self,
@@ -175,6 +136,10 @@ class _CuDNN(keras.layers.RNN):
         bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
+        dtype = keras.dtype_policies.get(kwargs.get("dtype")).compute_dtype
+        cell = _Cell(self._step, int(units), self.state_count, dtype)
+        super().__init__(cell, **kwargs)
+        self.units = int(units)
         given = {
             "kernel": (kernel_initializer, kernel_regularizer, kernel_constraint),
             "recurrent": (
@@ -184,26 +149,51 @@ class _CuDNN(keras.layers.RNN):
             ),
             "bias": (bias_initializer, bias_regularizer, bias_constraint),
         }
-        options: dict[str, Any] = {}
-        for name in _WEIGHTS:
-            initializer, regularizer, constraint = given[name]
-            options[f"{name}_initializer"] = keras.initializers.get(initializer)
-            options[f"{name}_regularizer"] = keras.regularizers.get(regularizer)
-            options[f"{name}_constraint"] = keras.constraints.get(constraint)
-        dtype = kwargs.get("dtype")
-        super().__init__(self.cell_class(units, options, dtype=dtype), **kwargs)
+        for name, (initializer, regularizer, constraint) in given.items():
+            setattr(
+                self, f"{name}_initializer", keras.initializers.get(initializer)
+            )
+            setattr(
+                self, f"{name}_regularizer", keras.regularizers.get(regularizer)
+            )
+            setattr(self, f"{name}_constraint", keras.constraints.get(constraint))
+
+    def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
+        wide = self.units * self.gates
+        self.kernel = self._weight("kernel", "kernel", (sequences_shape[-1], wide))
+        self.recurrent_kernel = self._weight(
+            "recurrent_kernel", "recurrent", (self.units, wide)
+        )
+        self.bias = self._weight("bias", "bias", (2 * wide,))
+        super().build(sequences_shape)
+
+    def _weight(self, name: str, kind: str, shape: tuple[int, ...]) -> Any:
+        return self.add_weight(
+            name=name,
+            shape=shape,
+            initializer=getattr(self, f"{kind}_initializer"),
+            regularizer=getattr(self, f"{kind}_regularizer"),
+            constraint=getattr(self, f"{kind}_constraint"),
+        )
+
+    def _step(self, inputs: Any, states: Any) -> Any:
+        raise NotImplementedError
+
+    def _projected(self, inputs: Any, state: Any) -> tuple[list[Any], list[Any]]:
+        wide = self.units * self.gates
+        bias = ops.convert_to_tensor(self.bias)
+        x = ops.matmul(inputs, self.kernel) + bias[:wide]
+        h = ops.matmul(state, self.recurrent_kernel) + bias[wide:]
+        return ops.split(x, self.gates, axis=-1), ops.split(h, self.gates, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        for key in ("cell", "unroll", "zero_output_for_mask"):
-            config.pop(key, None)
-        cell: Any = self.cell
-        config["units"] = cell.units
+        config = keras.layers.Layer.get_config(self)
+        config["units"] = self.units
+        config.update({flag: getattr(self, flag) for flag in _FLAGS})
         for name in _WEIGHTS:
             for kind in ("initializer", "regularizer", "constraint"):
-                module = getattr(keras, f"{kind}s")
                 key = f"{name}_{kind}"
-                config[key] = module.serialize(cell.options[key])
+                config[key] = getattr(keras, f"{kind}s").serialize(getattr(self, key))
         return config
 
     @classmethod
@@ -215,13 +205,20 @@ class _CuDNN(keras.layers.RNN):
 class CuDNNLSTM(_CuDNN):
     """LSTM with the weights of cuDNN's, on any device."""
 
-    cell_class = _CuDNNLSTMCell
+    gates, state_count = 4, 2
 
     def __init__(
         self, units: int, unit_forget_bias: bool = True, **kwargs: Any
     ) -> None:
         super().__init__(units, **kwargs)
         self.unit_forget_bias = unit_forget_bias
+
+    def _step(self, inputs: Any, states: Any) -> Any:
+        x, h = self._projected(inputs, states[0])
+        i, f, o = (ops.sigmoid(x[n] + h[n]) for n in (0, 1, 3))
+        carry = f * states[1] + i * ops.tanh(x[2] + h[2])
+        output = o * ops.tanh(carry)
+        return output, [output, carry]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "unit_forget_bias": self.unit_forget_bias}
@@ -231,7 +228,14 @@ class CuDNNLSTM(_CuDNN):
 class CuDNNGRU(_CuDNN):
     """GRU with the weights of cuDNN's, on any device."""
 
-    cell_class = _CuDNNGRUCell
+    gates, state_count = 3, 1
+
+    def _step(self, inputs: Any, states: Any) -> Any:
+        state = states[0]
+        x, h = self._projected(inputs, state)
+        z, r = (ops.sigmoid(x[n] + h[n]) for n in (0, 1))
+        output = z * state + (1 - z) * ops.tanh(x[2] + r * h[2])
+        return output, [output]
 
 
 @registered
