@@ -267,7 +267,7 @@ def evaluated_now() -> AbstractContextManager[Any]:
         return nullcontext()
     import jax
 
-    return jax.ensure_compile_time_eval()  # type: ignore[no-any-return]
+    return jax.ensure_compile_time_eval()
 
 
 def source_name(tensor: Any) -> str:

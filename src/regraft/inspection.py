@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -181,24 +182,24 @@ def _inspect_saved_model(directory: SavedModelDirectory) -> Contents:
     main = next(
         (m for m in meta_graphs if len(m.object_graph_def.nodes)), meta_graphs[0]
     )
-    common = {
-        "path": str(directory.path),
-        "format": "SavedModel",
-        "tensorflow_version": main.meta_info_def.tensorflow_version or None,
-        "tags": tuple(tuple(m.meta_info_def.tags) for m in meta_graphs),
-        "signatures": tuple(_signatures(main)),
-        "functions": len(main.graph_def.library.function),
-        "ops": _ops(meta_graphs),
-        "assets": tuple(asset.filename for asset in main.asset_file_def),
-    }
+    common = Contents(
+        path=str(directory.path),
+        format="SavedModel",
+        tensorflow_version=main.meta_info_def.tensorflow_version or None,
+        tags=tuple(tuple(m.meta_info_def.tags) for m in meta_graphs),
+        signatures=tuple(_signatures(main)),
+        functions=len(main.graph_def.library.function),
+        ops=_ops(meta_graphs),
+        assets=tuple(asset.filename for asset in main.asset_file_def),
+    )
     if not len(main.object_graph_def.nodes):
-        return Contents(**common, variables=tuple(_bundle(directory)))
+        return dataclasses.replace(common, variables=tuple(_bundle(directory)))
     graph = read_objects(directory, main)
     metadata = graph.root.metadata or {}
     optimizer = graph.root.child("optimizer")
     owned = _owned_by(optimizer, graph) if optimizer is not None else {}
-    return Contents(
-        **common,
+    return dataclasses.replace(
+        common,
         keras_version=metadata.get("keras_version"),
         model_class=metadata.get("class_name"),
         layers=tuple(_graph_layers(graph.root)),

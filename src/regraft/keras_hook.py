@@ -53,12 +53,13 @@ def uninstall() -> None:
 
 
 def _wrap(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
-    hook = {
+    hooks: dict[str, Callable[..., Any]] = {
         "save_model": _save,
         "save": _save,
         "load_model": _load,
         "load_weights": _load_weights,
-    }[name]
+    }
+    hook = hooks[name]
 
     @functools.wraps(original)
     def wrapped(*arguments: Any, **keywords: Any) -> Any:

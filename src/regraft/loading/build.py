@@ -15,6 +15,7 @@ from regraft.loading import restore
 from regraft.loading.functions import FunctionStore
 from regraft.loading.optimizer import compile_model
 from regraft.loading.revive import Reviver
+from regraft.loading.revived_layer import Revived
 from regraft.loading.shapes import build_from_spec, is_built
 from regraft.model.description import ModelDescription
 from regraft.model.dialects.context import BuildContext
@@ -135,7 +136,8 @@ def make_plan(description: ModelDescription, tree: StateNode) -> restore.Restore
 def _reviver(description: ModelDescription, context: BuildContext) -> Reviver | None:
     if description.functions is None or description.objects is None:
         return None
-    store = FunctionStore(*description.functions, description.objects)
+    directory, meta_graph = description.functions
+    store = FunctionStore(directory, meta_graph, description.objects)
     reviver = Reviver(store, context)
     context.revive = reviver.revive
     return reviver
@@ -253,8 +255,9 @@ def _fill_report(
         report.layers.append(
             reports.LayerReport(
                 name=original_name(layer),
-                class_name=type(layer).__name__,
+                class_name=getattr(layer, "saved_class_name", type(layer).__name__),
                 source=_source(layer),
+                reason="nobody knows its class" if _is_revived(layer) else "",
                 weights=sum(id(v) in filled for v in layer.variables),
             )
         )
@@ -262,7 +265,13 @@ def _fill_report(
     report.unused += plan.unused
 
 
+def _is_revived(layer: keras.Layer) -> bool:
+    return isinstance(layer, Revived)
+
+
 def _source(layer: keras.Layer) -> str:
+    if _is_revived(layer):
+        return reports.FROM_TRACES
     module = type(layer).__module__
     if module.startswith(("keras.", "regraft.")):
         return reports.FROM_CONFIG

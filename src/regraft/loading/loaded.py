@@ -127,7 +127,7 @@ def _show(spec: Any) -> str:
     return f"{spec.dtype.name}[{shape}]"
 
 
-class SignatureLayer(keras.layers.Layer):  # type: ignore[misc]
+class SignatureLayer(keras.layers.Layer):
     """A signature of a SavedModel as a Keras layer.
 
     Its input is one tensor, or a dict by the signature's names; so is its output.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -66,7 +67,7 @@ class LoadReport:
     def __str__(self) -> str:
         from rich.console import Console
 
-        console = Console(width=100, record=True, file=_Nowhere())
+        console = Console(width=100, record=True, file=io.StringIO())
         console.print(self)
         return console.export_text()
 
@@ -93,21 +94,11 @@ class LoadReport:
     def _repr_html_(self) -> str:
         from rich.console import Console
 
-        console = Console(width=110, record=True, file=_Nowhere())
+        console = Console(width=110, record=True, file=io.StringIO())
         console.print(self)
         return console.export_html(
             inline_styles=True, code_format='<pre style="line-height:1.2">{code}</pre>'
         )
-
-
-class _Nowhere:
-    """A text stream that keeps nothing, for a console that only records."""
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-    def flush(self) -> None:
-        pass
 
 
 _REPORTS: weakref.WeakKeyDictionary[Any, LoadReport] = weakref.WeakKeyDictionary()

@@ -257,7 +257,7 @@ def layer_nodes(node: ObjectNode) -> Iterator[tuple[str, ObjectNode]]:
 
 
 def _layers_by_name(node: ObjectNode) -> dict[str, tuple[str, ObjectNode]]:
-    found = {}
+    found: dict[str, tuple[str, ObjectNode]] = {}
     for edge, child in layer_nodes(node):
         name = (child.metadata or {}).get("name")
         if isinstance(name, str):

@@ -12,7 +12,7 @@ from regraft.graph import ir
 from regraft.graph.runtime.saved_functions import SavedFunction, Trace
 
 
-class TracedRegularizer(keras.regularizers.Regularizer):  # type: ignore[misc]
+class TracedRegularizer(keras.regularizers.Regularizer):
     """A weight's regularization loss as the file traced it."""
 
     def __init__(self, function: SavedFunction) -> None:
@@ -87,15 +87,15 @@ class Revived:
         }
 
 
-class RevivedLayer(Revived, keras.layers.Layer):  # type: ignore[misc]
+class RevivedLayer(Revived, keras.layers.Layer):
     """A layer of a class that nobody has."""
 
 
-class RevivedModel(Revived, keras.Model):  # type: ignore[misc]
+class RevivedModel(Revived, keras.Model):
     """A subclassed model of a class that nobody has."""
 
 
-class RevivedObject(keras.layers.Layer):  # type: ignore[misc]
+class RevivedObject(keras.layers.Layer):
     """A tracked object that is no layer, for the variables below it."""
 
     def call(self, *arguments: Any, **keywords: Any) -> Any:

@@ -1,0 +1,200 @@
+"""Commands over the public functions; exit code 1 where a command finds a fault.
+
+`show` and `audit` read the file's own structure alone: neither Keras nor a backend
+is imported and nothing of the file is run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from regraft.errors import RegraftError
+from regraft.inspection import Contents, TensorInfo, inspect
+
+app = typer.Typer(
+    help="Keras SavedModel and HDF5 files, without TensorFlow.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+_console = Console()
+
+# Ops of a graph that reach outside of it when they run.
+_REACHING_OPS = frozenset(
+    {
+        "ReadFile",
+        "WriteFile",
+        "MatchingFiles",
+        "PyFunc",
+        "EagerPyFunc",
+        "PyFuncStateless",
+        "PrintV2",
+        "DebugIdentity",
+        "DebugIdentityV2",
+        "TFRecordDatasetV2",
+        "TextLineDataset",
+        "FixedLengthRecordDatasetV2",
+        "DatasetFromGraph",
+        "Send",
+        "Recv",
+    }
+)
+Model = Annotated[Path, typer.Argument(help="SavedModel directory or HDF5 file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _inspect(path: Path) -> Contents:
+    try:
+        return inspect(path)
+    except (RegraftError, OSError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _shape(tensor: TensorInfo) -> str:
+    dims = tensor.shape
+    if dims is None:
+        return "?"
+    return "[" + ", ".join("?" if dim is None else str(dim) for dim in dims) + "]"
+
+
+@app.command()
+def show(model: Model, as_json: AsJson = False) -> None:
+    """Shows what a file holds: layers, variables, signatures, ops."""
+    contents = _inspect(model)
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(contents), indent=1))
+        return
+    total = sum(tensor.size_bytes for tensor in contents.variables)
+    lines = [
+        f"{contents.format} '{contents.path}'",
+        f"  written by Keras {contents.keras_version or '-'}, TensorFlow "
+        f"{contents.tensorflow_version or '-'}",
+        f"  model {contents.model_class or '-'}, {len(contents.layers)} layers, "
+        f"{len(contents.variables)} variables, {total:,} bytes",
+        f"  optimizer {contents.optimizer or '-'}, "
+        f"{len(contents.optimizer_variables)} variables",
+        f"  {contents.functions} functions, {sum(contents.ops.values())} ops of "
+        f"{len(contents.ops)} kinds",
+    ]
+    _console.print("\n".join(lines), highlight=False, markup=False)
+    layers = Table("Layer", "Name", "Class")
+    for layer in contents.layers:
+        layers.add_row(layer.path, layer.name, layer.class_name)
+    variables = Table("Variable", "Dtype", "Shape", "Bytes")
+    for tensor in contents.variables:
+        variables.add_row(
+            tensor.name, tensor.dtype, _shape(tensor), f"{tensor.size_bytes:,}"
+        )
+    for table in (layers, variables):
+        if table.row_count:
+            _console.print(table)
+    for signature in contents.signatures:
+        inputs = ", ".join(f"{t.name}: {t.dtype}{_shape(t)}" for t in signature.inputs)
+        outputs = ", ".join(
+            f"{t.name}: {t.dtype}{_shape(t)}" for t in signature.outputs
+        )
+        _console.print(
+            f"Signature {signature.name}({inputs}) -> {outputs}",
+            highlight=False,
+            markup=False,
+        )
+
+
+@app.command()
+def audit(model: Model, as_json: AsJson = False) -> None:
+    """Lists what in a file could run code or reach other files; exit 1 if any."""
+    contents = _inspect(model)
+    found = [
+        f"op {name} ({count} times)"
+        for name, count in contents.ops.items()
+        if name in _REACHING_OPS
+    ]
+    found += [
+        f"layer '{layer.name}' of class Lambda, which may hold code"
+        for layer in contents.layers
+        if layer.class_name == "Lambda"
+    ]
+    if as_json:
+        typer.echo(json.dumps({"path": contents.path, "found": found}))
+    else:
+        for line in found or ["nothing that runs code or reaches other files"]:
+            typer.echo(line)
+    if found:
+        raise typer.Exit(1)
+
+
+@app.command()
+def diff(first: Model, second: Model) -> None:
+    """Compares the structure of two files; exit 1 if it differs."""
+    pairs = [_lines(_inspect(path)) for path in (first, second)]
+    removed = [line for line in pairs[0] if line not in set(pairs[1])]
+    added = [line for line in pairs[1] if line not in set(pairs[0])]
+    for sign, lines in (("-", removed), ("+", added)):
+        for line in lines:
+            typer.echo(f"{sign} {line}")
+    if removed or added:
+        raise typer.Exit(1)
+
+
+def _lines(contents: Contents) -> list[str]:
+    return [
+        *(f"layer {layer.name}: {layer.class_name}" for layer in contents.layers),
+        *(
+            f"variable {tensor.name}: {tensor.dtype}{_shape(tensor)}"
+            for tensor in contents.variables
+        ),
+        f"optimizer {contents.optimizer}: "
+        f"{len(contents.optimizer_variables)} variables",
+    ]
+
+
+@app.command()
+def convert(
+    model: Model,
+    target: Annotated[Path, typer.Argument(help="Where to, `.h5` or `.keras` or dir.")],
+) -> None:
+    """Loads a Keras model and saves it in the format that the target's name says."""
+    api = _api()
+    try:
+        loaded = api.load_model(model)
+        api.save_model(loaded, target)
+    except (RegraftError, OSError, ValueError, NotImplementedError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from None
+    _console.print(importlib.import_module("regraft").load_report(loaded))
+
+
+@app.command()
+def run(
+    model: Model,
+    inputs: Annotated[Path, typer.Argument(help="`.npz` with an array per input.")],
+    outputs: Annotated[Path, typer.Argument(help="`.npz` to write.")],
+    signature: Annotated[str, typer.Option(help="Which one.")] = "serving_default",
+) -> None:
+    """Runs a signature of a SavedModel on arrays."""
+    np = importlib.import_module("numpy")
+    try:
+        loaded = _api().load(model)
+        if signature not in loaded.signatures:
+            names = ", ".join(sorted(loaded.signatures)) or "none"
+            raise ValueError(f"There is no signature '{signature}'. There is: {names}.")
+        with np.load(inputs, allow_pickle=False) as arrays:
+            found = loaded.signatures[signature](dict(arrays))
+        np.savez(outputs, **{name: np.asarray(v) for name, v in found.items()})
+    except (RegraftError, OSError, ValueError, NotImplementedError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _api() -> Any:
+    """Keras is imported only for the commands that need it."""
+    importlib.import_module("regraft")
+    return importlib.import_module("regraft.api")

@@ -1,0 +1,76 @@
+"""The command line on real files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import regraft
+from data.vintage import corpus
+from regraft.cli.commands import app
+
+CASES = {case.id: case for case in corpus.cases()}
+CUSTOM = CASES["2.6.5-custom_layer-saved_model"]
+
+
+def _run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize("case", list(CASES.values())[::7], ids=lambda case: case.id)
+def test_show_prints_what_inspect_finds(case: corpus.Case, vintage: Path) -> None:
+    path = case.path(vintage)
+    code, text = _run("show", path, "--json")
+    shown = json.loads(text)
+    assert code == 0
+    contents = regraft.inspect(path)
+    assert shown["model_class"] == contents.model_class
+    assert len(shown["variables"]) == len(contents.variables) > 0
+    code, text = _run("show", path)
+    assert code == 0
+    assert contents.format in text
+
+
+def test_audit_finds_nothing_in_a_plain_model(vintage: Path) -> None:
+    code, text = _run("audit", CUSTOM.path(vintage))
+    assert code == 0
+    assert "nothing that runs code" in text
+
+
+def test_diff_names_what_differs(vintage: Path) -> None:
+    same, other = CUSTOM.path(vintage), CASES["2.6.5-convnet-model.h5"].path(vintage)
+    assert _run("diff", same, same) == (0, "")
+    code, text = _run("diff", same, other)
+    assert code == 1
+    assert "- layer gated_scale: GatedScale" in text
+    assert "+ layer conv2d: Conv2D" in text
+
+
+def test_convert_and_run_give_the_writers_output(vintage: Path, tmp_path: Path) -> None:
+    case = CASES["2.6.5-convnet-saved_model"]
+    code, text = _run("convert", case.path(vintage), tmp_path / "m.h5")
+    assert code == 0, text
+    with np.load(case.arrays(vintage)) as file:
+        inputs, expected = file["in_0"], file["out_0"]
+    loaded = regraft.load_model(tmp_path / "m.h5")
+    np.testing.assert_allclose(loaded.predict(inputs, verbose=0), expected, rtol=1e-5)
+    np.savez(tmp_path / "in.npz", conv2d_input=inputs)
+    code, text = _run(
+        "run", case.path(vintage), tmp_path / "in.npz", tmp_path / "out.npz"
+    )
+    assert code == 0, text
+    with np.load(tmp_path / "out.npz") as file:
+        (name,) = file.files
+        np.testing.assert_allclose(file[name], expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("command", ["show", "audit"])
+def test_missing_file_is_an_error_with_its_name(command: str, tmp_path: Path) -> None:
+    code, text = _run(command, tmp_path / "nothing")
+    assert code == 1
+    assert "nothing" in text
