@@ -87,9 +87,11 @@ def _pair(layer: Any, causal: bool) -> Any:
 
 def _convolutions(rank: int, shape: Any) -> Iterator[tuple[str, Any, Any]]:
     for padding in ("valid", "same"):
-        yield f"Conv{rank}D", getattr(L, f"Conv{rank}D")(4, 2, padding=padding), shape
+        plain = getattr(L, f"Conv{rank}D")(4, 2, padding=padding)
+        yield f"Conv{rank}D", plain, shape
         transpose = getattr(L, f"Conv{rank}DTranspose")
-        yield f"Conv{rank}DTranspose", transpose(4, 2, strides=2, padding=padding), shape
+        wide = transpose(4, 2, strides=2, padding=padding)
+        yield f"Conv{rank}DTranspose", wide, shape
         if rank < 3:
             for name in ("DepthwiseConv", "SeparableConv"):
                 layer = getattr(L, f"{name}{rank}D")
@@ -102,9 +104,8 @@ def _convolutions(rank: int, shape: Any) -> Iterator[tuple[str, Any, Any]]:
         yield f"Conv{rank}D", groups, shape
         local = getattr(L, f"LocallyConnected{rank}D")
         for implementation in (1, 2, 3):
-            yield f"LocallyConnected{rank}D", local(2, 2, implementation=implementation), (
-                shape
-            )
+            layer = local(2, 2, implementation=implementation)
+            yield f"LocallyConnected{rank}D", layer, shape
     if rank == 1:
         yield "Conv1D", L.Conv1D(4, 2, padding="causal"), shape
 

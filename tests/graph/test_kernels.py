@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -272,3 +273,11 @@ def test_kernel_reads_or_ignores_every_attribute(op: str) -> None:
 
 def test_at_least_350_ops_have_a_kernel() -> None:
     assert len(KERNELS) >= 350
+
+
+def test_page_of_ops_is_the_registrys() -> None:
+    script = Path(__file__).parents[2] / "tools" / "make_ops_page.py"
+    made = runpy.run_path(str(script))
+    assert made["TARGET"].read_text(encoding="utf-8") == made["page"](), (
+        "Run tools/make_ops_page.py."
+    )
