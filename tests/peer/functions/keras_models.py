@@ -81,8 +81,8 @@ def open_as_saved_model(path, inputs=None):
 
     Args:
         path: A SavedModel directory.
-        inputs: Tensors for the first `len(inputs)` arguments of `serving_default`,
-            in the order of its signature; `None` to leave it alone.
+        inputs: Arrays for `serving_default`, whose arguments go by the alphabet;
+            `None` to leave it alone.
 
     Returns:
         Every variable, the signatures' keys, and what `serving_default` gives.
