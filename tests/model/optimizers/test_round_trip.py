@@ -154,3 +154,33 @@ def test_keras_3_goes_on_where_tf_keras_stopped(
     assert (cls, iterations) == (class_name, 6)
     if (class_name, kind) != ("Nadam", "new"):  # Its counter starts again.
         assert worst(found, expected) < 2e-6
+
+
+# tf_keras 2.21 itself starts a loss scale's optimizer afresh in the other cases:
+# `set_weights` of V3 refuses, the legacy one doesn't wait for its counter.
+RESTORED_BY_TF_KERAS = {("new", "saved_model"), ("legacy", "model.h5")}
+
+
+@pytest.mark.parametrize("kind", ["new", "legacy"])
+@pytest.mark.parametrize("name", FORMATS)
+def test_loss_scale_goes_on_too(
+    kind: str, name: str, peer: Peer, tmp_path: Path
+) -> None:
+    arguments = {"learning_rate": 0.1, "momentum": 0.9}
+    expected = peer.call(
+        "optimizers.write", tmp_path, "SGD", arguments, kind, False, scaled=True
+    )
+    loaded = regraft.load_model(tmp_path / name)
+    assert isinstance(loaded.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert float(loaded.optimizer.dynamic_scale.value) == 2.0**15
+    if name == "saved_model":  # An HDF5 file doesn't hold it.
+        assert int(loaded.optimizer.step_counter.value) == 3
+    regraft.save_model(loaded, tmp_path / f"again-{name}")
+    found, iterations, cls = peer.call(
+        "optimizers.load_and_train", tmp_path / f"again-{name}", False
+    )
+    assert cls.startswith("LossScaleOptimizer")
+    assert worst(train(loaded, False), expected) < 2e-6
+    if (kind, name) in RESTORED_BY_TF_KERAS:
+        assert iterations == 6
+        assert worst(found, expected) < 2e-6

@@ -116,6 +116,7 @@ def _build_losses(
     if not losses:
         return {}
     if outputs is None:
+        losses, weights = _in_order(losses, weights, context)
         built = _map_entries(losses, lambda item: build_loss(item, context, rules))
         return {"loss": built} | ({"loss_weights": weights} if weights else {})
     laid = by_output(losses, outputs, spread=True)
@@ -135,6 +136,20 @@ def _build_losses(
         return found
     filled = [1.0 if number is None else float(number) for number in numbers]
     return {**found, "loss_weights": shape_back(filled, outputs)}
+
+
+def _in_order(losses: Any, weights: Any, context: BuildContext) -> tuple[Any, Any]:
+    """Makes lists of dicts by output, for a model whose outputs have no names."""
+    if is_entry(losses) or not isinstance(losses, Mapping):
+        return losses, weights
+    context.note(
+        "compile",
+        f"the outputs of this model have no names; {list(losses)} are taken to be "
+        "their order",
+    )
+    if isinstance(weights, Mapping):
+        weights = [weights.get(key, 1.0) for key in losses]
+    return list(losses.values()), weights
 
 
 def _build_metrics(

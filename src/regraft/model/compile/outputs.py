@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,10 @@ class Outputs:
 
 
 def outputs_of(model: keras.Model) -> Outputs | None:
-    """Describes a network's outputs; `None` for a model that is code."""
+    """Describes a network's outputs; `None` for a model that is code.
+
+    A model that is revived from its traces may know its `output_names`.
+    """
     network = model
     if isinstance(model, keras.Sequential):
         functional = _compat.functional_of(model)
@@ -51,7 +54,8 @@ def outputs_of(model: keras.Model) -> Outputs | None:
             return None
         network = functional
     if not hasattr(network, "operations") or not network.outputs:
-        return None
+        known = tuple(getattr(model, "output_names", None) or ())
+        return Outputs(None, known, known, ()) if known else None
     structure = _compat.structures(network)[1]
     flat = keras.tree.flatten(structure)
     makers = [_compat.keras_history(tensor)[0] for tensor in flat]
@@ -76,9 +80,6 @@ def _innermost(layer: Any) -> Any:
             return layer
         layer = inner.layers[0]
     return layer
-
-
-Build = Callable[[Any], Any]
 
 
 def _is_leaf(argument: Any) -> bool:
