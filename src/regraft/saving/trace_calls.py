@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextvars
 import inspect
 import re
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,19 @@ import keras
 
 from regraft import _compat
 from regraft.graph.tracing.tracer import Tracing
+
+_signatures: weakref.WeakKeyDictionary[keras.Layer, inspect.Signature] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def call_signature(layer: keras.Layer) -> inspect.Signature:
+    """Returns the signature of a layer's `call`."""
+    found = _signatures.get(layer)
+    if found is None:
+        found = _signatures[layer] = inspect.signature(layer.call)
+    return found
+
 
 SEED_STATE = "seed_generator_state"
 
@@ -99,6 +113,8 @@ class LayerCalls:
     def __init__(self, tracing: Tracing) -> None:
         self.tracing = tracing
         self.records: list[LayerCall] = []
+        self._known: dict[Any, _TracedCall] = {}
+        self._by_training: dict[int, bool] = {}
         self._scope: _Scope | None = None
         self._training = False
 
@@ -150,7 +166,21 @@ class LayerCalls:
         args, kwargs = _replaced((args, kwargs), tensors)
         if not tensors:
             return original(layer, *args, **kwargs)
-        return _TracedCall(self, original, layer, args, kwargs, tensors, outer).run()
+        fresh = _TracedCall(self, original, layer, args, kwargs, tensors, outer)
+        if self._depends_on_training(layer):
+            return fresh.run()
+        known = self._known.setdefault(fresh.key(), fresh)
+        again = None if known is fresh else fresh.repeat(known)
+        return fresh.run() if again is None else again[0]
+
+    def _depends_on_training(self, layer: keras.Layer) -> bool:
+        found = self._by_training.get(id(layer))
+        if found is None:
+            found = self._by_training[id(layer)] = any(
+                "training" in call_signature(each).parameters
+                for each in _compat.all_layers(layer)
+            )
+        return found
 
     def training_of(self, kwargs: Mapping[str, Any]) -> bool:
         """Returns what `training` is in a call with these arguments."""
@@ -199,6 +229,29 @@ class _TracedCall:
         record.label = label
         self._calls.records.append(record)
         return self._spread(results)
+
+    def key(self) -> Any:
+        """Returns what tells this call from another one of the same layer."""
+        record = self._record
+        specs = tuple((str(t.shape), str(t.dtype)) for t in record.tensors)
+        masked = tuple(mask is not None for mask in self._masks)
+        kwargs = {k: v for k, v in record.kwargs.items() if k != "training"}
+        return id(record.layer), specs, masked, str(record.args), str(kwargs)
+
+    def repeat(self, known: _TracedCall) -> tuple[Any] | None:
+        """Returns the output of a call that was traced before, in a tuple."""
+        masks = [mask for mask in self._masks if mask is not None]
+        values = [_value(self._outer, variable) for variable in self._variables]
+        results = self._calls.tracing.repeat(
+            known._record.label, [*self._tensors, *masks, *values]
+        )
+        if results is None:
+            return None
+        self._record = known._record
+        self._updated = known._updated
+        self._masked = known._masked
+        self._counts = known._counts
+        return (self._spread(results),)
 
     def _pure(self, *operands: Any) -> list[Any]:
         """The layer's call without side effects."""
@@ -301,7 +354,7 @@ def _with_masks(
     layer: keras.Layer, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Passes masks that travel with tensors as the arguments that they become."""
-    signature = inspect.signature(layer.call)
+    signature = call_signature(layer)
     parameters = signature.parameters
     known = {key: value for key, value in kwargs.items() if key in parameters}
     try:
@@ -363,7 +416,7 @@ def restored(structure: Any, tensors: Sequence[Any]) -> Any:
 
 def _names(record: LayerCall) -> list[str]:
     """Returns names for the tensors: of the parameter, counted if it has several."""
-    signature = inspect.signature(record.layer.call)
+    signature = call_signature(record.layer)
     kwargs = {k: v for k, v in record.kwargs.items() if k in signature.parameters}
     try:
         bound = signature.bind(*record.args, **kwargs).arguments

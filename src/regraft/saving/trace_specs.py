@@ -14,7 +14,7 @@ import keras
 from regraft.errors import UnsupportedError
 from regraft.graph import ir
 from regraft.graph.tracing.builder import shape_of
-from regraft.saving.trace_calls import LayerCall, Leaf
+from regraft.saving.trace_calls import LayerCall, Leaf, call_signature
 
 _PLAIN = (bool, int, float, str, type(None))
 _POSITIONAL = (
@@ -26,14 +26,14 @@ _POSITIONAL = (
 def expects_training(layer: keras.Layer, below: Sequence[keras.Layer]) -> bool:
     """Whether a layer or one of those below it takes `training`."""
     return any(
-        "training" in inspect.signature(each.call).parameters
+        "training" in call_signature(each).parameters
         for each in (layer, *below)
     )
 
 
 def call_spec(layer: keras.Layer, takes_training: bool) -> ir.FunctionSpec:
     """Returns the Python signature of a layer's functions."""
-    parameters = inspect.signature(layer.call).parameters
+    parameters = call_signature(layer).parameters
     args = [p for p in parameters.values() if p.kind in _POSITIONAL]
     only = [p for p in parameters.values() if p.kind is p.KEYWORD_ONLY]
     names = [p.name for p in args]
@@ -134,7 +134,7 @@ def input_signature(
         tensor_spec(t.shape, t.dtype, name)
         for t, name in zip(call.tensors, names, strict=True)
     ]
-    signature = inspect.signature(call.layer.call)
+    signature = call_signature(call.layer)
     parameters = signature.parameters
     keywords = _name_of(parameters, inspect.Parameter.VAR_KEYWORD)
     kwargs = {

@@ -36,6 +36,12 @@ class _Draft:
 
 
 @functools.cache
+def data_type(name: str) -> ir.DataType:
+    """Returns the number of a dtype."""
+    return ir.DataType.of(name)
+
+
+@functools.cache
 def op_def(op: str) -> ir.OpDef:
     """Returns the signature of a TensorFlow op."""
     found = op_defs.builtin(op)
@@ -78,7 +84,7 @@ class FunctionBuilder:
     def argument(self, name: str, dtype: str, shape: tuple[Dim, ...]) -> Value:
         """Adds an argument that is a tensor."""
         name = self._unique(name)
-        self._arguments.append(ir.ArgDef(name, ir.DataType.of(dtype)))
+        self._arguments.append(ir.ArgDef(name, data_type(dtype)))
         return Value(dtype, shape, name=name)
 
     def variable(
@@ -87,9 +93,9 @@ class FunctionBuilder:
         """Adds an argument that is a variable; the value is what it holds."""
         name = self._unique(name)
         state = VariableState(name, len(self._arguments), identity)
-        handle = ((ir.DataType.of(dtype), ir.TensorShape(shape)),)
+        handle = ((data_type(dtype), ir.TensorShape(shape)),)
         self._arguments.append(
-            ir.ArgDef(name, ir.DataType.of("resource"), handle_data=handle)
+            ir.ArgDef(name, data_type("resource"), handle_data=handle)
         )
         self._states[name] = state
         self.is_stateful = True
@@ -274,7 +280,7 @@ class FunctionBuilder:
         key = ("Const", dtype, array.shape, array.tobytes())
         if key not in self._known:
             flat = _splat(array)
-            number = ir.DataType.of(dtype)
+            number = data_type(dtype)
             tensor = ir.TensorValue(
                 number, ir.TensorShape(array.shape), flat, flat.size == array.size
             )
@@ -287,7 +293,7 @@ class FunctionBuilder:
     def _read(self, value: Value) -> str:
         state: Any = value.variable
         if state.read is None:
-            attrs: dict[str, ir.AttrValue] = {"dtype": ir.DataType.of(value.dtype)}
+            attrs: dict[str, ir.AttrValue] = {"dtype": data_type(value.dtype)}
             controls = [state.after] if state.after else []
             node = self._node(
                 "ReadVariableOp", "ReadVariableOp", (state.resource,), attrs, controls
@@ -368,7 +374,7 @@ class FunctionBuilder:
         state: Any = variable.variable
         current = self._states[state.resource]
         tensor = self.tensor(value)
-        attrs: dict[str, ir.AttrValue] = {"dtype": ir.DataType.of(variable.dtype)}
+        attrs: dict[str, ir.AttrValue] = {"dtype": data_type(variable.dtype)}
         inputs = (state.resource, tensor)
         node = self._node(
             "AssignVariableOp",
@@ -450,7 +456,7 @@ class FunctionBuilder:
         if draft is None:
             return False
         outputs = op_def(draft.op).outputs
-        return len(outputs) == 1 and outputs[0].type == ir.DataType.of("bool")
+        return len(outputs) == 1 and outputs[0].type == data_type("bool")
 
     # The end
 
@@ -469,7 +475,7 @@ class FunctionBuilder:
                 tensor = self.tensor(self.op("Identity", same))
             label = self._unique(label)
             ret[label] = tensor
-            outputs.append(ir.ArgDef(label, ir.DataType.of(value.dtype)))
+            outputs.append(ir.ArgDef(label, data_type(value.dtype)))
         nodes = self._live_nodes(ret.values())
         signature = ir.OpDef(
             name,
@@ -529,7 +535,7 @@ def _attr(kind: str, value: Any) -> ir.AttrValue:
     if kind.startswith("list("):
         return tuple(_attr(kind[5:-1], item) for item in value)
     if kind == "type":
-        return value if isinstance(value, ir.DataType) else ir.DataType.of(value)
+        return value if isinstance(value, ir.DataType) else data_type(value)
     if kind == "string":
         return value.encode() if isinstance(value, str) else bytes(value)
     if kind == "shape":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ class Mark:
     Attributes:
         kind: `"composite"` or `"function"`.
         name: Of the composite's lowering, or label of the function.
-        shapes: Of the operands; other ones mean that JAX has transformed the part.
+        ranks: Of the operands; other ones mean that JAX has transformed the part.
         params: Parameters of the composite's lowering.
         inputs: For a function: places of the operands that are always arguments.
         input_names: Their names.
@@ -41,7 +42,7 @@ class Mark:
 
     kind: str
     name: str
-    shapes: tuple[str, ...]
+    ranks: tuple[int, ...]
     params: Mapping[str, Any] = field(default_factory=dict)
     inputs: tuple[int, ...] = ()
     input_names: tuple[str, ...] = ()
@@ -77,7 +78,12 @@ class CalledFunction:
 
 def dtype_of(aval: Any) -> str:
     """Returns the name of an abstract value's dtype; `"key"` for random keys."""
-    return "key" if jnp.issubdtype(aval.dtype, jax.dtypes.prng_key) else str(aval.dtype)
+    return _dtype_name(aval.dtype)
+
+
+@functools.cache
+def _dtype_name(dtype: Any) -> str:
+    return "key" if jnp.issubdtype(dtype, jax.dtypes.prng_key) else str(dtype)
 
 
 def used_operands(jaxpr: Jaxpr, wanted: Sequence[int]) -> set[int]:
@@ -194,7 +200,7 @@ class Graph(SymbolicBuilder):
             self.prefix = outer
             return results
         # What the part closes over comes before its operands.
-        before = len(operands) - len(mark.shapes)
+        before = len(operands) - len(mark.ranks)
         mark = replace(
             mark,
             inputs=tuple(before + i for i in mark.inputs),
@@ -306,14 +312,14 @@ def _checked(value: Value, aval: Any, primitive: str) -> Value:
     return value.shaped(shape)
 
 
-def shapes_of(operands: Sequence[Value]) -> tuple[str, ...]:
-    """Returns the shapes of operands as a `Mark` keeps them."""
-    return tuple(str(value.shape) for value in operands)
+def ranks_of(operands: Sequence[Any]) -> tuple[int, ...]:
+    """Returns the ranks of operands, as a `Mark` keeps them."""
+    return tuple(len(operand.shape) for operand in operands)
 
 
 def composite_lowering(graph: Graph, mark: Mark, operands: Sequence[Value]) -> Any:
     """Returns the results of a composite; `None` where TensorFlow's op can't do it."""
-    if shapes_of(operands) != mark.shapes:
+    if ranks_of(operands) != mark.ranks:
         return None
     row = COMPOSITES.get(mark.name)
     return None if row is None else row.function(graph, *operands, **mark.params)

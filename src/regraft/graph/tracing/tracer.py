@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
-import numpy as np
 
 from regraft.graph.tracing import lowerings
 from regraft.graph.tracing.function_graph import (
@@ -25,6 +24,7 @@ from regraft.graph.tracing.function_graph import (
     Jaxpr,
     Mark,
     dtype_of,
+    ranks_of,
     used_operands,
 )
 from regraft.graph.tracing.library import FunctionLibrary
@@ -72,6 +72,7 @@ class Tracing:
         self.marks: dict[str, Mark] = {}
         self.calls: dict[str, Call] = {}
         self._numbers = itertools.count()
+        self._runs: dict[str, Callable[..., Any]] = {}
         self._cache: dict[Any, CalledFunction] = {}
 
     @contextmanager
@@ -94,8 +95,7 @@ class Tracing:
     ) -> Any:
         """Runs `function(*operands)` and marks what it does as one composite."""
         label = f"regraft_{name}_{next(self._numbers)}"
-        shapes = tuple(str(np.shape(x)) for x in operands)
-        self.marks[label] = Mark("composite", name, shapes, params)
+        self.marks[label] = Mark("composite", name, ranks_of(operands), params)
         return _named(function, label)(*operands)
 
     def function(
@@ -122,13 +122,13 @@ class Tracing:
             The results, and the label under which the call will be in `calls`.
         """
         label = f"regraft_{name}_{next(self._numbers)}"
-        results = _named(function, label)(*operands)
+        run = self._runs[label] = _named(function, label)
+        results = run(*operands)
         outputs, updates = roles()
-        shapes = tuple(str(np.shape(x)) for x in operands)
         self.marks[label] = Mark(
             "function",
             name,
-            shapes,
+            ranks_of(operands),
             inputs=tuple(inputs),
             input_names=tuple(input_names),
             outputs=tuple(outputs),
@@ -136,6 +136,17 @@ class Tracing:
             label=label,
         )
         return results, label
+
+    def repeat(self, label: str, operands: Sequence[Any]) -> Any:
+        """Runs a function again on operands as before; JAX doesn't trace it again.
+
+        Returns:
+            The results; `None` where it closes over something or was never written.
+        """
+        call = self.calls.get(label)
+        if call is None or len(call.jaxpr.in_avals) != len(operands):
+            return None
+        return self._runs[label](*operands)
 
     def note_call(
         self, mark: Mark, closed: Jaxpr, variables: Mapping[int, Any]
