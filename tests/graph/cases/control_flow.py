@@ -137,7 +137,77 @@ def _loop_with_variable(tf: Any, x: Any) -> Any:
         return [made, tf.raw_ops.ReadVariableOp(resource=handle, dtype=tf.float32)]
 
 
+def _old(build: Any) -> Any:
+    """A program with the control flow of TensorFlow 1."""
+
+    def run(tf: Any, *inputs: Any) -> Any:
+        tf.compat.v1.disable_control_flow_v2()
+        try:
+            return build(tf, *inputs)
+        finally:
+            tf.compat.v1.enable_control_flow_v2()
+
+    return run
+
+
+def _old_cond(tf: Any, flag: Any, x: Any) -> Any:
+    plain = tf.compat.v1.cond(flag, lambda: x * 2.0, lambda: tf.constant([7.0] * 3))
+    nested = tf.compat.v1.cond(
+        flag,
+        lambda: tf.compat.v1.cond(x[0] > 0.0, lambda: x + 1.0, lambda: x - 1.0),
+        lambda: tf.nn.relu(x),
+    )
+    return [plain, nested]
+
+
+def _old_loop(tf: Any, x: Any) -> Any:
+    scale = tf.constant([1.0, 2.0, 3.0])
+    _, out = tf.compat.v1.while_loop(
+        lambda i, v: i < 4,
+        lambda i, v: (i + 1, tf.tanh(v) * scale + tf.cast(i, tf.float32)),
+        [tf.constant(0), x],
+    )
+    return [out]
+
+
+def _old_nested_loop(tf: Any, x: Any) -> Any:
+    def outer(i: Any, v: Any) -> Any:
+        _, inner = tf.compat.v1.while_loop(
+            lambda j, w: j < i + 1, lambda j, w: (j + 1, w * 0.5 + x), [0, v]
+        )
+        return i + 1, inner
+
+    _, out = tf.compat.v1.while_loop(lambda i, v: i < 3, outer, [tf.constant(0), x])
+    return [out]
+
+
+def _old_rnn(tf: Any, x: Any) -> Any:
+    rows = tf.TensorArray(tf.float32, 5).unstack(tf.transpose(x, [1, 0, 2]))
+    made = tf.TensorArray(tf.float32, 5)
+
+    def body(t: Any, state: Any, out: Any) -> Any:
+        state = tf.tanh(rows.read(t) + state)
+        return t + 1, state, out.write(t, state)
+
+    _, last, made = tf.compat.v1.while_loop(
+        lambda t, state, out: t < 5, body, [0, tf.zeros_like(x[:, 0]), made]
+    )
+    return [last, made.stack()]
+
+
 ROWS = [
+    *(
+        Program(
+            f"Switch-Merge-{flag}",
+            _old(_old_cond),
+            (np.array(flag), normal(3)),
+            eager_only="The predicate is an input.",
+        )
+        for flag in (True, False)
+    ),
+    Program("Enter-Exit", _old(_old_loop), (normal(3),)),
+    Program("Enter-Exit-nested", _old(_old_nested_loop), (normal(3),)),
+    Program("Enter-Exit-rnn", _old(_old_rnn), (normal(2, 5, 3),)),
     *(
         Program(f"{op}-{cond}", _if(op), (np.array(cond), normal(3)))
         for op in ("If", "StatelessIf")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -138,6 +139,15 @@ class ResourceScope:
         self.tensors: Mapping[str, StoredTensor] = {} if tensors is None else tensors
         self.variables: dict[str, Variable] = {}
         self.tables: dict[str, Table] = {}
+
+
+class Dead(enum.Enum):
+    """The value of what a conditional of TensorFlow 1 did not compute."""
+
+    DEAD = "dead"
+
+
+DEAD = Dead.DEAD
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from regraft.errors import LimitError, MismatchError
-from regraft.graph.runtime.context import Call, Context
+from regraft.graph.runtime.context import DEAD, Call, Context
 from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.plan import Plan, Slots, Step
 
@@ -50,6 +50,13 @@ def _run(plan: Plan, arguments: Sequence[Any], ctx: Context) -> list[Any]:
         steps = frame.plan.steps
         while frame.position < len(steps):
             step = steps[frame.position]
+            if frame.plan.switches:
+                dead = _is_dead(step, env)
+                if step.done is not None:
+                    env[step.done] = DEAD if dead else None
+                if dead:
+                    _store(step, [DEAD] * len(step.outputs), frame)
+                    continue
             result = _evaluate(step, env, ctx, frame.plan)
             if isinstance(result, Call):
                 if len(frames) >= MAX_CALL_DEPTH:
@@ -101,6 +108,18 @@ def _evaluate(step: Step, env: list[Any], ctx: Context, plan: Plan) -> Any:
     except Exception as error:
         error.add_note(f"In node '{step.node.name}' ({step.node.op}) of '{plan.name}'.")
         raise
+
+
+def _is_dead(step: Step, env: list[Any]) -> bool:
+    """Whether a step is in a branch of TensorFlow 1 that is not taken."""
+    found = [
+        env[slot] is DEAD
+        for group in step.inputs
+        for slot in (group if isinstance(group, tuple) else (group,))
+    ]
+    if step.kernel.merges:
+        return all(found)
+    return any(found) or any(env[slot] is DEAD for slot in step.controls)
 
 
 def _load(group: Slots, env: list[Any]) -> Any:

@@ -82,6 +82,10 @@ class FunctionLibrary:
             )
         return found
 
+    def add_plan(self, name: str, plan: Plan) -> None:
+        """Adds what is ready already: parts of a main graph."""
+        self._plans[name] = plan
+
     def _require(self, name: str) -> None:
         if name not in self.functions:
             raise MismatchError(f"The graph has no function '{name}'.")

@@ -11,6 +11,7 @@ from regraft.graph.runtime import structure
 from regraft.graph.runtime.context import Context
 from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.library import FunctionLibrary
+from regraft.graph.runtime.lift_loops import lifted
 from regraft.graph.runtime.plan import (
     Plan,
     PlanBuilder,
@@ -35,7 +36,7 @@ class MainGraph:
 
     def __init__(self, nodes: Sequence[ir.Node], library: FunctionLibrary) -> None:
         self.library = library
-        self._nodes = {node.name: node for node in nodes}
+        self._nodes = lifted({node.name: node for node in nodes}, library)
         self._plans: dict[tuple[Any, ...], Plan] = {}
 
     def plan(

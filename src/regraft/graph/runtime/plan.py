@@ -33,6 +33,8 @@ class Step:
         outputs: Slots of all results, lists laid flat.
         nested: Whether the kernel returns lists inside a tuple.
         frees: Slots that nobody needs any more.
+        controls: Slots of what must have run before, in a plan with switches.
+        done: Slot that says whether the step ran, in a plan with switches.
     """
 
     node: ir.Node
@@ -44,6 +46,8 @@ class Step:
     outputs: tuple[int, ...]
     nested: bool
     frees: tuple[int, ...]
+    controls: tuple[int, ...] = ()
+    done: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class Plan:
         functions: Names of the functions that steps may call.
         writes: Whether a step changes a variable.
         random: Whether a step draws random numbers.
+        switches: Whether steps may be dead: TensorFlow 1's conditionals.
     """
 
     name: str
@@ -71,6 +76,7 @@ class Plan:
     functions: frozenset[str] = field(default_factory=frozenset)
     writes: bool = False
     random: bool = False
+    switches: bool = False
 
 
 def functions_of(nodes: Iterable[ir.Node]) -> frozenset[str]:
@@ -165,6 +171,8 @@ class PlanBuilder:
         self._count = 0
         self._writes = False
         self._random = False
+        self._switches = False
+        self._ran: dict[str, int] = {}
 
     def argument(self, tensor: str) -> int:
         """Adds an argument that stands for a tensor; returns its slot."""
@@ -175,6 +183,10 @@ class PlanBuilder:
     def _new_slot(self) -> int:
         self._count += 1
         return self._count - 1
+
+    def alias(self, tensor: str, slot: int) -> None:
+        """Gives a slot one more name."""
+        self._slots[tensor] = slot
 
     def slot_of(self, text: str) -> int:
         """Returns the slot of a tensor by its name.
@@ -204,6 +216,7 @@ class PlanBuilder:
         results: Callable[[], Sequence[int]],
     ) -> Plan:
         """Returns the plan of `nodes`, which are in running order."""
+        self._switches = any(KERNELS[node.op].switches for node in nodes)
         drafts = [draft for node in nodes if (draft := self._node(node)) is not None]
         slots = tuple(results())
         return Plan(
@@ -216,6 +229,7 @@ class PlanBuilder:
             functions=functions_of(nodes),
             writes=self._writes,
             random=self._random,
+            switches=self._switches,
         )
 
     def _node(self, node: ir.Node) -> Step | None:
@@ -226,8 +240,12 @@ class PlanBuilder:
         sizes = output_sizes(op_def, attrs)
         self._writes = self._writes or kernel.writes
         self._random = self._random or kernel.random
-        if kernel.passthrough and not self._references.intersection(flat):
+        controls = self._controls(node)
+        through = kernel.passthrough and not self._references.intersection(flat)
+        if through and not controls:
             self._name_outputs(node, sizes, flat)
+            if flat:
+                self._ran[node.name] = flat[0]
             return None
         outputs = [self._new_slot() for _, count in sizes for _ in range(count)]
         self._name_outputs(node, sizes, outputs)
@@ -237,7 +255,7 @@ class PlanBuilder:
                 self._references.update(outputs[position : position + count])
             position += count
         keywords = {name: self._keyword(node, name, attrs) for name in kernel.attrs}
-        if kernel.constant:
+        if kernel.constant and not controls:
             self._constants[outputs[0]] = kernel.function(**keywords)
             return None
         inputs, references = self._grouped(node, op_def, attrs, flat)
@@ -255,7 +273,20 @@ class PlanBuilder:
             outputs=tuple(outputs),
             nested=len(sizes) > 1 and any(arg.is_list for arg, _ in sizes),
             frees=(),
+            controls=controls,
+            done=self._done(node) if self._switches else None,
         )
+
+    def _controls(self, node: ir.Node) -> tuple[int, ...]:
+        """Returns what decides whether a node runs, besides its inputs."""
+        if not self._switches:
+            return ()
+        names = (text[1:] for text in node.inputs if text.startswith("^"))
+        return tuple(self._ran[name] for name in names if name in self._ran)
+
+    def _done(self, node: ir.Node) -> int:
+        slot = self._ran[node.name] = self._new_slot()
+        return slot
 
     def _resolved(self, node: ir.Node, op_def: ir.OpDef) -> Mapping[str, ir.AttrValue]:
         attrs = dict(node.attrs)
@@ -355,7 +386,9 @@ def _with_frees(drafts: Sequence[Step], kept: set[int]) -> tuple[Step, ...]:
     seen = set(kept)
     steps = []
     for step in reversed(drafts):
-        used = _flat(step.inputs) | set(step.outputs)
+        used = _flat(step.inputs) | {*step.outputs, *step.controls}
+        if step.done is not None:
+            used.add(step.done)
         dead = used - seen
         seen |= used
         values = {name: getattr(step, name) for name in Step.__slots__}

@@ -32,6 +32,8 @@ class Kernel:
         constant: Whether it has no inputs and always gives the same value.
         writes: Whether it changes a variable.
         random: Whether it draws random numbers.
+        switches: Whether some of its results may be dead: not computed this time.
+        merges: Whether it takes dead inputs.
         host: Whether it computes on NumPy values only (strings and tables).
         limits: What it cannot do, for the documentation.
     """
@@ -47,6 +49,8 @@ class Kernel:
     constant: bool = False
     writes: bool = False
     random: bool = False
+    switches: bool = False
+    merges: bool = False
     host: bool = False
     limits: str = ""
 
@@ -64,6 +68,8 @@ def register(
     constant: bool = False,
     writes: bool = False,
     random: bool = False,
+    switches: bool = False,
+    merges: bool = False,
     host: bool = False,
     limits: str = "",
 ) -> None:
@@ -94,6 +100,8 @@ def register(
         constant=constant,
         writes=writes,
         random=random,
+        switches=switches,
+        merges=merges,
         host=host,
         limits=limits,
     )

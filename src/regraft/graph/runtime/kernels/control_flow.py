@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from regraft.errors import MismatchError
+from regraft.errors import MismatchError, UnsupportedError
 from regraft.graph import ir
-from regraft.graph.runtime.context import Call, Context
+from regraft.graph.runtime.context import DEAD, Call, Context
 from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.kernels.branches import traced_switch
 from regraft.graph.runtime.kernels.loops import run_loop
-from regraft.graph.runtime.registry import kernel
+from regraft.graph.runtime.registry import kernel, register
 
 _CALL_ATTRS = ("Tin", "Tout", "config", "config_proto", "executor_type")
 _BRANCH_ATTRS = ("Tcond", "Tin", "Tout", "output_shapes")
@@ -135,3 +135,34 @@ def print_(input: Any, data: list[Any]) -> Any:
 def print_v2(input: Any) -> None:
     """Nothing; loading a model prints nothing."""
     del input
+
+
+# Conditionals of TensorFlow 1; its loops become `While` before they run
+
+
+def _switch(data: Any, pred: Any) -> tuple[Any, Any]:
+    if values.is_traced(pred):
+        raise UnsupportedError(
+            "A conditional of TensorFlow 1 depends on the values of the inputs. Call "
+            "the function outside of jit."
+        )
+    return (DEAD, data) if is_true(values.static(pred)) else (data, DEAD)
+
+
+def _merge(inputs: list[Any]) -> tuple[Any, Any]:
+    for index, value in enumerate(inputs):
+        if value is not DEAD:
+            return value, np.int32(index)
+    return DEAD, DEAD
+
+
+for _op in ("Switch", "RefSwitch"):
+    register(_op, _switch, switches=True)
+for _op in ("Merge", "RefMerge"):
+    register(_op, _merge, merges=True, ignored=("N",))
+
+
+@kernel("LoopCond")
+def loop_cond(input: Any) -> Any:
+    """The condition itself."""
+    return input

@@ -137,7 +137,11 @@ def _invariant(body: Plan) -> set[int]:
 
 
 def _with_known_lists(
-    ctx: Context, body: Plan, state: list[Any], variables: Sequence[Any]
+    ctx: Context,
+    body: Plan,
+    state: list[Any],
+    variables: Sequence[Any],
+    fixed: set[int],
 ) -> list[Any]:
     """Returns the state with lists whose item shapes are known.
 
@@ -147,7 +151,7 @@ def _with_known_lists(
     unknown = [
         i
         for i, item in enumerate(state)
-        if isinstance(item, TensorList) and not item.is_stackable
+        if i not in fixed and isinstance(item, TensorList) and not item.is_stackable
     ]
     if not unknown:
         return state
@@ -171,8 +175,8 @@ def _traced(
     ctx: Context, cond: Plan, body: Plan, state: list[Any], count: int | None
 ) -> list[Any]:
     variables = carry.written_variables(ctx, [cond, body], state)
-    state = _with_known_lists(ctx, body, state, variables)
     fixed = _invariant(body)
+    state = _with_known_lists(ctx, body, state, variables, fixed)
     moving = [i for i in range(len(state)) if i not in fixed]
     tensors, forms = carry.flatten([state[i] for i in moving])
     before = [values.to_tensor(ctx.read(v)) for v in variables]
