@@ -45,7 +45,9 @@ def compile_model(
     report.compiled = True
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None:
-        report.optimizer = _restore_optimizer(optimizer, description, plan, context)
+        report.optimizer = _restore_optimizer(
+            optimizer, model, description, plan, context
+        )
 
 
 def _arguments(
@@ -66,6 +68,7 @@ def _arguments(
 
 def _restore_optimizer(
     optimizer: keras.Optimizer,
+    model: keras.Model,
     description: ModelDescription,
     plan: restore.RestorePlan,
     context: BuildContext,
@@ -76,11 +79,13 @@ def _restore_optimizer(
         if variables:
             context.note("optimizer", "its state is not in the file; it starts fresh")
         return f"{type(optimizer).__name__}: fresh"
+    # Keras hands gradients over by their place in `model.trainable_variables`, which
+    # may not be the file's order.
     if not _compat.builds_deferred(optimizer):
-        optimizer.build(variables)
+        optimizer.build(model.trainable_variables)
     with _compat.deferred_variables() as values:
         if not optimizer.built:
-            optimizer.build(variables)
+            optimizer.build(model.trainable_variables)
         pairs = plan_restore(optimizer, variables, state, context.notes)
         found = restore.RestorePlan(
             [

@@ -116,7 +116,7 @@ def bilingual_optimizer(
         return entry
     if not isinstance(config.get("learning_rate"), int | float):
         return entry
-    if config.get("weight_decay") or config.get("use_ema"):
+    if any(config.get(key) for key in ("weight_decay", "use_ema", "decay")):
         return entry
     if sparse_gradients and config.get("momentum"):
         return entry

@@ -37,7 +37,7 @@ NEW = [
 NADAM = ("Nadam", {"learning_rate": 0.05})
 LEGACY = [
     ("SGD", {"learning_rate": 0.1, "momentum": 0.9, "decay": 0.3}),
-    ("Adam", {"learning_rate": 0.05, "amsgrad": True}),
+    ("Adam", {"learning_rate": 0.05, "amsgrad": True, "decay": 0.5}),
     ("Adamax", {"learning_rate": 0.05}),
     NADAM,
     ("RMSprop", {"learning_rate": 0.05}),
