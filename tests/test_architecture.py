@@ -66,6 +66,7 @@ LIBRARIES: dict[str, set[str]] = {
         "model.optimizers",
         "model.compile",
         "model.state_tree",
+        "model.values",
         "model.ordering",
         "saving",
         "loading",

@@ -17,6 +17,7 @@ from typing import Any
 import keras
 from keras.src.backend import get_keras_mask
 from keras.src.backend import set_keras_mask as _set_keras_mask
+from keras.src import backend
 from keras.src.backend.common import global_state
 from keras.src.backend.common.variables import initialize_all_variables
 from keras.src.legacy.saving import json_utils
@@ -236,8 +237,6 @@ def replaced_backend_functions(
     Args:
         replacements: Per module and function, what makes the new one of the old one.
     """
-    from keras.src import backend
-
     before = []
     try:
         for module_name, functions in replacements.items():

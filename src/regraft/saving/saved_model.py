@@ -16,7 +16,7 @@ from regraft.model.optimizers import (
     describe_optimizer_state,
     state_from_keras,
 )
-from regraft.model.ordering import trainable_variables
+from regraft.model.ordering import edges_in_order, trainable_variables
 from regraft.model.state_tree import StateNode
 from regraft.model.values import KerasVariableTensor
 from regraft.options import SaveOptions
@@ -111,10 +111,24 @@ class ModelAssembly:
         )
         self.node_ids[id(parts.model)] = root
         self._add_children(root, parts.tree, parts.entry)
+        self._add_variable_lists(root)
         if parts.training_config is not None:
             self._add_optimizer(root)
         signatures = self._builder.add_object("signature_map")
         self._builder.add_child(root, "signatures", signatures)
+
+    def _add_variable_lists(self, root: int) -> None:
+        """Adds what `tf.saved_model.load(path).variables` gives."""
+        everything = [v for _, v in edges_in_order(self._parts.tree)]
+        trainable = [v for v in everything if v.trainable]
+        frozen = [v for v in everything if not v.trainable]
+        lists = {"variables": trainable + frozen, "trainable_variables": trainable}
+        for name, variables in lists.items():
+            node = self._builder.add_object("trackable_list_wrapper")
+            self._builder.add_child(root, name, node)
+            for index, variable in enumerate(variables):
+                item = self._add_variable(variable)
+                self._builder.add_child(node, str(index), item)
 
     # -------------------------------------------------------------- layers
 
