@@ -104,7 +104,7 @@ def _attr(kind: str, value: Any) -> ir.AttrValue:
     if kind == "type":
         return ir.DataType.of(value)
     if kind == "shape":
-        return ir.TensorShape(tuple(None if d < 0 else d for d in value))
+        return ir.TensorShape(tuple(None if d in (None, -1) else d for d in value))
     if kind == "string":
         return str(value).encode()
     return float(value) if kind == "float" else value  # type: ignore[no-any-return]

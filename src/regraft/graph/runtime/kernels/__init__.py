@@ -11,6 +11,7 @@ FAMILIES = (
     "control_flow",
     "conv",
     "counting",
+    "example",
     "gather",
     "image",
     "linalg",

@@ -1,0 +1,285 @@
+"""`tf.train.Example`s, parsed on the host.
+
+An `Example` holds `Features`, a map from name to a list of bytes, float32 or int64.
+Source: TensorFlow `core/example/{example,feature}.proto`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from regraft.errors import MismatchError
+from regraft.graph import ir
+from regraft.graph.runtime.kernels import values
+from regraft.graph.runtime.registry import kernel
+
+Features = dict[bytes, list[Any]]
+
+_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+        if shift > 63:
+            raise IndexError
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
+    """Yields number, wire type and value of each field of a message."""
+    at = 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        kind = tag & 7
+        if kind == _VARINT:
+            value, at = _varint(data, at)
+            yield tag >> 3, kind, value
+            continue
+        size = {_FIXED64: 8, _FIXED32: 4}.get(kind, -1)
+        if kind == _LENGTH:
+            size, at = _varint(data, at)
+        if size < 0 or at + size > len(data):
+            raise IndexError
+        yield tag >> 3, kind, data[at : at + size]
+        at += size
+
+
+def _items(data: bytes) -> list[Any]:
+    """Returns the values of a `Feature`."""
+    found: list[Any] = []
+    for number, _, content in _fields(data):
+        for _, kind, value in _fields(content):
+            if number == 1:
+                found.append(value)
+            elif number == 2:
+                found += struct.unpack(f"<{len(value) // 4}f", value)
+            elif kind == _VARINT:
+                found.append(value)
+            else:
+                at = 0
+                while at < len(value):
+                    item, at = _varint(value, at)
+                    found.append(item)
+        if number == 3:
+            found = [v - (1 << 64) if v >= 1 << 63 else v for v in found]
+    return found
+
+
+def parse_example(data: bytes) -> Features:
+    """Returns the features of a serialized `Example`.
+
+    Raises:
+        MismatchError: It is none.
+    """
+    found: Features = {}
+    try:
+        for _, _, features in _fields(data):
+            for _, _, entry in _fields(features):
+                parts = {number: value for number, _, value in _fields(entry)}
+                found[parts.get(1, b"")] = _items(parts.get(2, b""))
+    except (IndexError, TypeError, struct.error):
+        raise MismatchError(
+            f"Invalid tf.train.Example: {data[:20]!r}… of {len(data)} bytes."
+        ) from None
+    return found
+
+
+def _array(items: Sequence[Any], dtype: str) -> Any:
+    out = np.empty(len(items), values.numpy_dtype(dtype))
+    try:
+        out[:] = list(items)
+    except (TypeError, ValueError):
+        raise MismatchError(f"A feature holds no {dtype}.") from None
+    return out
+
+
+def _sparse(rows: list[list[Any]], dtype: str, batched: bool) -> tuple[Any, Any, Any]:
+    found = _array([item for row in rows for item in row], dtype)
+    if not batched:
+        places = np.arange(len(found), dtype=np.int64)[:, None]
+        return places, found, np.array([len(found)], np.int64)
+    indices = [(i, j) for i, row in enumerate(rows) for j in range(len(row))]
+    shape = [len(rows), max((len(row) for row in rows), default=0)]
+    return (
+        np.array(indices, np.int64).reshape(-1, 2),
+        found,
+        np.array(shape, np.int64),
+    )
+
+
+def _dense(
+    key: bytes,
+    parsed: list[Features],
+    default: Any,
+    dtype: str,
+    shape: ir.TensorShape,
+    batched: bool,
+) -> Any:
+    dims = shape.dims or ()
+    rows = [features.get(key, []) for features in parsed]
+    if dims[:1] == (None,):
+        inner = tuple(d or 0 for d in dims[1:])
+        width = int(np.prod(inner, dtype=np.int64))
+        longest = max((len(row) // max(width, 1) for row in rows), default=0)
+        filler = (
+            default.reshape(-1)[0]
+            if default.size
+            else (b"" if dtype == "string" else 0)
+        )
+        full = [row + [filler] * (longest * width - len(row)) for row in rows]
+        dims = (longest, *inner)
+    else:
+        full = []
+        for row in rows:
+            if not row and not default.size:
+                raise MismatchError(f"An Example has no feature {key!r}.")
+            full.append(row or default.reshape(-1).tolist())
+    known = tuple(int(d or 0) for d in dims)
+    count = int(np.prod(known, dtype=np.int64))
+    for row in full:
+        if len(row) != count:
+            raise MismatchError(
+                f"Feature {key!r} has {len(row)} values, expected {count}."
+            )
+    out = (
+        np.stack([_array(row, dtype).reshape(known) for row in full])
+        if full
+        else (np.empty((0, *known), values.numpy_dtype(dtype)))
+    )
+    return out if batched else out[0]
+
+
+def _ragged(
+    rows: list[list[Any]], dtype: str, split_dtype: str, batched: bool
+) -> tuple[Any, Any]:
+    found = _array([item for row in rows for item in row], dtype)
+    if not batched:
+        return found, np.zeros(0, values.numpy_dtype(split_dtype))
+    splits = np.cumsum([0, *map(len, rows)])
+    return found, splits.astype(values.numpy_dtype(split_dtype))
+
+
+def _parse(
+    serialized: Any,
+    sparse_keys: Sequence[bytes],
+    dense_keys: Sequence[bytes],
+    dense_defaults: Sequence[Any],
+    sparse_types: Sequence[str],
+    dense_types: Sequence[str],
+    dense_shapes: Sequence[ir.TensorShape],
+) -> tuple[list[Features], list[Any], list[Any], list[Any], list[Any]]:
+    batched = bool(serialized.ndim)
+    parsed = [parse_example(item) for item in serialized.reshape(-1).tolist()]
+    sparse = [
+        _sparse([features.get(key, []) for features in parsed], dtype, batched)
+        for key, dtype in zip(sparse_keys, sparse_types, strict=True)
+    ]
+    dense = [
+        _dense(key, parsed, default, dtype, shape, batched)
+        for key, default, dtype, shape in zip(
+            dense_keys, dense_defaults, dense_types, dense_shapes, strict=True
+        )
+    ]
+    parts = [list(column) for column in zip(*sparse, strict=True)] or [[], [], []]
+    return parsed, parts[0], parts[1], parts[2], dense
+
+
+@kernel("ParseExample", host=True, ignored=("Nsparse", "Ndense"))
+def parse_example_v1(
+    serialized: Any,
+    names: Any,
+    sparse_keys: list[Any],
+    dense_keys: list[Any],
+    dense_defaults: list[Any],
+    *,
+    sparse_types: tuple[str, ...],
+    Tdense: tuple[str, ...],
+    dense_shapes: tuple[ir.TensorShape, ...],
+) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
+    """Features of serialized Examples: sparse, and dense."""
+    del names
+    _, indices, found, shapes, dense = _parse(
+        serialized,
+        [k.item() for k in sparse_keys],
+        [k.item() for k in dense_keys],
+        dense_defaults,
+        sparse_types,
+        Tdense,
+        dense_shapes,
+    )
+    return indices, found, shapes, dense
+
+
+@kernel("ParseExampleV2", host=True, ignored=("num_sparse",))
+def parse_example_v2(
+    serialized: Any,
+    names: Any,
+    sparse_keys: Any,
+    dense_keys: Any,
+    ragged_keys: Any,
+    dense_defaults: list[Any],
+    *,
+    sparse_types: tuple[str, ...],
+    Tdense: tuple[str, ...],
+    dense_shapes: tuple[ir.TensorShape, ...],
+    ragged_value_types: tuple[str, ...],
+    ragged_split_types: tuple[str, ...],
+) -> tuple[list[Any], ...]:
+    """Features of serialized Examples: sparse, dense, and ragged."""
+    del names
+    parsed, indices, found, shapes, dense = _parse(
+        serialized,
+        sparse_keys.tolist(),
+        dense_keys.tolist(),
+        dense_defaults,
+        sparse_types,
+        Tdense,
+        dense_shapes,
+    )
+    ragged = [
+        _ragged(
+            [features.get(key, []) for features in parsed],
+            dtype,
+            split_dtype,
+            bool(serialized.ndim),
+        )
+        for key, dtype, split_dtype in zip(
+            ragged_keys.tolist(), ragged_value_types, ragged_split_types, strict=True
+        )
+    ]
+    flat = [r[0] for r in ragged]
+    return indices, found, shapes, dense, flat, [r[1] for r in ragged]
+
+
+@kernel("ParseSingleExample", host=True, ignored=("num_sparse",))
+def parse_single_example(
+    serialized: Any,
+    dense_defaults: list[Any],
+    *,
+    sparse_keys: tuple[str, ...],
+    dense_keys: tuple[str, ...],
+    sparse_types: tuple[str, ...],
+    Tdense: tuple[str, ...],
+    dense_shapes: tuple[ir.TensorShape, ...],
+) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
+    """Features of one serialized Example: sparse, and dense."""
+    _, indices, found, shapes, dense = _parse(
+        serialized,
+        [k.encode() for k in sparse_keys],
+        [k.encode() for k in dense_keys],
+        dense_defaults,
+        sparse_types,
+        Tdense,
+        dense_shapes,
+    )
+    return indices, found, shapes, dense

@@ -1,0 +1,114 @@
+"""Rows of `kernels/example.py`."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+
+from graph.cases.case import Case, f32, text, texts
+
+
+def _varint(value: int) -> bytes:
+    value &= (1 << 64) - 1
+    out = b""
+    while value >= 0x80:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _example(**features: list[Any]) -> bytes:
+    """A serialized `tf.train.Example`."""
+    entries = b""
+    for name, items in features.items():
+        if items and isinstance(items[0], bytes):
+            value = _field(1, b"".join(_field(1, i) for i in items))
+        elif items and isinstance(items[0], float):
+            packed = struct.pack(f"<{len(items)}f", *items)
+            value = _field(2, _field(1, packed))
+        else:
+            value = _field(3, _field(1, b"".join(_varint(i) for i in items)))
+        entry = _field(1, name.encode()) + _field(2, value)
+        entries += _field(1, entry)
+    return _field(1, entries)
+
+
+_SERIALIZED = texts(
+    [
+        _example(a=[1, -2], b=[1.5, 2.5], c=[b"x"], d=[1.0]),
+        _example(a=[], b=[3.5, 4.5], c=[b"y", b"zz"], d=[2.0, 3.0]),
+        _example(a=[7], c=[]),
+    ]
+)
+_NONE = np.empty(0, object)
+
+ROWS = [
+    Case(
+        "ParseExampleV2",
+        {
+            "serialized": _SERIALIZED,
+            "names": _NONE,
+            "sparse_keys": texts("a", "c"),
+            "dense_keys": texts("b", "d"),
+            "ragged_keys": texts(["a"]),
+            "dense_defaults": [f32(9, 9), f32(0)],
+        },
+        {
+            "num_sparse": 2,
+            "sparse_types": ["int64", "string"],
+            "ragged_value_types": ["int64"],
+            "ragged_split_types": ["int32"],
+            "dense_shapes": [[2], [None]],
+        },
+    ),
+    Case(
+        "ParseExampleV2",
+        {
+            "serialized": np.asarray(_SERIALIZED[0], object),
+            "names": _NONE,
+            "sparse_keys": texts(["a"]),
+            "dense_keys": texts(["b"]),
+            "ragged_keys": _NONE,
+            "dense_defaults": [f32(9, 9)],
+        },
+        {
+            "num_sparse": 1,
+            "sparse_types": ["int64"],
+            "ragged_value_types": [],
+            "ragged_split_types": [],
+            "dense_shapes": [[2]],
+        },
+        "scalar",
+    ),
+    Case(
+        "ParseExample",
+        {
+            "serialized": _SERIALIZED,
+            "names": _NONE,
+            "sparse_keys": [text("a")],
+            "dense_keys": [text("b")],
+            "dense_defaults": [f32(9, 9)],
+        },
+        {"sparse_types": ["int64"], "dense_shapes": [[2]]},
+    ),
+    Case(
+        "ParseSingleExample",
+        {
+            "serialized": np.asarray(_SERIALIZED[0], object),
+            "dense_defaults": [f32(9, 9)],
+        },
+        {
+            "num_sparse": 1,
+            "sparse_keys": ["a"],
+            "dense_keys": ["b"],
+            "sparse_types": ["int64"],
+            "dense_shapes": [[2]],
+        },
+    ),
+]
