@@ -41,7 +41,7 @@ def _example(**features: list[Any]) -> bytes:
 
 _SERIALIZED = texts(
     [
-        _example(a=[1, -2], b=[1.5, 2.5], c=[b"x"], d=[1.0]),
+        _example(a=[1, -2], b=[1.5, 2.5], c=[b"x"], d=[1.0], e=[4, 5]),
         _example(a=[], b=[3.5, 4.5], c=[b"y", b"zz"], d=[2.0, 3.0]),
         _example(a=[7], c=[]),
     ]
@@ -56,7 +56,7 @@ ROWS = [
             "names": _NONE,
             "sparse_keys": texts("a", "c"),
             "dense_keys": texts("b", "d"),
-            "ragged_keys": texts(["a"]),
+            "ragged_keys": texts(["e"]),
             "dense_defaults": [f32(9, 9), f32(0)],
         },
         {
