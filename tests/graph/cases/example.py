@@ -43,7 +43,7 @@ _SERIALIZED = texts(
     [
         _example(a=[1, -2], b=[1.5, 2.5], c=[b"x"], d=[1.0], e=[4, 5]),
         _example(a=[], b=[3.5, 4.5], c=[b"y", b"zz"], d=[2.0, 3.0]),
-        _example(a=[7], c=[]),
+        _example(a=[7], c=[b"w"]),
     ]
 )
 _NONE = np.empty(0, object)
