@@ -67,7 +67,7 @@ def _assert_equal(actual: Any, expected: list[np.ndarray]) -> None:
         np.testing.assert_allclose(value, wanted, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("case", _rows(VERSIONS, 12))
+@pytest.mark.parametrize("case", _rows(VERSIONS, 30))
 @pytest.mark.filterwarnings("ignore:.*does not support masking:UserWarning")
 def test_layer_computes_what_keras_2_did(case):
     model = _build(case)
@@ -110,7 +110,7 @@ def test_layer_trains_as_keras_2_did(case):
 
 
 def _masked() -> list[Any]:
-    rows = _rows(("2.21",), 8)
+    rows = _rows(("2.21",), 16)
     return [row for row in rows if "masked" in row.values[0]]
 
 
@@ -140,7 +140,7 @@ def test_layer_goes_back_to_keras_2(case, peer: Peer):
     _assert_equal(outputs, arrays(case["outputs"]))
 
 
-@pytest.mark.parametrize("case", _rows(("2.21", "1.15"), 14))
+@pytest.mark.parametrize("case", _rows(("2.21", "1.15"), 40))
 def test_layer_is_the_same_after_its_own_description(case):
     model = _build(case)
     first = describe_network(model, KERAS_2, [])

@@ -104,7 +104,8 @@ def _known_arguments(
         notes.append(Note(f"layer {original_name(layer)!r}", text))
         return config
     known = KERAS_2_ARGUMENTS[cls_name] | EVERY_LAYER
-    defaults = default_arguments(type(layer))
+    cls: Any = type(layer)
+    defaults = default_arguments(cls)
     kept: Entry = {}
     for key, value in config.items():
         if key in _LATE and not value:
@@ -150,12 +151,12 @@ def _says_nothing(key: str, value: Any, defaults: Mapping[str, Any]) -> bool:
 
 
 @cache
-def default_arguments(cls: Callable[..., Any]) -> Mapping[str, Any]:
+def default_arguments(cls: Any) -> Mapping[str, Any]:
     """The defaults of a class' constructor, over `**kwargs` to its bases."""
     defaults: dict[str, Any] = {}
-    for base in reversed(inspect.getmro(cls)):  # type: ignore[arg-type]
+    for base in reversed(cls.__mro__):
         if "__init__" in vars(base):
-            parameters = inspect.signature(base.__init__).parameters  # type: ignore[misc]
+            parameters = inspect.signature(base.__init__).parameters
             for name, parameter in parameters.items():
                 if parameter.default is not parameter.empty:
                     defaults[name] = parameter.default

@@ -9,9 +9,11 @@ from typing import Any
 
 import keras
 
-from regraft.errors import UnsupportedError
+from regraft.errors import UnsafeFileError, UnsupportedError
+from regraft.model.dialects import keras1
 from regraft.model.dialects.context import BuildContext, Entry
 from regraft.model.dialects.dialect import Dialect
+from regraft.model.dialects.lambdas import translate_lambda
 from regraft.model.dialects.objects import (
     build_dtype,
     build_object,
@@ -19,7 +21,7 @@ from regraft.model.dialects.objects import (
     shared,
 )
 from regraft.model.dialects.registry import builtin_layers, find_custom, is_builtin
-from regraft.model.dialects.rows import EVERYWHERE, NO_ROW, ROWS, Row
+from regraft.model.dialects.rows import ALIASES, EVERYWHERE, NO_ROW, ROWS, Row
 from regraft.model.keras2.registration import PACKAGE
 
 BuildLayer = Callable[[Entry, BuildContext], keras.layers.Layer]
@@ -72,6 +74,7 @@ def find_layer_class(entry: Entry, context: BuildContext) -> type | None:
     if module and module.split(".")[0] not in ("keras", "tf_keras", "tensorflow"):
         return None
     plain = name.rpartition(">")[2]
+    plain = ALIASES.get(plain, plain)
     if context.dialect.generation < 3:
         row = ROWS.get(plain)
         chosen = _keras2_class(row, entry["config"], context.dialect) if row else None
@@ -100,6 +103,10 @@ def build_from_row(
         ValueError: Nobody knows the class.
         UnsupportedError: Keras 3 cannot do what the config asks for.
     """
+    first = context.dialect.generation == 1
+    if first and find_custom(entry["class_name"], context) is None:
+        name, config = keras1.modernized(entry["class_name"], dict(entry["config"]))
+        entry = {**entry, "class_name": name, "config": config}
     return shared(entry, context, lambda: _build_or_revive(entry, context, build))
 
 
@@ -113,7 +120,7 @@ def _build_or_revive(
         if is_builtin(cls):
             return _build_builtin(cls, entry, context, build)
         return _build_custom(cls, entry, context, build)
-    except (UnsupportedError, ImportError, NotImplementedError) as error:
+    except (UnsafeFileError, ImportError, NotImplementedError) as error:
         return _revive(entry, context, error)
 
 
@@ -148,6 +155,8 @@ def _build_builtin(
 ) -> keras.layers.Layer:
     where = _name(entry)
     config = modernize(cls, dict(entry["config"]), context)
+    if cls is keras.layers.Lambda:
+        translate_lambda(config, context)
     config = _instantiate(config, context, build, where)
     config = _accepted(cls, config, where, row_of(cls))
     try:

@@ -59,7 +59,7 @@ def is_entry(value: Any) -> bool:
     )
 
 
-def _function_name(spec: Mapping[str, Any]) -> str | None:
+def function_name(spec: Mapping[str, Any]) -> str | None:
     """The name in Keras 3's form of a function, `None` for any other form."""
     if spec["class_name"] == "function" and isinstance(spec["config"], str):
         return spec.get("registered_name") or spec["config"]
@@ -109,7 +109,7 @@ def build_object(kind: str, spec: Any, context: BuildContext, where: str) -> Any
         return found() if isinstance(found, type) else found
     if not is_entry(spec):
         raise ValueError(f"Invalid {kind[:-1]} of {where}: {spec!r}.")
-    if (name := _function_name(spec)) is not None:
+    if (name := function_name(spec)) is not None:
         return _require(kind, name, where, context)
     return shared(spec, context, lambda: _build_entry(kind, spec, context, where))
 
@@ -129,18 +129,20 @@ def _build_entry(
     kind: str, spec: Mapping[str, Any], context: BuildContext, where: str
 ) -> Any:
     name = spec.get("registered_name") or spec["class_name"]
-    found = _require(kind, name, where, context)
+    found: Any = _require(kind, name, where, context)
     config = spec["config"]
     if not isinstance(found, type):
         return found(**config) if config else found
     if builtin_objects(kind).get(found.__name__) is not found:
-        return found.from_config(dict(config))
+        cls: Any = found
+        return cls.from_config(dict(config))
     config = {k: v for k, v in config.items() if k not in _MEANINGLESS[kind]}
     config = {k: _plain(v) for k, v in config.items()}
     if kind == "initializers":
         _modernize_variance_scaling(config)
+    make: Any = found
     try:
-        return found(**config)
+        return make(**config)
     except TypeError as error:
         raise UnsupportedError(
             f"Keras {keras.__version__} has no such argument of {spec['class_name']} "
@@ -177,9 +179,10 @@ def build_dtype(spec: Any, context: BuildContext) -> Any:
     if class_name in _POLICY_CLASSES:
         # The loss scale of `PolicyV1` belongs to the optimizer, which has its own.
         return build_dtype(config.get("name"), context)
-    known = vars(keras.dtype_policies).get(class_name)
+    known: Any = vars(keras.dtype_policies).get(class_name)
     if isinstance(known, type) and issubclass(known, keras.DTypePolicy):
-        return known.from_config(dict(config))
+        policy: Any = known
+        return policy.from_config(dict(config))
     if (custom := find_custom(class_name, context)) is not None:
         return custom.from_config(dict(config))
     raise ValueError(f"Unknown dtype policy {class_name!r}.")

@@ -47,12 +47,11 @@ def find_custom(name: str, context: BuildContext) -> Any:
 
 @cache
 def builtin_layers() -> Mapping[str, type[keras.layers.Layer]]:
-    """Keras' own layer classes by class name."""
-    found = {
-        value.__name__: value
-        for value in vars(keras.layers).values()
-        if isinstance(value, type) and issubclass(value, keras.layers.Layer)
-    }
+    """Keras' own layer classes by class name and by every public name."""
+    found: dict[str, type[keras.layers.Layer]] = {}
+    for name, value in vars(keras.layers).items():
+        if isinstance(value, type) and issubclass(value, keras.layers.Layer):
+            found[name] = found[value.__name__] = value
     return MappingProxyType(found)
 
 

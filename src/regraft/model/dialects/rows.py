@@ -135,6 +135,14 @@ def _category_encoding(config: Config, context: BuildContext) -> None:
         config["output_mode"] = "multi_hot"
 
 
+def _add_metric(config: Config, context: BuildContext) -> None:
+    context.note(
+        f"layer {config.get('name')!r}",
+        "Keras 3 has no metrics of a model's inner tensors; "
+        f"{config.get('metric_name')!r} is no longer computed",
+    )
+
+
 def _random_crop(config: Config, context: BuildContext) -> None:
     if context.dialect.random_crop_resizes_first:
         config.setdefault("resize_first", True)
@@ -268,6 +276,47 @@ ROWS: Mapping[str, Row] = {
         dropped={"time_major": FALSY},
     ),
     "AddLoss": Row(keras2_class=keras2.AddLoss),
+    "AddMetric": Row(keras2_class=keras2.AddMetric, translate=_add_metric),
+}
+
+# Names by which TensorFlow told implementations of one class apart.
+ALIASES: Mapping[str, str] = {
+    f"{name}{version}": name
+    for name in ("BatchNormalization", "LSTM", "GRU", "LSTMCell", "GRUCell")
+    for version in ("V1", "V2")
+}
+
+_TEXT = "Keras 3's runs on TensorFlow alone; it comes back from its traced functions"
+_COLUMNS = "feature columns are TensorFlow's; it comes back from its traced functions"
+_METHODS = "calls methods of ragged and sparse tensors, which other backends lack"
+_WRAPPER = "wraps cells of tf.nn; it comes back from its traced functions"
+_BASE = "a base class; files hold its subclasses"
+
+# Classes of Keras 2 that have no row, and why.
+WITHOUT_ROW: Mapping[str, str] = {
+    "AbstractRNNCell": _BASE,
+    "BaseRandomLayer": _BASE,
+    "BatchNormalizationBase": _BASE,
+    "PreprocessingLayer": _BASE,
+    "ClassMethod": _METHODS,
+    "InstanceMethod": _METHODS,
+    "InstanceProperty": _METHODS,
+    "DenseFeatures": _COLUMNS,
+    "SequenceFeatures": _COLUMNS,
+    "LinearModel": "a subclassed model; it comes back from its traced functions",
+    "WideDeepModel": "a subclassed model; it comes back from its traced functions",
+    "DynamicEmbedding": _TEXT,
+    "DynamicLookup": _TEXT,
+    "Hashing": _TEXT,
+    "HashedCrossing": _TEXT,
+    "IntegerLookup": _TEXT,
+    "StringLookup": _TEXT,
+    "TextVectorization": _TEXT,
+    "DeviceWrapper": _WRAPPER,
+    "DropoutWrapper": _WRAPPER,
+    "ResidualWrapper": _WRAPPER,
+    "_RNNCellWrapper": _WRAPPER,
+    "RandomFourierFeatures": "experimental; it comes back from its traced functions",
 }
 
 NO_ROW = Row()

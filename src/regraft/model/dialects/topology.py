@@ -365,7 +365,9 @@ def _constructed(
         return keras.Model(inputs, outputs, name=name)
     known = {"name", "trainable", "layers", "input_layers", "output_layers"}
     extra = {key: value for key, value in config.items() if key not in known}
-    return cls(inputs=inputs, outputs=outputs, name=name, **extra)  # type: ignore[no-any-return]
+    make: Any = cls
+    model: keras.Model = make(inputs=inputs, outputs=outputs, name=name, **extra)
+    return model
 
 
 # --- names -----------------------------------------------------------------------

@@ -35,12 +35,13 @@ def weight_edges(
         found.setdefault(id(variable), path)
     edges = []
     for variable in layer.weights:
-        if (path := found.get(id(variable))) is None:
+        place = found.get(id(variable))
+        if place is None:
             raise ValueError(
                 f"Layer {layer.name!r} keeps its weight {variable.path!r} under no "
                 "attribute."
             )
-        edges.append((path, variable))
+        edges.append((place, variable))
     return edges
 
 

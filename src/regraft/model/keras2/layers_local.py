@@ -165,8 +165,9 @@ class _LocallyConnected(keras.layers.Layer):
     ) -> np.ndarray:
         mask = np.zeros((*spatial, *positions), bool)
         for position in itertools.product(*map(range, positions)):
-            parts = self._connected(position, spatial)
-            mask[(*(slice(p.start, p.stop) for p in parts), *position)] = True
+            seen = self._connected(position, spatial)
+            place: Any = (*(slice(p.start, p.stop) for p in seen), *position)
+            mask[place] = True
         where = (0, self.rank + 1) if self._first else (self.rank, 2 * self.rank + 1)
         mask = np.expand_dims(mask, where)
         size = self._joined(spatial, channels) + self._joined(positions, self.filters)

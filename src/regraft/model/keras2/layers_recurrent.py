@@ -150,12 +150,8 @@ class _CuDNN(keras.layers.RNN):
             "bias": (bias_initializer, bias_regularizer, bias_constraint),
         }
         for name, (initializer, regularizer, constraint) in given.items():
-            setattr(
-                self, f"{name}_initializer", keras.initializers.get(initializer)
-            )
-            setattr(
-                self, f"{name}_regularizer", keras.regularizers.get(regularizer)
-            )
+            setattr(self, f"{name}_initializer", keras.initializers.get(initializer))
+            setattr(self, f"{name}_regularizer", keras.regularizers.get(regularizer))
             setattr(self, f"{name}_constraint", keras.constraints.get(constraint))
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:

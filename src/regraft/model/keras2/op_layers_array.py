@@ -90,7 +90,7 @@ def unstack(value: Any, num: int | None = None, axis: int = 0) -> Any:
 def split(value: Any, num_or_size_splits: Any, axis: Any = 0, num: Any = None) -> Any:
     (position,) = integers(axis)
     sizes = num_or_size_splits
-    if isinstance(sizes, (list, tuple)) or getattr(sizes, "shape", ()):
+    if isinstance(sizes, (list, tuple)) or getattr(sizes, "shape", None):
         lengths = list(integers(sizes))
         if -1 in lengths:
             known = sum(length for length in lengths if length >= 0)

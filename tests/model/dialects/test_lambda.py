@@ -1,0 +1,53 @@
+"""Lambda layers: the caller's functions, and bytecode only where it is trusted."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from regraft.errors import UnsafeFileError
+from regraft.model.dialects.context import BuildContext
+from regraft.model.dialects.describe_topology import describe_layer
+from regraft.model.dialects.dialect import KERAS_2, KERAS_3
+from regraft.model.dialects.topology import build_layer
+
+
+def double(x):
+    return x * 2
+
+
+def _bytecode(dialect):
+    layer = keras.layers.Lambda(lambda x: x * 2, name="twice")
+    if dialect is KERAS_2:
+        return describe_layer(layer, KERAS_2, [])
+    return keras.saving.serialize_keras_object(layer)
+
+
+@pytest.mark.parametrize("dialect", [KERAS_2, KERAS_3])
+def test_bytecode_is_refused(dialect):
+    with pytest.raises(UnsafeFileError, match=r"'twice' holds .*safe_mode=False"):
+        build_layer(_bytecode(dialect), BuildContext(dialect))
+
+
+@pytest.mark.parametrize("dialect", [KERAS_2, KERAS_3])
+def test_bytecode_runs_where_it_is_trusted(dialect):
+    layer = build_layer(_bytecode(dialect), BuildContext(dialect, safe_mode=False))
+    np.testing.assert_array_equal(layer(np.ones(2)), [2, 2])
+
+
+@pytest.mark.parametrize("dialect", [KERAS_2, KERAS_3])
+def test_function_of_the_layers_name_takes_its_place(dialect):
+    context = BuildContext(dialect, custom_objects={"twice": double})
+    np.testing.assert_array_equal(
+        build_layer(_bytecode(dialect), context)(np.ones(2)), [2, 2]
+    )
+
+
+def test_function_is_found_by_its_name():
+    config = {"name": "n", "function": "double", "function_type": "function"}
+    entry = {"class_name": "Lambda", "config": config}
+    with pytest.raises(ValueError, match=r"Unknown function 'double'"):
+        build_layer(entry, BuildContext(KERAS_2))
+    context = BuildContext(KERAS_2, custom_objects={"double": double})
+    assert build_layer(entry, context).function is double

@@ -1,0 +1,135 @@
+"""No class of either Keras is forgotten; Keras 1's words; weights' edges."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from regraft.model.dialects.context import BuildContext
+from regraft.model.dialects.dialect import KERAS_2, Dialect
+from regraft.model.dialects.keras2_arguments import KERAS_2_ARGUMENTS
+from regraft.model.dialects.layers import find_layer_class
+from regraft.model.dialects.registry import builtin_layers
+from regraft.model.dialects.rows import ALIASES, ROWS, WITHOUT_ROW
+from regraft.model.dialects.topology import build_layer
+from regraft.model.dialects.weights import weight_edges
+
+# Classes of tf_keras that are no layers of a file's own: networks.
+NETWORKS = {"Model", "Functional", "Sequential"}
+
+
+@pytest.mark.parametrize("name", sorted({*KERAS_2_ARGUMENTS, *ALIASES}))
+def test_class_of_keras_2_is_known_or_has_a_reason(name):
+    found = find_layer_class({"class_name": name, "config": {}}, BuildContext(KERAS_2))
+    assert (found is not None) or name in WITHOUT_ROW
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_ROW))
+def test_class_with_a_reason_has_no_row(name):
+    assert name not in ROWS
+
+
+def test_rows_name_classes():
+    known = {*KERAS_2_ARGUMENTS, *builtin_layers()}
+    assert set(ROWS) <= known | {"AddLoss", "AddMetric"}
+
+
+KERAS_1 = Dialect.from_keras_version("1.2.2")
+
+
+@pytest.mark.parametrize(
+    ("class_name", "config", "expected"),
+    [
+        (
+            "Dense",
+            {"output_dim": 3, "init": "glorot_uniform", "W_regularizer": None,
+             "bias": False, "input_dim": 4, "activation": "hard_sigmoid"},
+            {"units": 3, "use_bias": False},
+        ),
+        (
+            "Convolution2D",
+            {"nb_filter": 2, "nb_row": 3, "nb_col": 2, "border_mode": "same",
+             "subsample": [1, 2], "dim_ordering": "th", "init": "zero"},
+            {"filters": 2, "kernel_size": (3, 2), "padding": "same",
+             "strides": (1, 2), "data_format": "channels_first"},
+        ),
+        (
+            "LSTM",
+            {"output_dim": 3, "inner_activation": "hard_sigmoid", "dropout_W": 0.1,
+             "dropout_U": 0.2, "forget_bias_init": "one", "consume_less": "cpu",
+             "inner_init": "orthogonal", "U_regularizer": None, "input_dim": 4},
+            {"units": 3, "dropout": 0.1, "recurrent_dropout": 0.2,
+             "unit_forget_bias": True},
+        ),
+        ("GRU", {"output_dim": 3}, {"units": 3, "reset_after": False}),
+        ("Dropout", {"p": 0.25}, {"rate": 0.25}),
+        (
+            "MaxPooling1D",
+            {"pool_length": 2, "stride": 1, "border_mode": "valid"},
+            {"pool_size": (2,), "strides": (1,), "padding": "valid"},
+        ),
+        (
+            "Embedding",
+            {"input_dim": 5, "output_dim": 2, "init": "uniform", "dropout": 0.0,
+             "W_regularizer": None, "input_length": 3},
+            {"input_dim": 5, "output_dim": 2},
+        ),
+        ("Merge", {"mode": "concat", "concat_axis": 1}, {"axis": 1}),
+        ("BatchNormalization", {"mode": 0, "axis": 1}, {"axis": 1}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_words_of_keras_1(class_name, config, expected):
+    entry = {"class_name": class_name, "config": {"name": "n", **config}}
+    made = build_layer(entry, BuildContext(KERAS_1)).get_config()
+    for key, value in expected.items():
+        assert made[key] == value
+
+
+def test_hard_sigmoid_is_the_one_the_file_meant():
+    entry = {
+        "class_name": "Activation",
+        "config": {"name": "a", "activation": "hard_sigmoid"},
+    }
+    layer = build_layer(entry, BuildContext(KERAS_2))
+    np.testing.assert_allclose(
+        layer(np.array([-2.8, -1.0, 0.5, 2.6])), [0, 0.3, 0.6, 1], atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "expected"),
+    [
+        (keras.layers.Dense, (2, 3), ["kernel", "bias"]),
+        (keras.layers.LSTM, (2, 3, 4), None),
+    ],
+)
+def test_edges_follow_keras_2(layer, shape, expected):
+    made = layer(3)
+    made.build(shape)
+    expected = expected or ["cell.kernel", "cell.recurrent_kernel", "cell.bias"]
+    assert [path for path, _ in weight_edges(made)] == expected
+
+
+def test_edges_of_composite_layers():
+    attention = keras.layers.MultiHeadAttention(2, 3)
+    attention.build((2, 3, 4), (2, 3, 4))
+    assert [path for path, _ in weight_edges(attention)] == [
+        f"_{part}_dense.{name}"
+        for part in ("query", "key", "value", "output")
+        for name in ("kernel", "bias")
+    ]
+    depthwise = keras.layers.DepthwiseConv2D(2)
+    depthwise.build((1, 4, 4, 2))
+    assert [path for path, _ in weight_edges(depthwise)] == [
+        "depthwise_kernel",
+        "bias",
+    ]
+    both = keras.layers.Bidirectional(keras.layers.GRU(2))
+    both.build((2, 3, 4))
+    assert [path for path, _ in weight_edges(both)] == [
+        f"{way}_layer.cell.{name}"
+        for way in ("forward", "backward")
+        for name in ("kernel", "recurrent_kernel", "bias")
+    ]
