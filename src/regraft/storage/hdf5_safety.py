@@ -7,6 +7,7 @@ HDF5 library walks them, and h5py's own exceptions end here.
 from __future__ import annotations
 
 import contextlib
+import functools
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -107,12 +108,25 @@ class SafeFile:
         return cls(path, size, budget_bytes, root, long_texts)
 
     def copies_bytes(self, pointers: int) -> int:
-        """Returns the most that reading so many pointers to texts may take."""
+        """Returns the most that reading so many pointers to texts may take.
+
+        The file is searched for pointers to long texts, once, only if all of these
+        pointing to the longest one would be too much.
+        """
         short = pointers * hdf5_heaps.LONG_TEXT_BYTES
-        if pointers == 1 or not self.long_texts:
+        longest = max((text.size for text in self.long_texts), default=0)
+        at_most = short + pointers * longest
+        if pointers == 1:
             return short
+        if at_most <= default_budget_bytes(self.size):
+            return at_most
+        return short + self._long_copies_bytes
+
+    @functools.cached_property
+    def _long_copies_bytes(self) -> int:
+        """What copies of long texts take if every pointer in the file is read."""
         with _content(self.root.file, self.path) as content:
-            return short + sum(
+            return sum(
                 text.size * hdf5_heaps.count_pointers(content, text.pointer)
                 for text in self.long_texts
             )
