@@ -353,3 +353,29 @@ def test_identical_call_sites_share_one_plan() -> None:
     library = _library(DOUBLE, f)
     assert float(_run(library, "f", 1.5)) == 6.0
     assert library.plan("double") is library.plan("double")
+
+
+def test_stablehlo_module_runs_as_jax_runs_it() -> None:
+    def model(x: Any, y: Any) -> Any:
+        return jax.nn.softmax(x @ y), x.sum()
+
+    x, y = np.ones((2, 3), np.float32), np.arange(12, dtype=np.float32).reshape(3, 4)
+    made = export.export(jax.jit(model))(x, y)
+    row = ir.Node(
+        "n",
+        "XlaCallModule",
+        attrs={
+            "Tin": (FLOAT, FLOAT),
+            "Tout": (FLOAT, FLOAT),
+            "Sout": (ir.TensorShape((2, 4)), ir.TensorShape(())),
+            "version": made.calling_convention_version,
+            "module": made.mlir_module_serialized,
+            "platforms": (b"CPU",),
+        },
+    )
+    library = FunctionLibrary({})
+    eager = run_node(row, [x, y], library)
+    compiled = jax.jit(lambda a, b: run_node(row, [a, b], library))(x, y)
+    for found in (eager, compiled):
+        for ours, theirs in zip(found, model(x, y), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-6)

@@ -25,6 +25,7 @@ FAMILIES = (
     "space",
     "sparse",
     "special",
+    "stablehlo",
     "string",
     "table",
     "tensor_list",

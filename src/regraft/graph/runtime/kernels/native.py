@@ -25,6 +25,7 @@ _PATHS: dict[str, dict[str, str]] = {
     "complex": {"jax": "jax.lax:complex", "torch": "torch:complex"},
     "digamma": {"jax": "jax.scipy.special:digamma", "torch": "torch.special:digamma"},
     "erfc": {"jax": "jax.scipy.special:erfc", "torch": "torch.special:erfc"},
+    "export": {"jax": "jax.export:export"},
     "expi": {"jax": "jax.scipy.special:expi"},
     "fftn": {"jax": "jax.numpy.fft:fftn", "torch": "torch.fft:fftn"},
     "gammainc": {
@@ -37,16 +38,15 @@ _PATHS: dict[str, dict[str, str]] = {
     },
     "ifftn": {"jax": "jax.numpy.fft:ifftn", "torch": "torch.fft:ifftn"},
     "irfftn": {"jax": "jax.numpy.fft:irfftn", "torch": "torch.fft:irfftn"},
+    "jit": {"jax": "jax:jit"},
     "lgamma": {"jax": "jax.scipy.special:gammaln", "torch": "torch.special:gammaln"},
     "lu": {"jax": "jax.scipy.linalg:lu_factor", "torch": "torch.linalg:lu_factor"},
     "ndtri": {"jax": "jax.scipy.special:ndtri", "torch": "torch.special:ndtri"},
     "nextafter": {"jax": "jax.numpy:nextafter", "torch": "torch:nextafter"},
-    "poisson": {"jax": "jax.random:poisson"},
     "polygamma": {"jax": "jax.scipy.special:polygamma"},
     "population_count": {"jax": "jax.lax:population_count"},
     "rfftn": {"jax": "jax.numpy.fft:rfftn", "torch": "torch.fft:rfftn"},
     "spence": {"jax": "jax.scipy.special:spence"},
-    "vjp": {"jax": "jax:vjp"},
     "zeta": {"jax": "jax.scipy.special:zeta", "torch": "torch.special:zeta"},
 }
 
@@ -59,6 +59,15 @@ def _found(name: str, backend: str) -> Callable[..., Any]:
     module, attribute = path.split(":")
     function: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
     return function
+
+
+def raw_native(name: str) -> Callable[..., Any]:
+    """Returns a function of Keras' backend as it is.
+
+    Raises:
+        UnsupportedError: The backend has none.
+    """
+    return _found(name, keras.backend.backend())
 
 
 def native(name: str) -> Callable[..., Any]:
