@@ -1,6 +1,8 @@
 """Counts which program opens which file: the tables of `docs/compatibility.md`.
 
-    python benchmarks/compatibility.py [--write-docs]
+    python benchmarks/compatibility.py [--write-docs] [--readers Regraft ...]
+
+With `--readers` the other columns keep what `results/compatibility.json` says.
 
 First, the vintage corpus (files that TensorFlow 1.15 to 2.21 wrote) against Regraft,
 Keras 3's own loader and tf_keras 2.21. Second, what Regraft writes against tf_keras,
@@ -20,10 +22,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ["KERAS_BACKEND"] = "jax"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# The same few models come in many versions and formats: compiled once.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="regraft-compiled-")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -42,6 +48,7 @@ END = "<!-- end -->"
 READERS = ("Regraft", "Keras 3", "tf_keras 2.21")
 Outcome = tuple[bool, bool, bool]
 FAILED: Outcome = (False, False, False)
+RESULTS = ROOT / "benchmarks" / "results" / "compatibility.json"
 
 
 class Counts(collections.Counter[str]):
@@ -75,6 +82,14 @@ def close(ours: Any, expected: list[np.ndarray], tolerance: float) -> bool:
         and np.max(np.abs(a - b)) <= tolerance * np.max(np.abs(b))
         for a, b in pairs
     )
+
+
+class Row(NamedTuple):
+    """A line of a table."""
+
+    name: str
+    files: int
+    counts: dict[str, Counts]
 
 
 class Expected:
@@ -125,7 +140,20 @@ def try_in_peer(peer: Peer, path: Path, expected: Expected) -> Outcome:
     return (True, predicts, trains)
 
 
-def vintage_rows(peer: Peer, folder: Path) -> Iterator[tuple[str, int, list[str]]]:
+def try_readers(
+    peer: Peer, readers: list[str], path: Path, expected: Expected
+) -> Iterator[tuple[str, Outcome]]:
+    """Yields each reader's outcome with one file."""
+    if "Regraft" in readers:
+        yield "Regraft", try_in_process(regraft.load_model, path, expected)
+    if "Keras 3" in readers:
+        yield "Keras 3", try_in_process(keras.models.load_model, path, expected)
+    if "tf_keras 2.21" in readers:
+        yield "tf_keras 2.21", try_in_peer(peer, path, expected)
+    keras.utils.clear_session()
+
+
+def vintage_rows(peer: Peer, readers: list[str], folder: Path) -> Iterator[Row]:
     """Yields a line per TensorFlow version and format."""
     root = corpus.unpack(folder)
     groups: dict[tuple[str, str], list[corpus.Case]] = collections.defaultdict(list)
@@ -134,23 +162,15 @@ def vintage_rows(peer: Peer, folder: Path) -> Iterator[tuple[str, int, list[str]
             kind = "HDF5" if case.format == "model.h5" else "SavedModel"
             groups[case.version, kind].append(case)
     for (version, kind), cases in groups.items():
-        counts = {reader: Counts() for reader in READERS}
+        counts = {reader: Counts() for reader in readers}
         for case in cases:
             expected, path = Expected(case.arrays(root)), case.path(root)
-            ours = try_in_process(regraft.load_model, path, expected)
-            theirs = try_in_process(keras.models.load_model, path, expected)
-            counts["Regraft"].add(ours)
-            counts["Keras 3"].add(theirs)
-            counts["tf_keras 2.21"].add(try_in_peer(peer, path, expected))
-            keras.utils.clear_session()
-        yield (
-            f"TensorFlow {version} {kind}",
-            len(cases),
-            [counts[reader].cell() for reader in READERS],
-        )
+            for reader, outcome in try_readers(peer, readers, path, expected):
+                counts[reader].add(outcome)
+        yield Row(f"TensorFlow {version} {kind}", len(cases), counts)
 
 
-def written_rows(peer: Peer, folder: Path) -> Iterator[tuple[str, int, list[str]]]:
+def written_rows(peer: Peer, readers: list[str], folder: Path) -> Iterator[Row]:
     """Yields a line per dialect and format of what Regraft writes."""
     for name, dialect in (
         ("SavedModel", "keras2"),
@@ -158,19 +178,13 @@ def written_rows(peer: Peer, folder: Path) -> Iterator[tuple[str, int, list[str]
         ("HDF5", "both"),
         ("HDF5", "keras3"),
     ):
-        counts = {reader: Counts() for reader in READERS}
+        counts = {reader: Counts() for reader in readers}
         for model_name in interop_models.MODELS:
             path = folder / f"{model_name}-{dialect}{'.h5' if name == 'HDF5' else ''}"
             expected = save_example(model_name, path, dialect)
-            counts["Regraft"].add(try_in_process(regraft.load_model, path, expected))
-            theirs = try_in_process(keras.models.load_model, path, expected)
-            counts["Keras 3"].add(theirs)
-            counts["tf_keras 2.21"].add(try_in_peer(peer, path, expected))
-        yield (
-            f'{name}, dialect `"{dialect}"`',
-            len(interop_models.MODELS),
-            [counts[reader].cell() for reader in READERS],
-        )
+            for reader, outcome in try_readers(peer, readers, path, expected):
+                counts[reader].add(outcome)
+        yield Row(f'{name}, dialect `"{dialect}"`', len(interop_models.MODELS), counts)
 
 
 def save_example(name: str, path: Path, dialect: str) -> Any:
@@ -196,14 +210,20 @@ def save_example(name: str, path: Path, dialect: str) -> Any:
     }
 
 
-def table(title: str, rows: Iterator[tuple[str, int, list[str]]]) -> list[str]:
+def table(title: str, rows: Iterator[Row], known: dict[str, Any]) -> list[str]:
+    """Returns a Markdown table; cells that were not measured are the known ones."""
     lines = [
         f"| {title} | files | {' | '.join(READERS)} |",
         f"|---|---:|{'---:|' * len(READERS)}",
     ]
-    for name, files, cells in rows:
-        lines.append(f"| {name} | {files} | {' | '.join(cells)} |")
+    for row in rows:
+        cells = known.setdefault(row.name, {})
+        cells |= {reader: counts.cell() for reader, counts in row.counts.items()}
+        shown = " | ".join(cells.get(reader, "?") for reader in READERS)
+        lines.append(f"| {row.name} | {row.files} | {shown} |")
         print(lines[-1], flush=True)
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(known, indent=1) + "\n")
     return lines
 
 
@@ -226,20 +246,19 @@ def write_docs(tables: list[list[str]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write-docs", action="store_true")
+    parser.add_argument("--readers", nargs="+", choices=READERS, default=[*READERS])
     options = parser.parse_args()
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     peer = Peer()
     try:
         with tempfile.TemporaryDirectory(prefix="regraft-compatibility-") as name:
-            folder = Path(name)
+            folder, readers = Path(name), options.readers
             tables = [
-                table("Written by", vintage_rows(peer, folder)),
-                table("Written by Regraft", written_rows(peer, folder)),
+                table("Written by", vintage_rows(peer, readers, folder), known),
+                table("Written by Regraft", written_rows(peer, readers, folder), known),
             ]
     finally:
         peer.close()
-    (ROOT / "benchmarks" / "results").mkdir(exist_ok=True)
-    path = ROOT / "benchmarks" / "results" / "compatibility.json"
-    path.write_text(json.dumps(tables, indent=1) + "\n")
     if options.write_docs:
         write_docs(tables)
 

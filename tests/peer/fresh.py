@@ -11,15 +11,12 @@ import textwrap
 from pathlib import Path
 
 # Run before the script: a TensorFlow that someone installed here must not help.
+# `find_spec` then gives None, and `import` raises, as if it were not installed.
 _PROLOGUE = """\
 import sys
 
-class _NoTensorFlow:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("tensorflow", "tf_keras"):
-            raise ModuleNotFoundError(f"No module named {name!r} (blocked)")
+sys.modules["tensorflow"] = sys.modules["tf_keras"] = None
 
-sys.meta_path.insert(0, _NoTensorFlow())
 """
 
 

@@ -16,3 +16,10 @@ def save_module(path: Path) -> None:
         input_signature=[tf.TensorSpec([None, 2], name="x")],
     )
     tf.saved_model.save(module, str(path), signatures=module.double)
+
+
+def call_signature(path: Path, name: str, arguments: dict) -> dict:
+    """What a signature of a SavedModel gives, by output name."""
+    signature = tf.saved_model.load(str(path)).signatures[name]
+    found = signature(**{key: tf.constant(value) for key, value in arguments.items()})
+    return {key: value.numpy() for key, value in found.items()}

@@ -1,47 +1,105 @@
-"""The functions of a SavedModel, run by TensorFlow."""
+"""What TensorFlow, TensorFlow Lite and OpenVINO make of functions in a SavedModel."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
-import tensorflow as tf
 
 
-def run(
-    path: str, requests: Sequence[tuple[Sequence[str], int, Sequence[Any]]]
-) -> list[list[Any] | str]:
-    """Runs traces, in this order, in one loaded model.
+def _arrays(outputs):
+    import tensorflow as tf
 
-    Args:
-        path: The SavedModel.
-        requests: Names that lead from the root to a function, the number of one of
-            its traces, and flat inputs.
+    return [np.asarray(value, np.float32) for value in tf.nest.flatten(outputs)]
+
+
+def call(path, inputs, training=None):
+    """Calls the object that `tf.saved_model.load` gives.
 
     Returns:
-        Per request its flat results, or what TensorFlow refuses it with.
+        Outputs, and after a call in training what each variable holds by name.
     """
-    root = tf.saved_model.load(path)
-    return [_answer(root, *request) for request in requests]
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(path)
+    given = tf.nest.map_structure(tf.constant, inputs)
+    outputs = (
+        loaded(given, training=training) if training is not None else loaded(given)
+    )
+    held = {}
+    if training:
+        held = {v.name: v.numpy() for v in tf.nest.flatten(loaded.variables)}
+    return _arrays(outputs), held
 
 
-def _answer(
-    root: Any, names: Sequence[str], trace: int, inputs: Sequence[Any]
-) -> list[Any] | str:
-    found = root
-    for name in names:
-        found = found[name] if isinstance(found, dict) else _child(found, name)
-    concrete = found.concrete_functions[trace]
-    try:
-        results = concrete(*[tf.constant(i) for i in inputs])
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    flat = tf.nest.flatten(results)
-    return [np.asarray(r) for r in flat if tf.is_tensor(r)]
+def gradients(path, inputs):
+    """Names of variables that a call in training reads, and which get no gradient."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(path)
+    given = tf.nest.map_structure(tf.constant, inputs)
+    with tf.GradientTape() as tape:
+        outputs = tf.nest.flatten(loaded(given, training=True))
+        loss = sum(tf.reduce_sum(tf.cast(o, tf.float32) ** 2) for o in outputs)
+    variables = tape.watched_variables()
+    found = tape.gradient(loss, variables)
+    missing = [v.name for v, g in zip(variables, found, strict=True) if g is None]
+    return len(variables), missing
 
 
-def _child(owner: Any, name: str) -> Any:
-    if name.isdigit() and hasattr(owner, "__getitem__"):
-        return owner[int(name)]
-    return getattr(owner, name)
+def serve(path, inputs):
+    """Calls `serving_default` by names, in TensorFlow 2 and in a session of 1."""
+    import tensorflow as tf
+
+    signature = tf.saved_model.load(path).signatures["serving_default"]
+    new = {
+        k: v.numpy()
+        for k, v in signature(**{k: tf.constant(v) for k, v in inputs.items()}).items()
+    }
+    graph = tf.Graph()
+    with tf.compat.v1.Session(graph=graph) as session:
+        meta = tf.compat.v1.saved_model.load(session, ["serve"], path)
+        info = meta.signature_def["serving_default"]
+        feed = {info.inputs[k].name: v for k, v in inputs.items()}
+        fetch = {k: v.name for k, v in info.outputs.items()}
+        old = session.run(fetch, feed)
+    return new, old
+
+
+def lite(path, inputs):
+    """Converts to TensorFlow Lite with its own ops alone, and runs it by names."""
+    import tensorflow as tf
+
+    model = tf.lite.TFLiteConverter.from_saved_model(path).convert()
+    interpreter = tf.lite.Interpreter(model_content=model)
+    runner = interpreter.get_signature_runner("serving_default")
+    return {key: np.asarray(value) for key, value in runner(**inputs).items()}
+
+
+def openvino(path, inputs):
+    """Runs OpenVINO's own reading of a SavedModel by input names."""
+    import openvino as ov
+
+    model = ov.Core().compile_model(ov.Core().read_model(path), "CPU")
+    feed = {}
+    for port in model.inputs:
+        key = next(k for k in inputs if any(k in name for name in port.names))
+        feed[port] = inputs[key]
+    return [np.asarray(value) for value in model(feed).values()]
+
+
+def revive(path, inputs):
+    """Loads with tf_keras without the classes of custom layers, and trains.
+
+    Returns:
+        Predictions, losses, class names of the layers, losses of two epochs.
+    """
+    import tensorflow as tf
+    import tf_keras
+
+    model = tf_keras.models.load_model(path)
+    given = tf.nest.map_structure(tf.constant, inputs)
+    outputs = model(given, training=False)
+    losses = [float(loss) for loss in model.losses]
+    model.compile("sgd", "mse")
+    history = model.fit(given, outputs, epochs=2, verbose=0).history["loss"]
+    names = [type(layer).__name__ for layer in model.layers]
+    return _arrays(outputs), losses, names, history
