@@ -116,13 +116,21 @@ class TensorList:
     def get(self, index: Any, shape: tuple[Any, ...] | None = None) -> Any:
         """Returns an item."""
         if values.is_traced(index):
-            return ops.take(self.stacked(), index, axis=0)
+            return self._sliced(index)
         place = int(values.static(index))
         self._check(place)
         if self._items is None:
             return self._stack[place]
         item = self._items[place]
         return self.zero(shape) if item is None else item
+
+    def _sliced(self, index: Any) -> Any:
+        """An item at a traced index; a slice is cheaper than a gather."""
+        stack = self.stacked()
+        rest = values.shape_of(stack)[1:]
+        begin = [ops.cast(index, "int32")] + [0] * len(rest)
+        begin = ops.stack([ops.cast(b, "int32") for b in begin])
+        return ops.reshape(ops.slice(values.to_tensor(stack), begin, (1, *rest)), rest)
 
     def _check(self, place: int) -> None:
         if not 0 <= place < len(self):
