@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from regraft.keras_hook import install as install
     from regraft.keras_hook import uninstall as uninstall
     from regraft.loading.report import load_report as load_report
+    from regraft.signatures import export_signature as export_signature
 
 _choose_backend()
 
@@ -46,6 +47,7 @@ _LAZY = {
     "load": "regraft.api",
     "load_model": "regraft.api",
     "load_report": "regraft.loading.report",
+    "export_signature": "regraft.signatures",
     "inspect": "regraft.inspection",
     "install": "regraft.keras_hook",
     "uninstall": "regraft.keras_hook",
@@ -63,6 +65,7 @@ __all__ = [
     "UnsafeFileError",
     "UnsupportedError",
     "UnsupportedOpError",
+    "export_signature",
     "inspect",
     "install",
     "load",

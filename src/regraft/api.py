@@ -24,6 +24,7 @@ from regraft.saving.describe import check_built, describe
 from regraft.saving.hdf5 import write_model
 from regraft.saving.saved_model import write_saved_model
 from regraft.saving.trace_layers import trace_model
+from regraft.signatures import requested
 from regraft.storage.filesystem import is_remote
 from regraft.storage.saved_model_directory import is_saved_model_directory
 
@@ -59,7 +60,8 @@ def save_model(
         save_format: `"tf"` or `"h5"`. By default `"tf"`, unless the path ends in
             `.h5` or `.hdf5`, or is an `h5py.File`. A path that ends in `.keras`
             goes to Keras' own saver.
-        signatures: Functions to serve from a SavedModel, by name.
+        signatures: What to serve from a SavedModel: what `export_signature` returns,
+            or several by name. By default `serving_default`, which calls the model.
         options: See `SaveOptions`. For HDF5 `dialect` and `progress` alone have a
             meaning.
         save_traces: Whether each layer's traced call and loss functions go along.
@@ -77,6 +79,9 @@ def save_model(
     if save_format == "h5":
         _check_hdf5_arguments(signatures, options)
         _require_h5py()
+    elif signatures is not None and not save_traces:
+        raise ValueError("`signatures` are functions: they need `save_traces=True`.")
+    requests = requested(signatures)
     check_built(model)
     if not overwrite and not _may_overwrite(filepath):
         return
@@ -89,9 +94,11 @@ def save_model(
         traces = None
         if save_traces:
             try:
-                traces = trace_model(model)
+                traces = trace_model(model, signatures=requests)
                 parts.notes.extend(Note(*note) for note in traces.notes)
             except UnsupportedError as error:
+                if requests:
+                    raise
                 text = f"It is saved without functions. {error}"
                 parts.notes.append(Note(model.name, text))
         write_saved_model(target, parts, options, traces)

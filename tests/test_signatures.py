@@ -1,0 +1,100 @@
+"""Signatures that a caller asks for, called by TensorFlow itself and by Regraft."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import regraft
+from peer import Peer
+
+INPUTS = np.linspace(-1, 1, 12, dtype="float32").reshape(4, 3)
+SPEC = keras.InputSpec(shape=(None, 3), dtype="float32")
+
+
+def _model() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([keras.Input((3,), name="x"), keras.layers.Dense(2)])
+
+
+@pytest.mark.peer
+def test_signatures_are_served_as_asked(tmp_path: Path, peer: Peer) -> None:
+    model = _model()
+
+    def normalized(x: Any, scale: Any) -> Any:
+        scores = keras.ops.softmax(model(x / scale))
+        return {"scores": scores, "best": keras.ops.argmax(scores, axis=-1)}
+
+    signatures = {
+        "serving_default": regraft.export_signature(model, [SPEC]),
+        "normalized": regraft.export_signature(
+            normalized, {"x": SPEC, "scale": ((), "float32")}
+        ),
+    }
+    regraft.save_model(model, tmp_path / "m", signatures=signatures)
+
+    logits = np.asarray(model(INPUTS / np.float32(2)))
+    expected = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    arguments = {"x": INPUTS, "scale": np.float32(2)}
+    theirs = peer.call(
+        "modules.call_signature", tmp_path / "m", "normalized", arguments
+    )
+    ours = regraft.load(tmp_path / "m").signatures["normalized"](**arguments)
+    for found in (theirs, ours):
+        np.testing.assert_allclose(found["scores"], expected, rtol=1e-5)
+        np.testing.assert_array_equal(found["best"], expected.argmax(-1))
+    default = peer.call(
+        "modules.call_signature", tmp_path / "m", "serving_default", {"x": INPUTS}
+    )
+    (values,) = default.values()
+    np.testing.assert_allclose(values, model.predict(INPUTS, verbose=0), rtol=1e-5)
+
+
+def test_one_signature_is_the_default(tmp_path: Path) -> None:
+    model = _model()
+    doubled = regraft.export_signature(lambda x: {"y": 2 * model(x)}, [SPEC])
+    regraft.save_model(model, tmp_path / "m", signatures=doubled)
+    (name,) = regraft.load(tmp_path / "m").signatures
+    assert name == "serving_default"
+
+
+@pytest.mark.parametrize(
+    ("signatures", "message"),
+    [(lambda x: x, "export_signature"), ({"a": 3}, "Invalid signature 'a'")],
+)
+def test_bare_functions_are_refused(
+    tmp_path: Path, signatures: Any, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        regraft.save_model(_model(), tmp_path / "m", signatures=signatures)
+
+
+def test_signatures_need_traces(tmp_path: Path) -> None:
+    model = _model()
+    with pytest.raises(ValueError, match="save_traces"):
+        regraft.save_model(
+            model,
+            tmp_path / "m",
+            signatures=regraft.export_signature(model, [SPEC]),
+            save_traces=False,
+        )
+
+
+@pytest.mark.parametrize(
+    ("function", "specs", "error"),
+    [
+        (3, [SPEC], TypeError),
+        (lambda x: x, [3], TypeError),
+        (lambda: 0, [SPEC], ValueError),
+        (lambda x: x, [keras.InputSpec(ndim=2)], TypeError),
+    ],
+)
+def test_specs_without_shape_or_name_are_refused(
+    function: Any, specs: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        regraft.export_signature(function, specs)
