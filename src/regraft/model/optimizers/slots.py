@@ -96,9 +96,6 @@ SLOTS: Mapping[str, tuple[Slot, ...]] = {
 # have one slot after the other.
 LEGACY_BY_VARIABLE = frozenset({"Ftrl"})
 
-# Since 2.11 these lists exist whatever the hyperparameter says.
-ALWAYS_SINCE_2_11 = frozenset({("SGD", "m")})
-
 
 def plain_name(class_name: str) -> str:
     """Class name without a package: `Custom>Adam` is `Adam`."""
