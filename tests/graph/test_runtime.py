@@ -323,6 +323,32 @@ def test_table_is_filled_from_an_asset_and_from_nothing_else() -> None:
         graph.run(["find"], {"name": "/etc/hostname", "keys": ["x"]})
 
 
+@pytest.mark.parametrize(
+    ("op", "inputs"),
+    [
+        ("Fill", [np.array([1 << 20, 1 << 20], np.int64), np.float32(0)]),
+        ("Fill", [np.array([-1], np.int32), np.float32(0)]),
+        ("Range", [np.int64(0), np.int64(1 << 60), np.int64(1)]),
+        ("LinSpace", [np.float32(0), np.float32(1), np.int64(1 << 40)]),
+        ("Tile", [np.zeros(4, np.float32), np.array([1 << 40], np.int64)]),
+        ("BroadcastTo", [np.float32(0), np.array([1 << 40], np.int64)]),
+        ("OneHot", [np.int32(0), np.int64(1 << 40), np.float32(1), np.float32(0)]),
+        (
+            "ScatterNd",
+            [
+                np.zeros((1, 1), np.int64),
+                np.float32([1]),
+                np.array([1 << 40], np.int64),
+            ],
+        ),
+    ],
+)
+def test_tensor_beyond_all_bounds_is_refused(op: str, inputs: list[Any]) -> None:
+    row = ir.Node("n", op)
+    with pytest.raises(LimitError, match="Invalid shape in a graph"):
+        run_node(row, [np.asarray(i) for i in inputs], FunctionLibrary({}))
+
+
 def test_unfed_placeholder_is_named() -> None:
     nodes = [
         ir.Node("x", "Placeholder", attrs={"dtype": FLOAT}),

@@ -46,7 +46,34 @@ def case(name: str, function: Callable[..., Any], *arguments: str, **rest: Any) 
     CASES.append(Case(name, function, arguments, **rest))
 
 
-for _name in ["abs", "cbrt", "ceil", "conj", "cos", "cosh", "erf", "exp", "expm1", "exp2", "floor", "is_finite", "logistic", "neg", "round", "sign", "sin", "sinh", "square", "tan", "tanh", "asinh", "atan", "erfc", "bessel_i0e", "bessel_i1e"]:
+for _name in [
+    "abs",
+    "cbrt",
+    "ceil",
+    "conj",
+    "cos",
+    "cosh",
+    "erf",
+    "exp",
+    "expm1",
+    "exp2",
+    "floor",
+    "is_finite",
+    "logistic",
+    "neg",
+    "round",
+    "sign",
+    "sin",
+    "sinh",
+    "square",
+    "tan",
+    "tanh",
+    "asinh",
+    "atan",
+    "erfc",
+    "bessel_i0e",
+    "bessel_i1e",
+]:
     case(_name, getattr(lax, _name), "f32[b,3]")
 for _name in ["log", "log1p", "rsqrt", "sqrt", "digamma", "lgamma"]:
     case(_name, getattr(lax, _name), "f32[b,3]", low=0.1, rtol=1e-4)

@@ -39,7 +39,12 @@ class Trace:
         lookup: CaptureLookup,
     ) -> None:
         signature = concrete.input_signature
-        if not isinstance(signature, tuple) or len(signature) != 2:
+        if (
+            not isinstance(signature, tuple)
+            or len(signature) != 2
+            or not isinstance(signature[0], (list, tuple))
+            or not isinstance(signature[1], Mapping)
+        ):
             raise FormatError(
                 "Invalid input signature",
                 object_path=concrete.name,
@@ -325,7 +330,9 @@ class Captures:
         names = self._nodes[node_id].function.concrete_functions
         if not names:
             return []
-        concrete = self._concrete[names[0]]
+        concrete = self._concrete.get(names[0])
+        if concrete is None:
+            raise FormatError("Invalid resource: no such function", object_path=name)
         return self._library.callable(concrete.name)(
             [], [self(i) for i in concrete.bound_inputs]
         )

@@ -13,6 +13,7 @@ FAMILIES = (
     "counting",
     "example",
     "gather",
+    "gradient",
     "image",
     "linalg",
     "math",

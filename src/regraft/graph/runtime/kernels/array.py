@@ -128,7 +128,7 @@ def squeeze(input: Any, *, squeeze_dims: tuple[int, ...]) -> Any:
 @kernel("BroadcastTo", static=("shape",))
 def broadcast_to(input: Any, shape: Any) -> Any:
     """The values repeated to fill `shape`."""
-    return xp.broadcast_to(input, values.dims(shape))
+    return xp.broadcast_to(input, values.checked(values.dims(shape)))
 
 
 @kernel("BroadcastArgs", static=("s0", "s1"))
@@ -156,7 +156,7 @@ def broadcast_gradient_args(s0: Any, s1: Any) -> tuple[Any, Any]:
 @kernel("Fill", static=("dims",), ignored=("index_type",))
 def fill(dims: Any, value: Any) -> Any:
     """One value in every place."""
-    lengths = values.dims(dims)
+    lengths = values.checked(values.dims(dims))
     if values.is_host(value) and values.is_host(list(lengths)):
         return np.full(lengths, value, value.dtype)
     return ops.broadcast_to(values.to_tensor(value), lengths)
@@ -165,7 +165,7 @@ def fill(dims: Any, value: Any) -> Any:
 @kernel("Empty", static=("shape",), ignored=("init",))
 def empty(shape: Any, *, dtype: str) -> Any:
     """Zeros: what `Empty` leaves undefined."""
-    return np.zeros(values.dims(shape), values.numpy_dtype(dtype))
+    return np.zeros(values.checked(values.dims(shape)), values.numpy_dtype(dtype))
 
 
 def _like(number: int) -> Any:
@@ -189,13 +189,16 @@ def range_(start: Any, limit: Any, delta: Any) -> Any:
         if (first, step) != (0, 1):
             raise UnsupportedError("Range over a symbolic length must be 0, 1, 2 …")
         return ops.arange(count, dtype=values.device_dtype(limit.tf_dtype))
+    if not delta:
+        raise MismatchError("A range with steps of 0.")
+    values.checked([max(int(np.ceil((limit - start) / delta)), 0)])
     return np.arange(start, limit, delta, dtype=start.dtype)
 
 
 @kernel("LinSpace", static=("start", "stop", "num"), ignored=("Tidx",))
 def lin_space(start: Any, stop: Any, num: Any) -> Any:
     """`num` evenly spaced numbers from `start` to `stop`."""
-    return np.linspace(start, stop, int(num), dtype=start.dtype)
+    return np.linspace(start, stop, *values.checked([int(num)]), dtype=start.dtype)
 
 
 # Slices
@@ -512,7 +515,9 @@ def tile(input: Any, multiples: Any) -> Any:
         if all(n == 1 or w == 1 for n, w in zip(lengths, wanted, strict=True)):
             full = [n * w for n, w in zip(lengths, wanted, strict=True)]
             return ops.broadcast_to(values.to_tensor(input), full)
-    return xp.tile(input, values.dims(multiples))
+    wanted = values.dims(multiples)
+    values.checked([values.shape_of(input)[i] * n for i, n in enumerate(wanted)])
+    return xp.tile(input, wanted)
 
 
 # Pads
@@ -548,7 +553,7 @@ def one_hot(
     indices: Any, depth: Any, on_value: Any, off_value: Any, *, axis: int
 ) -> Any:
     """`on_value` at each index, `off_value` elsewhere, along a new axis."""
-    count = int(values.scalar(depth))
+    (count,) = values.checked([int(values.scalar(depth))])
     place = values.rank_of(indices) if axis < 0 else axis
     numbers = np.arange(count, dtype=np.int32)
     numbers = numbers.reshape(

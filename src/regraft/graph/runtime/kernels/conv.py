@@ -131,6 +131,21 @@ def depthwise_conv2d_native(
     dilations: Ints,
 ) -> Any:
     """A convolution of each channel with kernels of its own."""
+    return depthwise(
+        input, filter, strides, padding, explicit_paddings, data_format, dilations
+    )
+
+
+def depthwise(
+    input: Any,
+    filter: Any,
+    strides: Ints,
+    padding: str,
+    explicit_paddings: Ints,
+    data_format: str,
+    dilations: Ints,
+) -> Any:
+    """Returns the convolution of each channel with kernels of its own."""
     x = _channels_last(values.to_tensor(input), data_format)
     filter = values.to_tensor(filter)
     steps = _spatial(strides, data_format)

@@ -168,7 +168,8 @@ def scatter_nd(base: Any, indices: Any, updates: Any, how: str) -> Any:
 def scatter_nd_op(indices: Any, updates: Any, shape: Any) -> Any:
     """Zeros of `shape` with the updates added in their places."""
     dtype = values.dtype_of(updates)
-    zeros = np.zeros(values.dims(shape), values.numpy_dtype(dtype))
+    lengths = values.checked(values.dims(shape))
+    zeros = np.zeros(lengths, values.numpy_dtype(dtype))
     if dtype == "string":
         zeros[...] = b""
         return scatter_nd(zeros, indices, updates, "update")

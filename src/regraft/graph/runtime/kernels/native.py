@@ -47,6 +47,7 @@ _PATHS: dict[str, dict[str, str]] = {
     "population_count": {"jax": "jax.lax:population_count"},
     "rfftn": {"jax": "jax.numpy.fft:rfftn", "torch": "torch.fft:rfftn"},
     "spence": {"jax": "jax.scipy.special:spence"},
+    "vjp": {"jax": "jax:vjp"},
     "zeta": {"jax": "jax.scipy.special:zeta", "torch": "torch.special:zeta"},
 }
 

@@ -17,11 +17,14 @@ import numpy as np
 from keras import ops
 
 from regraft import dtypes
-from regraft.errors import UnsupportedError
+from regraft.errors import LimitError, UnsupportedError
 from regraft.graph import ir
 
 Array = np.ndarray[Any, Any]
 Tensor = Any
+
+# A graph is a file's word: no tensor that it makes out of nothing may be larger.
+MAX_ELEMENTS = 1 << 31
 
 # What JAX keeps of a 64-bit type where it is not told to know them.
 _NARROW = {
@@ -180,6 +183,24 @@ def dims(shape: Any) -> tuple[Any, ...]:
     if isinstance(shape, np.ndarray):
         shape = shape.reshape(-1).tolist()
     return tuple(int(d) if isinstance(d, (int, np.integer)) else d for d in shape)
+
+
+def checked(lengths: Sequence[Any]) -> tuple[Any, ...]:
+    """Returns the shape of what is about to be made.
+
+    Raises:
+        LimitError: A graph asks for more than any of its tensors can hold.
+    """
+    count = 1
+    for length in lengths:
+        count *= length if isinstance(length, int) else 1
+    if count > MAX_ELEMENTS or any(isinstance(n, int) and n < 0 for n in lengths):
+        raise LimitError(
+            "Invalid shape in a graph",
+            expected=f"up to {MAX_ELEMENTS} elements",
+            received=tuple(lengths),
+        )
+    return tuple(lengths)
 
 
 def scalar(value: Any) -> Any:
