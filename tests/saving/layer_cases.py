@@ -1,4 +1,4 @@
-"""One row per layer in one option: what it is called with, and how its outputs agree."""
+"""One row per layer in one option: what it is called with, how exact it must be."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ for _rank, _shape in ((1, ROWS), (2, IMAGE), (3, VOLUME)):
             )
         case(
             f"Global{_kind}Pooling{_rank}D",
-            lambda f=getattr(L, f"Global{_kind}Pooling{_rank}D"): f(),
+            getattr(L, f"Global{_kind}Pooling{_rank}D"),
             _shape,
             most=1,
         )

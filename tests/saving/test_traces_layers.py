@@ -145,6 +145,7 @@ def _assert_equal(case, answer, row):
 
 
 @pytest.mark.peer
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_inference_is_the_layers(case, results):
     answer, row = _answer(results, case, False)
@@ -160,6 +161,7 @@ def test_inference_is_the_layers(case, results):
 
 
 @pytest.mark.peer
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_training_is_the_layers(case, results):
     answer, row = _answer(results, case, True)

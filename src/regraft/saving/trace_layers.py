@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +24,15 @@ from regraft.graph.tracing.lowerings.elementwise import cast
 from regraft.graph.tracing.tracer import Call, Tracing, trace
 from regraft.saving.trace_calls import SEED_STATE, LayerCall, LayerCalls, restored
 from regraft.saving.trace_composites import composites
+from regraft.saving.trace_inputs import (
+    SignatureRequest,
+    TensorInput,
+    input_names,
+    length_name,
+    model_inputs,
+    output_names,
+    renamed_lengths,
+)
 from regraft.saving.trace_specs import (
     call_spec,
     expects_training,
@@ -45,35 +55,6 @@ SERVING_DEFAULT = "serving_default"
 _TRACED_DTYPES = {"int64": "int32", "uint64": "uint32", "float64": "float32"}
 
 
-@dataclass(frozen=True)
-class TensorInput:
-    """A tensor that a traced function is called with.
-
-    Attributes:
-        shape: Lengths; `None` where unknown.
-        dtype: Name.
-        name: Of the argument.
-    """
-
-    shape: tuple[int | None, ...]
-    dtype: str
-    name: str = "inputs"
-
-
-@dataclass(frozen=True, eq=False)
-class SignatureRequest:
-    """A signature that somebody asks for.
-
-    Attributes:
-        function: Called with tensors by name; returns a dict of tensors, or one, or
-            a list.
-        inputs: Tensors by name.
-    """
-
-    function: Callable[..., Any]
-    inputs: Mapping[str, TensorInput]
-
-
 def trace_model(
     model: keras.Model,
     *,
@@ -94,38 +75,57 @@ def trace_model(
     """
     given = model_inputs(model) if inputs is None else inputs
     failure: Exception | None = None
-    for lengths, note in _LENGTHS:
-        tracer = _ModelTracer(model, given, lengths)
+    for way in _WAYS:
         try:
-            traces = tracer.traces(signatures)
+            traces = _ModelTracer(model, given, way).traces(signatures)
         except UnsupportedError:
             raise
         # What a layer's own code raises where it can't do with a symbolic length.
         except Exception as error:
             failure = failure or error
             continue
-        notes = ((model.name, note),) if note else ()
+        notes = ((model.name, way.note),) if way.note else ()
         return replace(traces, notes=(*notes, *traces.notes))
     raise UnsupportedError(
         f"Model '{model.name}' can't be traced: {failure}"
     ) from failure
 
 
-# What unknown lengths are called in turn, and what has to be said about it.
-_LENGTHS: tuple[tuple[str, str], ...] = (
-    ("each", ""),
-    ("shared", ""),
-    (
-        "fixed",
-        "A layer can't be traced with unknown lengths, so the functions are for one "
-        "example of the smallest size.",
-    ),
+@dataclass(frozen=True)
+class _Way:
+    """One way to trace a model.
+
+    Attributes:
+        lengths: What unknown lengths are called: see `length_name`.
+        trains: Whether the call in training is traced too.
+        note: What has to be said about it.
+    """
+
+    lengths: str
+    trains: bool = True
+    note: str = ""
+
+
+_ONE_SIZE = (
+    "A layer can't be traced with unknown lengths, so the functions are for one "
+    "example of the smallest size."
+)
+_NO_TRAINING = (
+    "A layer can't be traced in training, so its functions do the same in training as "
+    "in inference."
+)
+_WAYS = (
+    _Way("each"),
+    _Way("shared"),
+    _Way("each", trains=False, note=_NO_TRAINING),
+    _Way("fixed", note=_ONE_SIZE),
+    _Way("fixed", trains=False, note=f"{_ONE_SIZE} {_NO_TRAINING}"),
 )
 
 
 class _ModelTracer:
-    def __init__(self, model: keras.Model, inputs: Any, lengths: str) -> None:
-        self._lengths = lengths
+    def __init__(self, model: keras.Model, inputs: Any, way: _Way) -> None:
+        self._way = way
         self._model = model
         self._inputs = inputs
         self._tracing = Tracing()
@@ -138,7 +138,7 @@ class _ModelTracer:
     def traces(self, signatures: Mapping[str, SignatureRequest] | None) -> ModelTraces:
         model = self._model
         takes_training = self._expects_training(model)
-        flags = (True, False) if takes_training else (False,)
+        flags = (True, False) if takes_training and self._way.trains else (False,)
         operands = self._symbolic(keras.tree.flatten(self._inputs))
         for training in flags:
             self._trace_call(model, [self._packed(operands)], training)
@@ -168,8 +168,11 @@ class _ModelTracer:
         scope = export.SymbolicScope()
         specs = []
         for number, tensor in enumerate(inputs):
+            way = self._way.lengths
             names = [
-                _length_name(number, axis, self._lengths) if dim is None else str(dim)
+                length_name(number, axis, self._way.lengths)
+                if dim is None
+                else str(dim)
                 for axis, dim in enumerate(tensor.shape)
             ]
             shape = export.symbolic_shape(",".join(names), scope=scope)
@@ -209,7 +212,14 @@ class _ModelTracer:
                 return function(*operands[:count])
 
         values = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in variables]
-        with self._tracing.activate(), composites(), calls.activate(training):
+        with (
+            warnings.catch_warnings(),
+            self._tracing.activate(),
+            composites(),
+            calls.activate(training),
+        ):
+            # JAX says that it has no 64-bit numbers; the signature casts.
+            warnings.filterwarnings("ignore", "Explicitly requested dtype")
             jaxpr, shape = trace(pure, *tensors, *values)
         results = len(jaxpr.jaxpr.outvars)
         mark = Mark(
@@ -276,7 +286,11 @@ class _ModelTracer:
             alone.append(record if self._is_alone(record) else self._again(record))
         flags = {record.training for record in alone}
         for missing in {True, False} - flags if takes_training else ():
-            alone.append(self._again(alone[0], missing))
+            alone.append(
+                self._again(alone[0], missing)
+                if self._way.trains
+                else replace(alone[0], training=missing)
+            )
         return alone
 
     def _is_alone(self, record: LayerCall) -> bool:
@@ -287,7 +301,10 @@ class _ModelTracer:
         wanted = [*mark.outputs, *mark.updates]
         wanted += [*record.losses, *record.activity_losses]
         used = used_operands(call.jaxpr.jaxpr, wanted)
-        return not used - set(mark.inputs) - call.variables.keys()
+        if used - set(mark.inputs) - call.variables.keys():
+            return False
+        live = [False] * len(call.jaxpr.out_avals)
+        return not self._tracing.add(call.jaxpr, mark, call.variables, live).symbols
 
     def _again(self, record: LayerCall, training: bool | None = None) -> LayerCall:
         """Traces a layer's call by itself, outside of the model."""
@@ -300,7 +317,7 @@ class _ModelTracer:
             args, named = restored((record.args, kwargs), arrays)
             return record.layer(*args, **named)
 
-        self._run(run, record.tensors, flag)
+        self._run(run, renamed_lengths(record.tensors), flag)
         return self._calls.records[-1]
 
     def _concrete(
@@ -541,15 +558,6 @@ class _ModelTracer:
         return SignatureTrace(traced, specs, outputs)
 
 
-def _length_name(number: int, axis: int, lengths: str) -> str:
-    """Names an unknown length; all first ones are the batch."""
-    if lengths == "fixed":
-        return "1"
-    if axis == 0:
-        return "b"
-    return f"d{axis}" if lengths == "shared" else f"d{number}_{axis}"
-
-
 def _distinct(records: Sequence[LayerCall], takes_training: bool) -> list[LayerCall]:
     """Returns one call per argument shapes and training, training first."""
     chosen: dict[Any, LayerCall] = {}
@@ -579,86 +587,3 @@ def _own_variables(layer: keras.Layer) -> list[keras.Variable]:
 
 def _node_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_]", "_", name)
-
-
-# What a model is called with
-
-
-def model_inputs(model: keras.Model) -> Any:
-    """Returns the tensors that a model was built for.
-
-    Raises:
-        UnsupportedError: The model doesn't know.
-    """
-    symbolic = _symbolic(model, "input")
-    if symbolic is None:
-        return _built_inputs(model)
-    return keras.tree.map_structure(
-        lambda t: TensorInput(
-            tuple(t.shape), keras.backend.standardize_dtype(t.dtype), "inputs"
-        ),
-        symbolic,
-    )
-
-
-def _symbolic(model: keras.Model, side: str) -> Any:
-    """Returns the symbolic inputs or outputs of a network; `None` without."""
-    try:
-        return getattr(model, side)
-    except (AttributeError, ValueError):
-        found = getattr(model, f"{side}s", None)
-    return found[0] if isinstance(model, keras.Sequential) and found else None
-
-
-def _built_inputs(model: keras.Model) -> Any:
-    config = model.get_build_config() or {}
-    shapes = config.get("input_shape")
-    if shapes is None:
-        found = list((config.get("shapes_dict") or {}).values())
-        shapes = found[0] if len(found) == 1 else None
-    if shapes is None:
-        raise UnsupportedError(
-            f"Model '{model.name}' doesn't know what it is called with."
-        )
-    return _inputs_of(shapes, model.input_dtype)
-
-
-def _inputs_of(shapes: Any, dtype: str) -> Any:
-    if isinstance(shapes, dict):
-        return {key: _inputs_of(value, dtype) for key, value in shapes.items()}
-    if shapes and isinstance(shapes[0], list | tuple):
-        return [_inputs_of(shape, dtype) for shape in shapes]
-    # The batch that a model was built with is one of many.
-    return TensorInput((None, *shapes[1:]), dtype)
-
-
-def input_names(model: keras.Model, inputs: Any) -> list[str]:
-    """Returns a name for each input, as Keras 2 names them in a signature."""
-    symbolic = _symbolic(model, "input")
-    if symbolic is None:
-        if isinstance(inputs, dict):
-            return sorted(map(str, inputs))
-        count = len(keras.tree.flatten(inputs))
-        return [f"input_{i + 1}" for i in range(count)]
-    return _unique([_compat.source_name(t) for t in keras.tree.flatten(symbolic)])
-
-
-def output_names(model: keras.Model, record: LayerCall) -> list[str]:
-    """Returns a name for each output, as Keras 2 names them in a signature."""
-    symbolic = _symbolic(model, "output")
-    if symbolic is None:
-        if isinstance(record.outputs, dict):
-            return sorted(map(str, record.outputs))
-        return [f"output_{i + 1}" for i in range(record.output_count)]
-    return _unique([_compat.source_name(t) for t in keras.tree.flatten(symbolic)])
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    done: list[str] = []
-    for name in names:
-        candidate, count = name, 0
-        while candidate in done:
-            count += 1
-            candidate = f"{name}_{count}"
-        done.append(candidate)
-    return done

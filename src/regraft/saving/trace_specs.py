@@ -26,8 +26,7 @@ _POSITIONAL = (
 def expects_training(layer: keras.Layer, below: Sequence[keras.Layer]) -> bool:
     """Whether a layer or one of those below it takes `training`."""
     return any(
-        "training" in call_signature(each).parameters
-        for each in (layer, *below)
+        "training" in call_signature(each).parameters for each in (layer, *below)
     )
 
 

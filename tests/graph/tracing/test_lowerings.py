@@ -92,6 +92,7 @@ def results(peer):
 
 
 @pytest.mark.peer
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_tensorflow_computes_what_jax_computes(case, results):
     answers, requests, errors, ops = results

@@ -28,7 +28,6 @@ from regraft.graph.tracing.function_graph import (
     used_operands,
 )
 from regraft.graph.tracing.library import FunctionLibrary
-from regraft.graph.tracing.values import Value
 
 lowerings.load()
 

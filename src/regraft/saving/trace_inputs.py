@@ -1,0 +1,150 @@
+"""What a model is called with and what it gives: specs and names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import keras
+from jax import export
+
+from regraft import _compat
+from regraft.errors import UnsupportedError
+from regraft.saving.trace_calls import LayerCall
+
+
+@dataclass(frozen=True)
+class TensorInput:
+    """A tensor that a traced function is called with.
+
+    Attributes:
+        shape: Lengths; `None` where unknown.
+        dtype: Name.
+        name: Of the argument.
+    """
+
+    shape: tuple[int | None, ...]
+    dtype: str
+    name: str = "inputs"
+
+
+@dataclass(frozen=True, eq=False)
+class SignatureRequest:
+    """A signature that somebody asks for.
+
+    Attributes:
+        function: Called with tensors by name; returns a dict of tensors, or one, or
+            a list.
+        inputs: Tensors by name.
+    """
+
+    function: Callable[..., Any]
+    inputs: Mapping[str, TensorInput]
+
+
+def length_name(number: int, axis: int, lengths: str) -> str:
+    """Names an unknown length; all first ones are the batch."""
+    if lengths == "fixed":
+        return "1"
+    if axis == 0:
+        return "b"
+    return f"d{axis}" if lengths == "shared" else f"d{number}_{axis}"
+
+
+def renamed_lengths(
+    tensors: Sequence[jax.ShapeDtypeStruct],
+) -> list[jax.ShapeDtypeStruct]:
+    """Returns tensors whose unknown lengths have names instead of formulas."""
+    scope = export.SymbolicScope()
+    names: dict[str, str] = {}
+    specs = []
+    for tensor in tensors:
+        dims = [
+            str(d) if isinstance(d, int) else names.setdefault(str(d), f"n{len(names)}")
+            for d in tensor.shape
+        ]
+        shape = export.symbolic_shape(",".join(dims), scope=scope)
+        specs.append(jax.ShapeDtypeStruct(shape, tensor.dtype))
+    return specs
+
+
+def model_inputs(model: keras.Model) -> Any:
+    """Returns the tensors that a model was built for.
+
+    Raises:
+        UnsupportedError: The model doesn't know.
+    """
+    symbolic = _symbolic(model, "input")
+    if symbolic is None:
+        return _built_inputs(model)
+    return keras.tree.map_structure(
+        lambda t: TensorInput(
+            tuple(t.shape), keras.backend.standardize_dtype(t.dtype), "inputs"
+        ),
+        symbolic,
+    )
+
+
+def _symbolic(model: keras.Model, side: str) -> Any:
+    """Returns the symbolic inputs or outputs of a network; `None` without."""
+    try:
+        return getattr(model, side)
+    except (AttributeError, ValueError):
+        found = getattr(model, f"{side}s", None)
+    return found[0] if isinstance(model, keras.Sequential) and found else None
+
+
+def _built_inputs(model: keras.Model) -> Any:
+    config = model.get_build_config() or {}
+    shapes = config.get("input_shape")
+    if shapes is None:
+        found = list((config.get("shapes_dict") or {}).values())
+        shapes = found[0] if len(found) == 1 else None
+    if shapes is None:
+        raise UnsupportedError(
+            f"Model '{model.name}' doesn't know what it is called with."
+        )
+    return _inputs_of(shapes, model.input_dtype)
+
+
+def _inputs_of(shapes: Any, dtype: str) -> Any:
+    if isinstance(shapes, dict):
+        return {key: _inputs_of(value, dtype) for key, value in shapes.items()}
+    if shapes and isinstance(shapes[0], list | tuple):
+        return [_inputs_of(shape, dtype) for shape in shapes]
+    # The batch that a model was built with is one of many.
+    return TensorInput((None, *shapes[1:]), dtype)
+
+
+def input_names(model: keras.Model, inputs: Any) -> list[str]:
+    """Returns a name for each input, as Keras 2 names them in a signature."""
+    symbolic = _symbolic(model, "input")
+    if symbolic is None:
+        if isinstance(inputs, dict):
+            return sorted(map(str, inputs))
+        count = len(keras.tree.flatten(inputs))
+        return [f"input_{i + 1}" for i in range(count)]
+    return _unique([_compat.source_name(t) for t in keras.tree.flatten(symbolic)])
+
+
+def output_names(model: keras.Model, record: LayerCall) -> list[str]:
+    """Returns a name for each output, as Keras 2 names them in a signature."""
+    symbolic = _symbolic(model, "output")
+    if symbolic is None:
+        if isinstance(record.outputs, dict):
+            return sorted(map(str, record.outputs))
+        return [f"output_{i + 1}" for i in range(record.output_count)]
+    return _unique([_compat.source_name(t) for t in keras.tree.flatten(symbolic)])
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    done: list[str] = []
+    for name in names:
+        candidate, count = name, 0
+        while candidate in done:
+            count += 1
+            candidate = f"{name}_{count}"
+        done.append(candidate)
+    return done

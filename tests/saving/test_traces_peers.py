@@ -1,0 +1,138 @@
+"""What we save runs wherever TensorFlow's SavedModels run."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+import regraft
+from saving.traced_models import MODELS, NOT_LITE
+
+TOLERANCE = {"mixed": 0.03}
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def saved(request, tmp_path_factory):
+    """Name, path, inputs, outputs and losses of a model that was saved."""
+    model, inputs = MODELS[request.param]()
+    rng = np.random.default_rng(0)
+    for variable in model.weights:
+        if "moving" in variable.path:
+            variable.assign(rng.uniform(0.5, 1.5, variable.shape))
+    path = tmp_path_factory.mktemp("saved") / request.param
+    regraft.save_model(model, path)
+    arrays = list(inputs.values())
+    given = arrays if len(arrays) > 1 else arrays[0]
+    outputs = model(given, training=False)
+    flat = [np.asarray(x, "float32") for x in keras.tree.flatten(outputs)]
+    losses = [float(loss) for loss in model.losses]
+    return request.param, str(path), inputs, given, flat, losses
+
+
+def _assert_close(name, got, want):
+    assert len(got) == len(want)
+    for left, right in zip(got, want, strict=True):
+        np.testing.assert_allclose(
+            left, right, rtol=1e-4, atol=TOLERANCE.get(name, 1e-5)
+        )
+
+
+def _by_shape(arrays):
+    return sorted(arrays, key=lambda array: array.shape)
+
+
+@pytest.mark.peer
+def test_tensorflow_calls_the_model(saved, peer):
+    name, path, _, given, outputs, _ = saved
+    got, _ = peer.call("saved_functions.call", path, given, training=False)
+    _assert_close(name, got, outputs)
+
+
+@pytest.mark.peer
+def test_gradients_flow_to_every_variable(saved, peer):
+    _, path, _, given, _, _ = saved
+    count, missing = peer.call("saved_functions.gradients", path, given)
+    assert count
+    assert not missing
+
+
+@pytest.mark.peer
+def test_signature_serves_in_both_tensorflows(saved, peer):
+    name, path, inputs, _, outputs, _ = saved
+    new, old = peer.call("saved_functions.serve", path, inputs)
+    assert new.keys() == old.keys()
+    _assert_close(name, _by_shape(new.values()), _by_shape(outputs))
+    _assert_close(name, _by_shape(old.values()), _by_shape(outputs))
+
+
+@pytest.mark.peer
+def test_tf_keras_revives_and_trains_without_our_classes(saved, peer):
+    name, path, _, given, outputs, losses = saved
+    got, their_losses, _, history = peer.call("saved_functions.revive", path, given)
+    _assert_close(name, got, outputs)
+    np.testing.assert_allclose(sorted(their_losses), sorted(losses), rtol=1e-4)
+    assert np.isfinite(history).all()
+
+
+@pytest.mark.peer
+def test_lite_runs_it_with_its_own_ops(saved, peer):
+    name, path, inputs, _, outputs, _ = saved
+    if name in NOT_LITE:
+        pytest.skip(NOT_LITE[name])
+    got = peer.call("saved_functions.lite", path, inputs)
+    _assert_close(name, _by_shape(got.values()), _by_shape(outputs))
+
+
+@pytest.mark.peer
+def test_openvino_runs_it(saved, openvino):
+    name, path, inputs, _, outputs, _ = saved
+    got = openvino.call("saved_functions.openvino", path, inputs)
+    _assert_close(name, _by_shape(got), _by_shape(outputs))
+
+
+@pytest.mark.peer
+def test_training_updates_variables(peer, tmp_path):
+    model, inputs = MODELS["custom"]()
+    regraft.save_model(model, tmp_path / "model")
+    _, held = peer.call(
+        "saved_functions.call", str(tmp_path / "model"), inputs["x"], training=True
+    )
+    assert held[next(name for name in held if name.endswith("seen:0"))] == 4.0
+    model(inputs["x"], training=True)
+    means = [v for v in model.weights if "moving_mean" in v.path]
+    got = next(value for name, value in held.items() if "moving_mean" in name)
+    np.testing.assert_allclose(got, np.asarray(means[0]), rtol=1e-5)
+
+
+def test_equal_layers_share_a_body():
+    from regraft.saving.trace_layers import trace_model
+
+    layers = [keras.layers.Dense(8) for _ in range(20)]
+    model = keras.Sequential([keras.Input((8,)), *layers])
+    traces = trace_model(model)
+    products = [
+        name
+        for name, function in traces.functions.items()
+        if any(node.op == "MatMul" for node in function.nodes)
+    ]
+    assert len(products) == 2  # One for all layers, and the flat one that is served.
+
+
+def test_signature_requests_become_signatures():
+    from regraft.saving.trace_layers import SignatureRequest, TensorInput, trace_model
+
+    model, _ = MODELS["dense"]()
+    request = SignatureRequest(
+        lambda image, scale: {"best": keras.ops.argmax(model(image / scale), -1)},
+        {
+            "image": TensorInput((None, 3), "float32"),
+            "scale": TensorInput((), "float32"),
+        },
+    )
+    traces = trace_model(model, signatures={"best": request})
+    signature = traces.signatures["best"]
+    assert list(signature.inputs) == ["image", "scale"]
+    assert list(signature.outputs) == ["best"]
+    assert signature.allowed_positional_arguments == 0
+    assert str(signature.outputs["best"]) == "int32(?) 'best'"
