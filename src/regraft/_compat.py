@@ -275,7 +275,9 @@ def source_name(tensor: Any) -> str:
     Keras 3.12 to 3.15: only the private history of a tensor says it; the tensor's
     own name is another one.
     """
-    return str(tensor._keras_history.operation.name)
+    history = getattr(tensor, "_keras_history", None)
+    # A tensor that no layer made stands for an argument, under the argument's name.
+    return str(tensor.name if history is None else history.operation.name)
 
 
 _FIXED = "_regraft_training"

@@ -138,7 +138,9 @@ def _read_state(
     if description.optimizer_weights is None:
         return None
     config = _optimizer_config(description)
-    return state_from_hdf5(description.optimizer_weights, config, variables)
+    return state_from_hdf5(
+        description.optimizer_weights, config, variables, context.notes
+    )
 
 
 def _optimizer_config(description: ModelDescription) -> Mapping[str, Any]:

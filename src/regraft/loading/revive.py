@@ -109,10 +109,7 @@ class Reviver:
                 continue
             if node.node_id in self._live:
                 continue
-            if node.metadata.get("name") == name and class_name in (
-                node.metadata.get("class_name"),
-                f"Custom>{node.metadata.get('class_name')}",
-            ):
+            if node.metadata.get("name") == name and _is_class(node, class_name):
                 return node
         raise ValueError(f"The file holds no object of layer '{name}'.")
 
@@ -279,6 +276,16 @@ class Reviver:
                 if variable is not None and variable.regularizer is None:
                     variable.regularizer = TracedRegularizer(function)
                     break
+
+
+def _is_class(node: ObjectNode, class_name: str) -> bool:
+    """Whether a config's class is that of a node.
+
+    A config in Keras 3's words, of a layer that was revived before, says so.
+    """
+    saved = str((node.metadata or {}).get("class_name"))
+    plain = class_name.rpartition(">")[2]
+    return plain in (saved.rpartition(">")[2], "RevivedLayer", "RevivedModel")
 
 
 def _holds_variables(node: ObjectNode) -> bool:

@@ -94,6 +94,14 @@ class RevivedLayer(Revived, keras.layers.Layer):
 class RevivedModel(Revived, keras.Model):
     """A subclassed model of a class that nobody has."""
 
+    @property
+    def input(self) -> Any:
+        """Symbolic tensors for the first argument of its traces."""
+        spec = self._traces.first_argument()
+        if spec is None:
+            raise AttributeError("The file doesn't say what the model is called with.")
+        return _symbolic(spec)
+
 
 class RevivedObject(keras.layers.Layer):
     """A tracked object that is no layer, for the variables below it."""
@@ -123,6 +131,14 @@ class _Traces:
             _Candidate(function, name != "__call__")
             for name, function in functions.items()
         ]
+
+    def first_argument(self) -> Any:
+        """Returns the spec of the first argument, `None` where there is none."""
+        for candidate in self._candidates:
+            for trace in candidate.function.traces:
+                if trace.args:
+                    return trace.args[0]
+        return None
 
     def select(
         self, arguments: Sequence[Any], keywords: Mapping[str, Any]
@@ -219,7 +235,9 @@ def _symbolic(spec: Any) -> Any:
     if isinstance(spec, ir.TensorSpec):
         dims = spec.shape.dims
         return keras.KerasTensor(
-            (None,) if dims is None else dims, dtype=spec.dtype.name
+            (None,) if dims is None else dims,
+            dtype=spec.dtype.name,
+            name=spec.name or None,
         )
     if isinstance(spec, list | tuple):
         return type(spec)(_symbolic(item) for item in spec)

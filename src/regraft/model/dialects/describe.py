@@ -60,7 +60,9 @@ def describe_plain_layer(
         config = {
             key: old_words(key, value, name, notes) for key, value in config.items()
         }
-    return {"class_name": class_name(cls), "config": config}
+    # A layer over traces goes on under the name of the class that was traced.
+    name = getattr(layer, "saved_class_name", class_name(cls))
+    return {"class_name": name, "config": config}
 
 
 def _builtin_config(
