@@ -168,7 +168,6 @@ class _ModelTracer:
         scope = export.SymbolicScope()
         specs = []
         for number, tensor in enumerate(inputs):
-            way = self._way.lengths
             names = [
                 length_name(number, axis, self._way.lengths)
                 if dim is None

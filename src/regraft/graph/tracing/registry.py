@@ -59,6 +59,17 @@ NOT_LOWERED: dict[str, str] = {
     "infeed": "TPU",
     "outfeed": "TPU",
     "approx_top_k": "TPU",
+    "after_all": "orders effects that TensorFlow orders itself",
+    "create_token": "orders effects that TensorFlow orders itself",
+    "get": "reads JAX's mutable references",
+    "swap": "writes JAX's mutable references",
+    "empty2": "makes JAX's mutable references",
+    "ragged_all_to_all": "between devices",
+    "reduce": "reduces with a function; TensorFlow has no such op",
+    "reduce_window": "reduces with a function; TensorFlow has no such op",
+    "scatter-mul": "TensorFlow's scatters don't multiply",
+    "scatter_mul": "TensorFlow's scatters don't multiply",
+    "select_and_scatter": "only in derivatives",
     "nextafter": "no layer needs it",
 }
 

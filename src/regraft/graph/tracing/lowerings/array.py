@@ -206,17 +206,18 @@ def pad(g: Graph, x: Value, value: Value, *, padding_config: Any) -> Value:
     config = [(low, high, int(interior)) for low, high, interior in padding_config]
     for axis, (_, _, interior) in enumerate(config):
         if interior:
-            x = _dilate(g, x, value, axis, interior)
-    x = _cut(g, x, [(low, high) for low, high, _ in config])
-    around = [(_at_least_zero(low), _at_least_zero(high)) for low, high, _ in config]
+            x = dilated(g, x, value, axis, interior)
+    x = cut(g, x, [(low, high) for low, high, _ in config])
+    around = [(at_least_zero(low), at_least_zero(high)) for low, high, _ in config]
     return padded(g, x, value, around)
 
 
-def _at_least_zero(length: Dim) -> Dim:
+def at_least_zero(length: Dim) -> Dim:
+    """Returns a length, or 0 where it is negative."""
     return max(length, 0) if isinstance(length, int) else length
 
 
-def _cut(g: Graph, x: Value, edges: Sequence[tuple[Dim, Dim]]) -> Value:
+def cut(g: Graph, x: Value, edges: Sequence[tuple[Dim, Dim]]) -> Value:
     """Cuts off as many elements as an edge is negative."""
     cuts = [
         tuple(-e if isinstance(e, int) and e < 0 else 0 for e in edge) for edge in edges
@@ -249,7 +250,7 @@ def padded(
     return g.op("PadV2", x, paddings, value, shape=shape)
 
 
-def _dilate(g: Graph, x: Value, value: Value, axis: int, interior: int) -> Value:
+def dilated(g: Graph, x: Value, value: Value, axis: int, interior: int) -> Value:
     """Puts elements between those along an axis."""
     length = x.dims[axis]
     wide = g.reshape(x, (*x.dims[: axis + 1], 1, *x.dims[axis + 1 :]))

@@ -31,7 +31,7 @@ def jit(g: Graph, *operands: Value, jaxpr: Any, name: str) -> Any:
     return g.inline(jaxpr, operands) if results is None else results
 
 
-@lowering("custom_jvp_call", "custom_vjp_call", "closed_call", "core_call")
+@lowering("custom_jvp_call", "custom_vjp_call", "closed_call", "core_call", "call")
 def custom_call(
     g: Graph, *operands: Value, call_jaxpr: Any = None, fun_jaxpr: Any = None
 ) -> Any:
@@ -55,7 +55,7 @@ def custom_lin(g: Graph, *operands: Value, jaxpr: Any) -> Any:
     return g.inline(jaxpr, operands)
 
 
-@lowering("linear_solve")
+@lowering("custom_linear_solve", "linear_solve")
 def linear_solve(g: Graph, *operands: Value, const_lengths: Any, jaxprs: Any) -> Any:
     """Solves linear equations as the caller said."""
     before = const_lengths.matvec + const_lengths.vecmat

@@ -468,7 +468,15 @@ def stop_gradient(g: Graph, x: Value) -> Value:
     return unary(g, "StopGradient", x)
 
 
-@lowering("copy", "copy_p", "name", "optimization_barrier", "device_put", "pvary")
+@lowering(
+    "copy",
+    "copy_p",
+    "name",
+    "optimization_barrier",
+    "device_put",
+    "sharding_constraint",
+    "pvary",
+)
 def identity(g: Graph, *values: Value) -> list[Value]:
     """The same values."""
     return list(values)

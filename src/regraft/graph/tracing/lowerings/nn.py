@@ -6,11 +6,15 @@ import string
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from regraft.errors import UnsupportedError
 from regraft.graph.tracing.function_graph import Graph
 from regraft.graph.tracing.lowerings.array import (
+    at_least_zero,
+    cut,
+    dilated,
     padded,
     sliced,
     transpose,
@@ -125,7 +129,7 @@ def conv_general_dilated(
     out_order = _channels_last(numbers.out_spec)
     shape = tuple(g.shape_of()[d] for d in out_order)
     window = Window(tuple(window_strides), tuple(rhs_dilation), tuple(padding), shape)
-    x = _dilated(g, x, lhs_dilation)
+    x = _spread_out(g, x, lhs_dilation)
     result = conv_channels_last(g, x, kernel, window, int(feature_group_count))
     back = [int(i) for i in np.argsort(out_order)]
     if back != list(range(rank)):
@@ -195,9 +199,7 @@ def _not_negative(total: Dim) -> Dim:
 
 
 def _max_dim(total: Dim) -> Dim:
-    from jax import core
-
-    return core.max_dim(total, 0)
+    return jax.core.max_dim(total, 0)
 
 
 def _padding_name(x: Value, sizes: Sequence[int], window: Window) -> str | None:
@@ -211,13 +213,11 @@ def _padding_name(x: Value, sizes: Sequence[int], window: Window) -> str | None:
     return None
 
 
-def _dilated(g: Graph, x: Value, dilation: Sequence[int]) -> Value:
+def _spread_out(g: Graph, x: Value, dilation: Sequence[int]) -> Value:
     """Puts zeros between the elements of the spatial dimensions."""
-    from regraft.graph.tracing.lowerings.array import _dilate
-
     for axis, step in enumerate(dilation):
         if step != 1:
-            x = _dilate(g, x, scalar(0, x), axis + 1, step - 1)
+            x = dilated(g, x, scalar(0, x), axis + 1, step - 1)
     return x
 
 
@@ -255,10 +255,8 @@ def conv_channels_last(
 
 
 def _cut_and_pad(g: Graph, x: Value, around: Sequence[tuple[Dim, Dim]]) -> Value:
-    from regraft.graph.tracing.lowerings.array import _at_least_zero, _cut
-
-    x = _cut(g, x, around)
-    edges = [(_at_least_zero(a), _at_least_zero(b)) for a, b in around]
+    x = cut(g, x, around)
+    edges = [(at_least_zero(a), at_least_zero(b)) for a, b in around]
     return padded(g, x, scalar(0, x), edges)
 
 
@@ -306,9 +304,7 @@ def _atrous_depthwise(g: Graph, x: Value, kernel: Value, window: Window) -> Valu
     spread = kernel
     for axis, step in enumerate(window.dilations):
         if step != 1:
-            from regraft.graph.tracing.lowerings.array import _dilate
-
-            spread = _dilate(g, spread, scalar(0, kernel), axis, step - 1)
+            spread = dilated(g, spread, scalar(0, kernel), axis, step - 1)
     around = [(0, 0), *window.padding, (0, 0)]
     x = _cut_and_pad(g, x, around)
     dense = g.op(
