@@ -18,7 +18,9 @@ ROWS = [
     (
         layers.Bidirectional(layers.LSTM(3)),
         [(None, 4, 5)],
-        tuple(f"{side}_layer.{edge}" for side in ("forward", "backward") for edge in LSTM),
+        tuple(
+            f"{side}_layer.{edge}" for side in ("forward", "backward") for edge in LSTM
+        ),
     ),
     (
         layers.TimeDistributed(layers.Dense(2)),

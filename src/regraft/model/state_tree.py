@@ -4,7 +4,7 @@ Keras 2 stores a variable as the child of the object that owns it, under the
 attribute's name: `kernel`, `cell.recurrent_kernel`, `_query_dense.kernel`; the
 layers of a Sequential or Functional model are `layer-0`, `layer-1`, …. Keras 3
 mostly has the same attributes, so a walk over them finds the same tree; where it
-has not, a row of `EDGE_NAMES` says what Keras 2's name is.
+has not, the class's row says what Keras 2's name is.
 """
 
 from __future__ import annotations
@@ -15,11 +15,7 @@ from typing import Any
 
 import keras
 
-# Keras 3 attribute (below any class of that name) → child name in Keras 2.
-EDGE_NAMES: Mapping[str, Mapping[str, str]] = {
-    "DepthwiseConv1D": {"kernel": "depthwise_kernel"},
-    "DepthwiseConv2D": {"kernel": "depthwise_kernel"},
-}
+from regraft.model.dialects.layers import row_of
 
 # Attributes that hold the same layers or variables again, or things that are not
 # state of the layer itself.
@@ -125,7 +121,7 @@ class _Walk:
 def _attributes(layer: keras.Layer) -> Iterator[tuple[str, Any]]:
     """Yields a layer's own attributes by Keras 2's name, in the order they were set."""
     class_name = type(layer).__name__
-    renamed = EDGE_NAMES.get(class_name, {})
+    renamed = row_of(type(layer)).edges
     skipped = _internal_names() | _NOT_STATE.get(class_name, frozenset())
     for name, value in vars(layer).items():
         if name in skipped or isinstance(value, keras.Optimizer | keras.Metric):

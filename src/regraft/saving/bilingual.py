@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from regraft.model.compile.names import FUNCTIONS
+
 _NETWORKS = ("Sequential", "Functional", "Model")
 # Keys that Keras 3 refuses, and the values at which Keras 2 needs no word of them.
 _REFUSED: Mapping[str, tuple[Any, ...]] = {
@@ -126,27 +128,13 @@ def bilingual_optimizer(
     return {"class_name": name, "config": kept}
 
 
-# Keras 3's loader of HDF5 files knows a loss by its full name alone.
-_LOSSES = {
-    "mse": "mean_squared_error",
-    "MSE": "mean_squared_error",
-    "mae": "mean_absolute_error",
-    "MAE": "mean_absolute_error",
-    "mape": "mean_absolute_percentage_error",
-    "MAPE": "mean_absolute_percentage_error",
-    "msle": "mean_squared_logarithmic_error",
-    "MSLE": "mean_squared_logarithmic_error",
-    "bce": "binary_crossentropy",
-    "BCE": "binary_crossentropy",
-    "kld": "kl_divergence",
-    "KLD": "kl_divergence",
-}
-
-
 def bilingual_loss(loss: Any) -> Any:
-    """Returns a `loss` of compile arguments with every short name in full."""
+    """Returns a `loss` of compile arguments with every short name in full.
+
+    Keras 3's loader of HDF5 files knows a loss by its full name alone.
+    """
     if isinstance(loss, str):
-        return _LOSSES.get(loss, loss)
+        return FUNCTIONS.get(loss, loss)
     if isinstance(loss, Mapping) and "class_name" not in loss:
         return {key: bilingual_loss(item) for key, item in loss.items()}
     if isinstance(loss, list | tuple):

@@ -101,6 +101,8 @@ def _known_arguments(
     layer: keras.layers.Layer, config: Entry, notes: list[Note]
 ) -> Entry:
     cls_name = type(layer).__name__
+    if cls_name not in KERAS_2_ARGUMENTS and is_regraft(type(layer)):
+        return config  # Keras 2's own, though not among its layers
     if cls_name not in KERAS_2_ARGUMENTS:
         text = f"Keras 2 has no layer class {cls_name}, so it is in Keras 3's words"
         notes.append(Note(f"layer {original_name(layer)!r}", text))

@@ -16,6 +16,7 @@ from regraft.errors import UnsupportedError
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.keras2 import layers as keras2
+from regraft.model.keras2 import layers_applications as applications
 from regraft.model.keras2 import layers_local, layers_preprocessing, op_layers
 from regraft.model.keras2 import layers_recurrent as recurrent
 
@@ -241,9 +242,7 @@ ROWS: Mapping[str, Row] = {
             "softmax_robust_masking": ANYTHING,
         },
     ),
-    "Normalization": Row(
-        ends_masks=True, edges={"adapt_mean": "mean", "adapt_variance": "variance"}
-    ),
+    "Normalization": Row(ends_masks=True),
     "Rescaling": Row(ends_masks=True),
     "RandomContrast": _RANDOM,
     "RandomRotation": _RANDOM,
@@ -259,6 +258,9 @@ ROWS: Mapping[str, Row] = {
     "TFOpLambda": Row(keras2_class=op_layers.TFOpLambda),
     "TensorFlowOpLayer": Row(keras2_class=op_layers.TensorFlowOpLayer),
     "SlicingOpLambda": Row(keras2_class=op_layers.SlicingOpLambda),
+    "CustomScaleLayer": Row(keras2_class=applications.CustomScaleLayer),
+    "LayerScale": Row(keras2_class=applications.LayerScale),
+    "StochasticDepth": Row(keras2_class=applications.StochasticDepth),
     "LocallyConnected1D": Row(keras2_class=layers_local.LocallyConnected1D),
     "LocallyConnected2D": Row(keras2_class=layers_local.LocallyConnected2D),
     "RandomCrop": Row(
