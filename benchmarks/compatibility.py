@@ -2,7 +2,8 @@
 
     python benchmarks/compatibility.py [--write-docs] [--readers Regraft ...]
 
-With `--readers` the other columns keep what `results/compatibility.json` says.
+With `--readers` the other columns keep what `results/compatibility.json` says; with
+`--missing` only cells that it lacks are measured.
 
 First, the vintage corpus (files that TensorFlow 1.15 to 2.21 wrote) against Regraft,
 Keras 3's own loader and tf_keras 2.21. Second, what Regraft writes against tf_keras,
@@ -153,7 +154,11 @@ def try_readers(
     keras.utils.clear_session()
 
 
-def vintage_rows(peer: Peer, readers: list[str], folder: Path) -> Iterator[Row]:
+Wanted = Callable[[str], list[str]]
+"""Readers to measure, of the line of that name."""
+
+
+def vintage_rows(peer: Peer, wanted: Wanted, folder: Path) -> Iterator[Row]:
     """Yields a line per TensorFlow version and format."""
     root = corpus.unpack(folder)
     groups: dict[tuple[str, str], list[corpus.Case]] = collections.defaultdict(list)
@@ -162,29 +167,33 @@ def vintage_rows(peer: Peer, readers: list[str], folder: Path) -> Iterator[Row]:
             kind = "HDF5" if case.format == "model.h5" else "SavedModel"
             groups[case.version, kind].append(case)
     for (version, kind), cases in groups.items():
+        name = f"TensorFlow {version} {kind}"
+        readers = wanted(name)
         counts = {reader: Counts() for reader in readers}
-        for case in cases:
+        for case in cases if readers else ():
             expected, path = Expected(case.arrays(root)), case.path(root)
             for reader, outcome in try_readers(peer, readers, path, expected):
                 counts[reader].add(outcome)
-        yield Row(f"TensorFlow {version} {kind}", len(cases), counts)
+        yield Row(name, len(cases), counts)
 
 
-def written_rows(peer: Peer, readers: list[str], folder: Path) -> Iterator[Row]:
+def written_rows(peer: Peer, wanted: Wanted, folder: Path) -> Iterator[Row]:
     """Yields a line per dialect and format of what Regraft writes."""
-    for name, dialect in (
+    for kind, dialect in (
         ("SavedModel", "keras2"),
         ("HDF5", "keras2"),
         ("HDF5", "both"),
         ("HDF5", "keras3"),
     ):
+        name = f'{kind}, dialect `"{dialect}"`'
+        readers = wanted(name)
         counts = {reader: Counts() for reader in readers}
-        for model_name in interop_models.MODELS:
-            path = folder / f"{model_name}-{dialect}{'.h5' if name == 'HDF5' else ''}"
+        for model_name in interop_models.MODELS if readers else ():
+            path = folder / f"{model_name}-{dialect}{'.h5' if kind == 'HDF5' else ''}"
             expected = save_example(model_name, path, dialect)
             for reader, outcome in try_readers(peer, readers, path, expected):
                 counts[reader].add(outcome)
-        yield Row(f'{name}, dialect `"{dialect}"`', len(interop_models.MODELS), counts)
+        yield Row(name, len(interop_models.MODELS), counts)
 
 
 def save_example(name: str, path: Path, dialect: str) -> Any:
@@ -247,15 +256,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write-docs", action="store_true")
     parser.add_argument("--readers", nargs="+", choices=READERS, default=[*READERS])
+    parser.add_argument("--missing", action="store_true")
     options = parser.parse_args()
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+    def wanted(row: str) -> list[str]:
+        done = known.get(row, {}) if options.missing else {}
+        return [reader for reader in options.readers if reader not in done]
+
     peer = Peer()
     try:
         with tempfile.TemporaryDirectory(prefix="regraft-compatibility-") as name:
-            folder, readers = Path(name), options.readers
+            folder = Path(name)
             tables = [
-                table("Written by", vintage_rows(peer, readers, folder), known),
-                table("Written by Regraft", written_rows(peer, readers, folder), known),
+                table("Written by", vintage_rows(peer, wanted, folder), known),
+                table("Written by Regraft", written_rows(peer, wanted, folder), known),
             ]
     finally:
         peer.close()

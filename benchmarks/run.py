@@ -177,7 +177,7 @@ def machine() -> dict[str, str]:
         "python": platform.python_version(),
         "cpus": str(os.cpu_count()),
         "processor": platform.machine(),
-        **{name: version(name) for name in ("keras", "jax", "regraft")},
+        **{name: version(name) for name in ("keras", "jax")},
     }
 
 
@@ -222,11 +222,11 @@ def main() -> None:
     jobs = tuple(job for job in JOBS if not options.only or options.only in job.name)
     with tempfile.TemporaryDirectory(prefix="regraft-bench-") as name:
         folder = Path(name)
+        about = machine()
         results = measure(jobs, options.runs, folder, console)
         watched = run_once(
             Job("regraft", "load", "regraft"), folder, "--count-initializers"
         )
-    about = machine()
     show(results, watched["initializer_calls"], console)
     (HERE / "results").mkdir(exist_ok=True)
     path = HERE / "results" / f"{time.strftime('%Y%m%d-%H%M%S')}.json"

@@ -160,7 +160,20 @@ def test_keras_3_and_tf_keras_open_the_bilingual_hdf5(
     assert worst(theirs["predictions"], ours) < 1e-5
 
 
-@pytest.mark.parametrize("name", MODELS)
+KERAS_3_CANNOT = pytest.mark.xfail(
+    strict=True, reason="Keras 3.15's loader fails on its own HDF5 file of this model"
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, marks=[KERAS_3_CANNOT] if name in ("attention", "op_layers") else []
+        )
+        for name in MODELS
+    ],
+)
 def test_keras_3_opens_the_hdf5_in_its_own_dialect(name: str, tmp_path: Path) -> None:
     example = trained(name, "Adam")
     path = tmp_path / "model.h5"
