@@ -349,3 +349,51 @@ case(
     (256,),
     atol=1e-3,
 )
+
+
+class Operation(L.Layer):
+    """Calls one of Keras' operations on what it is called with."""
+
+    def __init__(self, function, **kwargs):
+        super().__init__(**kwargs)
+        self.function = function
+
+    def call(self, inputs):
+        return self.function(inputs)
+
+
+def _regular(x):
+    return keras.ops.matmul(x, keras.ops.swapaxes(x, -1, -2)) + 3 * keras.ops.eye(4)
+
+
+for _name, _function in {
+    "det": lambda x: keras.ops.det(_regular(x)),
+    "inv": lambda x: keras.ops.inv(_regular(x)),
+    "solve": lambda x: keras.ops.solve(_regular(x), x),
+    "qr": lambda x: keras.ops.abs(keras.ops.qr(_regular(x))[1]),
+    "cholesky": lambda x: keras.ops.cholesky(_regular(x)),
+    "segment_sum": lambda x: keras.ops.segment_sum(x[0], keras.ops.arange(4) // 2, 2),
+    "top_k": lambda x: keras.ops.top_k(x, 2)[0],
+    "logsumexp": lambda x: keras.ops.logsumexp(x, axis=-1),
+    "cumsum": lambda x: keras.ops.cumsum(x, axis=1),
+    "scatter_update": lambda x: keras.ops.slice_update(
+        x, [0, 1, 0], keras.ops.zeros_like(x[:, :2])
+    ),
+    "while_loop": lambda x: keras.ops.while_loop(
+        lambda i, v: i < 3, lambda i, v: (i + 1, v * 2), (0, x)
+    )[1],
+    "cond": lambda x: keras.ops.cond(
+        keras.ops.sum(x) > 0, lambda: x * 2, lambda: x - 1
+    ),
+    "vectorized_map": lambda x: keras.ops.vectorized_map(lambda r: r / 2, x),
+    "scan": lambda x: keras.ops.scan(
+        lambda c, v: (c + v, c * v), keras.ops.zeros(4), x[0]
+    )[1],
+    "fft": lambda x: keras.ops.fft((x, keras.ops.zeros_like(x)))[0],
+    "erfinv": lambda x: keras.ops.erfinv(keras.ops.tanh(x)),
+    "image resize": lambda x: keras.ops.image.resize(x[..., None], (3, 6)),
+    "one_hot": lambda x: keras.ops.one_hot(keras.ops.argmax(x, -1), 4),
+    "norm": lambda x: keras.ops.norm(x, axis=-1),
+    "einsum": lambda x: keras.ops.einsum("bij,bkj->bik", x, x),
+}.items():
+    case(f"ops {_name}", lambda f=_function: Operation(f), (4, 4), atol=1e-3)

@@ -474,6 +474,25 @@ def _random_shuffle(
     return tracing.composite("random_shuffle", run, x, axis=axis)
 
 
+# Linear algebra
+
+
+def _matrix(op: str) -> Function:
+    def mark(tracing: Tracing, original: Function, *operands: Any) -> Any:
+        arrays = [keras.ops.convert_to_tensor(x) for x in operands]
+        if not _is_float(*arrays):
+            return original(*operands)
+        return tracing.composite("matrix", original, *arrays, op=op)
+
+    return mark
+
+
+def _qr(tracing: Tracing, original: Function, x: Any, mode: str = "reduced") -> Any:
+    run = functools.partial(original, mode=mode)
+    x = keras.ops.convert_to_tensor(x)
+    return tracing.composite("qr", run, x, full_matrices=mode == "complete")
+
+
 _MARKS: dict[str, dict[str, Function]] = {
     "nn": {
         "average_pool": _average_pool,
@@ -501,4 +520,10 @@ _MARKS: dict[str, dict[str, Function]] = {
         "uniform": _random_uniform,
     },
     "image": {"resize": _resize},
+    "linalg": {
+        "det": _matrix("MatrixDeterminant"),
+        "inv": _matrix("MatrixInverse"),
+        "qr": _qr,
+        "solve": _matrix("MatrixSolve"),
+    },
 }

@@ -356,6 +356,21 @@ def random_categorical(g: Graph, logits: Value, *, num_samples: int) -> Value:
     return cast(g, drawn, g.dtype_of())
 
 
+@composite("matrix")
+def matrix(g: Graph, *operands: Value, op: str) -> Value | None:
+    """One op on matrices that JAX computes in several steps."""
+    ranks = {x.rank for x in operands}
+    if len(ranks) > 1 or any(x.dtype not in ("float32", "float64") for x in operands):
+        return None
+    return g.op(op, *operands, shape=g.shape_of())
+
+
+@composite("qr")
+def qr(g: Graph, x: Value, *, full_matrices: bool) -> list[Value]:
+    """Orthogonal times upper triangular matrix."""
+    return list(g.op("Qr", x, full_matrices=full_matrices))
+
+
 @composite("random_shuffle")
 def random_shuffle(g: Graph, x: Value, *, axis: int) -> Value | None:
     """Shuffles along the first dimension."""
