@@ -103,3 +103,55 @@ def revive(path, inputs):
     history = model.fit(given, outputs, epochs=2, verbose=0).history["loss"]
     names = [type(layer).__name__ for layer in model.layers]
     return _arrays(outputs), losses, names, history
+
+
+def application_ops(path, name, shape):
+    """Counts ops behind `serving_default`: in a file, and in tf_keras' own of a model.
+
+    Args:
+        path: A SavedModel directory.
+        name: Of an architecture of `tf_keras.applications`.
+        shape: Of its input.
+    """
+    import tempfile
+
+    import tf_keras
+
+    model = getattr(tf_keras.applications, name)(weights=None, input_shape=shape)
+    with tempfile.TemporaryDirectory() as own:
+        model.save(own)
+        return _served_ops(path), _served_ops(own), _size(path), _size(own)
+
+
+def _size(path):
+    import os
+
+    return os.path.getsize(os.path.join(path, "saved_model.pb"))
+
+
+# They cost nothing when a graph runs.
+_FREE = frozenset({"Const", "Identity", "NoOp", "ReadVariableOp"})
+
+
+def _served_ops(path):
+    import collections
+    import pathlib
+
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    data = pathlib.Path(path, "saved_model.pb").read_bytes()
+    graph = saved_model_pb2.SavedModel.FromString(data).meta_graphs[0].graph_def
+    library = {f.signature.name: f for f in graph.library.function}
+    counts = collections.Counter()
+    pending = [
+        node.attr["f"].func.name
+        for node in graph.node
+        if "signature_wrapper" in node.attr["f"].func.name
+    ]
+    while pending:
+        for node in library[pending.pop()].node_def:
+            if (called := node.attr["f"].func.name) in library:
+                pending.append(called)
+            elif node.op not in _FREE:
+                counts[node.op] += 1
+    return dict(counts)
