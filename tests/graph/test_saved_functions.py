@@ -94,7 +94,7 @@ def test_every_trace_gives_what_tensorflow_gives(
             captures = [model.captures(i) for i in trace.concrete.bound_inputs]
             graph = model.library.callable(trace.name)
             found.append((trace.name, graph(inputs, captures)))
-    expected = peer.call("saved_functions.run", str(case.path(vintage)), requests)
+    expected = peer.call("traces.run", str(case.path(vintage)), requests)
     assert len(found) > 5
     for (name, ours), theirs in zip(found, expected, strict=True):
         assert not isinstance(theirs, str), (name, theirs)
