@@ -12,12 +12,13 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3 python; d
 BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: help quickstart test lint format bench docs matrix clean
+.PHONY: help quickstart test sweep lint format bench docs matrix clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make quickstart   install Regraft into $(VENV) and show what it does"
-	@echo "make test         run all tests (builds $(VENV) and $(PEERS), where TensorFlow lives)"
+	@echo "make test         run the tests (builds $(VENV) and $(PEERS), where TensorFlow lives)"
+	@echo "make sweep        the rest of the golden sweeps, of which make test takes a seeded share"
 	@echo "make lint         ruff and mypy"
 	@echo "make format       let ruff format the sources"
 	@echo "make bench        measure against tf_keras and Keras' own .keras files"
@@ -29,7 +30,10 @@ quickstart: $(VENV)/.installed
 	@$(BIN)/python examples/quickstart.py
 
 test: $(VENV)/.installed-test $(PEERS)/.installed
-	@REGRAFT_PEERS_PYTHON="$(abspath $(PEERS))/bin/python" $(BIN)/python -m pytest $(PYTEST_ARGS)
+	@REGRAFT_PEERS_PYTHON="$(abspath $(PEERS))/bin/python" $(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+sweep: $(VENV)/.installed-test $(PEERS)/.installed
+	@REGRAFT_PEERS_PYTHON="$(abspath $(PEERS))/bin/python" $(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-test
 	@$(BIN)/ruff check .

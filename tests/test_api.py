@@ -176,7 +176,7 @@ def test_hdf5_takes_no_signatures_and_no_saved_model_options(
 
 
 def test_missing_path_is_an_os_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="No file or directory found at .*nothing"):
+    with pytest.raises(OSError, match=r"No file or directory found at .*nothing"):
         regraft.load_model(tmp_path / "nothing")
 
 

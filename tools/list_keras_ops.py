@@ -63,14 +63,22 @@ def layers() -> Iterator[tuple[str, Any, Any]]:
     yield "Subtract", L.Subtract(), [SEQUENCE, SEQUENCE]
     yield "Dot", L.Dot(axes=2, normalize=True), [SEQUENCE, SEQUENCE]
     for causal in (False, True):
-        yield "Attention", _call(L.Attention(use_scale=True, dropout=0.1), causal), [
-            SEQUENCE,
-            SEQUENCE,
-        ]
-        yield "AdditiveAttention", _call(L.AdditiveAttention(), causal), [
-            SEQUENCE,
-            SEQUENCE,
-        ]
+        yield (
+            "Attention",
+            _call(L.Attention(use_scale=True, dropout=0.1), causal),
+            [
+                SEQUENCE,
+                SEQUENCE,
+            ],
+        )
+        yield (
+            "AdditiveAttention",
+            _call(L.AdditiveAttention(), causal),
+            [
+                SEQUENCE,
+                SEQUENCE,
+            ],
+        )
         layer = L.MultiHeadAttention(2, 3, dropout=0.1)
         yield "MultiHeadAttention", _pair(layer, causal), [SEQUENCE, SEQUENCE]
 
@@ -183,14 +191,18 @@ def texts() -> Iterator[tuple[str, Any, Any]]:
     words, numbers = tf.string, tf.int64
     for mode in ("int", "multi_hot", "count", "tf_idf"):
         options = {"idf_weights": [1.0, 2.0]} if mode == "tf_idf" else {}
-        yield "StringLookup", L.StringLookup(
-            vocabulary=["a", "b"], output_mode=mode, **options
-        ), words
+        yield (
+            "StringLookup",
+            L.StringLookup(vocabulary=["a", "b"], output_mode=mode, **options),
+            words,
+        )
         vector = L.TextVectorization(vocabulary=["a", "b"], output_mode=mode, **options)
         yield "TextVectorization", vector, words
-    yield "TextVectorization", L.TextVectorization(
-        vocabulary=["a", "b"], ngrams=2, split="character"
-    ), words
+    yield (
+        "TextVectorization",
+        L.TextVectorization(vocabulary=["a", "b"], ngrams=2, split="character"),
+        words,
+    )
     yield "StringLookup", L.StringLookup(vocabulary=["a", "b"], invert=True), numbers
     yield "IntegerLookup", L.IntegerLookup(vocabulary=[1, 2]), numbers
     yield "Hashing", L.Hashing(7), words

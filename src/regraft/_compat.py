@@ -15,9 +15,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import keras
+from keras.src import backend
 from keras.src.backend import get_keras_mask
 from keras.src.backend import set_keras_mask as _set_keras_mask
-from keras.src import backend
 from keras.src.backend.common import global_state
 from keras.src.backend.common.variables import initialize_all_variables
 from keras.src.legacy.saving import json_utils

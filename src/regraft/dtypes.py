@@ -121,4 +121,6 @@ def from_numpy(dtype: np.dtype | type) -> DType:
     try:
         return _BY_NUMPY[dtype.newbyteorder("=")]
     except KeyError:
-        raise UnsupportedError(f"TensorFlow has no dtype for NumPy's {dtype}.") from None
+        raise UnsupportedError(
+            f"TensorFlow has no dtype for NumPy's {dtype}."
+        ) from None

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from regraft.saving.trace_layers import SignatureRequest, TensorInput
+from regraft.saving.trace_inputs import SignatureRequest, TensorInput
 
 SERVING_DEFAULT = "serving_default"
 

@@ -5,14 +5,15 @@ Source: docs/format.md, "Keras metadata".
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 
+from regraft import _compat
 from regraft.model.metadata import TensorShape, TypeSpec
 from regraft.model.state_tree import is_network
+from regraft.saving.trace_specs import expects_training
 
 # The Keras whose words a SavedModel of ours speaks.
 KERAS_2_VERSION = "2.21.0"
@@ -112,11 +113,8 @@ def model_metadata(
 
 
 def _expects_training(layer: keras.Layer | None) -> bool:
-    if layer is None:
-        return False
-    if isinstance(layer, keras.Model):
-        return True
-    return "training" in inspect.signature(layer.call).parameters
+    """Whether a layer's functions take `training`, as their traces have it."""
+    return layer is not None and expects_training(layer, _compat.all_layers(layer))
 
 
 def build_input_shape(layer: keras.Layer | None) -> Any:
