@@ -142,6 +142,7 @@ def compare_with_elsewhere(
 
     before = model.predict(x, verbose=0)
     steps = zip(next_x, next_y, strict=True)
+    model.reset_metrics()  # Keras 3.12 returns the mean loss since the last reset.
     losses = np.array([model.train_on_batch(*step) for step in steps])
     after = model.predict(x, verbose=0)
 
