@@ -24,12 +24,14 @@ class SaveOptions:
             in its data file. 64 lets readers map it into memory; 1 packs densely
             as TensorFlow does.
         progress: Called while tensors are written.
-        namespace_whitelist: Namespaces of custom ops that the graph may use.
-        save_debug_info: Whether to write `debug/saved_model_debug_info.pb`.
-        function_aliases: Names for functions, written to the meta graph.
+        namespace_whitelist: Without meaning here: no custom op is ever written.
+            Accepted and ignored.
+        save_debug_info: Not done yet: raises if set.
+        function_aliases: Not done yet: raises if set.
         experimental_io_device: Without meaning here: there are no devices to copy
             through. Accepted and ignored.
-        experimental_variable_policy: Without meaning until functions are written.
+        experimental_variable_policy: Without meaning here: variables have no
+            devices. Accepted and ignored.
         experimental_custom_gradients: Without meaning: gradients follow from the
             graph. Accepted and ignored.
         experimental_image_format: Without meaning: the file is written whole.
@@ -59,6 +61,11 @@ class SaveOptions:
             raise ValueError(
                 "Invalid `dialect`: expected 'keras2', 'both' or 'keras3'. "
                 f"Received: {self.dialect!r}"
+            )
+        if self.save_debug_info or self.function_aliases:
+            raise NotImplementedError(
+                "`save_debug_info` and `function_aliases` are not supported yet. "
+                "Leave them out."
             )
         if self.alignment_bytes < 1 or self.alignment_bytes & (
             self.alignment_bytes - 1

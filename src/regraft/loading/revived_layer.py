@@ -102,6 +102,15 @@ class RevivedModel(Revived, keras.Model):
             raise AttributeError("The file doesn't say what the model is called with.")
         return _symbolic(spec)
 
+    @property
+    def output_names(self) -> list[str]:
+        """Names of its outputs, as Keras 2 names those of a subclassed model."""
+        spec = self._traces.output_spec()
+        if isinstance(spec, Mapping):
+            return sorted(str(key) for key in spec)
+        count = len(spec) if isinstance(spec, list | tuple) else 1
+        return [f"output_{index + 1}" for index in range(count)]
+
 
 class RevivedObject(keras.layers.Layer):
     """A tracked object that is no layer, for the variables below it."""
@@ -131,6 +140,14 @@ class _Traces:
             _Candidate(function, name != "__call__")
             for name, function in functions.items()
         ]
+
+    def output_spec(self) -> Any:
+        """Returns the spec of what the first trace returns, without its losses."""
+        for candidate in self._candidates:
+            for trace in candidate.function.traces:
+                spec = trace.output_spec
+                return spec[0] if candidate.returns_losses else spec
+        return None
 
     def first_argument(self) -> Any:
         """Returns the spec of the first argument, `None` where there is none."""
