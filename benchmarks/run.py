@@ -156,7 +156,9 @@ def show(results: dict, initializer_calls: int, console: Console) -> None:
             f"{mark} {fast}: {ratio:.1f} times as fast as {slow} (goal {goal:g})"
         )
     mark = "[green]✓[/]" if not initializer_calls else "[red]✗[/]"
-    console.print(f"{mark} initializers run while Regraft loads: {initializer_calls}")
+    console.print(
+        f"{mark} initializers of variables run while Regraft loads: {initializer_calls}"
+    )
 
 
 def ratios(results: dict) -> list[tuple[str, str, float, float]]:
@@ -204,7 +206,9 @@ def write_docs(results: dict, about: dict[str, str], initializer_calls: int) -> 
     lines.append("")
     for fast, slow, _, ratio in ratios(results):
         lines.append(f"- {fast}: {ratio:.1f} times as fast as {slow}.")
-    lines.append(f"- Initializers run while Regraft loads: {initializer_calls}.")
+    lines.append(
+        f"- Initializers of variables run while Regraft loads: {initializer_calls}."
+    )
     body = "\n".join(lines)
     for page in (ROOT / "docs" / "benchmarks.md", ROOT / "README.md"):
         before, _, rest = page.read_text().partition(BEGIN)
