@@ -204,7 +204,7 @@ def save_example(name: str, path: Path, dialect: str) -> Any:
     before = interop_models.STEPS_BEFORE
     for x, y in example.batches[:before]:
         example.model.train_on_batch(x, y)
-    options = regraft.SaveOptions(dialect=dialect)  # type: ignore[arg-type]
+    options = None if dialect == "keras2" else regraft.SaveOptions(dialect=dialect)
     regraft.save_model(example.model, path, options=options)
     out = as_list(example.model.predict(example.inputs, verbose=0))
     x, y = example.batches[before]
