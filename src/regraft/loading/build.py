@@ -110,6 +110,7 @@ def _build_and_plan(
         build_from_spec(model, description)
     freeze_again(model)
     plan = make_plan(description, state_tree(model))
+    plan.add_forgotten(model)
     if reviver is not None:
         reviver.bind(plan)
     if options.experimental_skip_checkpoint:

@@ -78,6 +78,19 @@ class RestorePlan:
             if item.node_id is not None
         }
 
+    def add_forgotten(self, model: keras.Model) -> None:
+        """Counts weights that no attribute of the model leads to as missing.
+
+        Nothing may silently keep its initial value.
+        """
+        known = {id(item.variable) for item in self.assignments}
+        known |= {id(variable) for variable, _ in self.missing}
+        self.missing += [
+            (variable, f"an attribute of the layer that owns '{variable.path}'")
+            for variable in model.weights
+            if id(variable) not in known
+        ]
+
     def freeze_single_variables(self) -> None:
         """Freezes variables that were frozen one by one, not with their layer."""
         for item in self.assignments:

@@ -123,11 +123,18 @@ def _attributes(layer: keras.Layer) -> Iterator[tuple[str, Any]]:
     class_name = type(layer).__name__
     renamed = row_of(type(layer)).edges
     skipped = _internal_names() | _NOT_STATE.get(class_name, frozenset())
-    for name, value in vars(layer).items():
+    for name, value in _own_items(layer):
         if name in skipped or isinstance(value, keras.Optimizer | keras.Metric):
             continue
         name = _public_name(layer, name) if isinstance(value, keras.Variable) else name
         yield renamed.get(name, name), value
+
+
+def _own_items(layer: keras.Layer) -> Iterator[tuple[str, Any]]:
+    """Yields the attributes of a layer; PyTorch's modules keep layers apart."""
+    yield from vars(layer).items()
+    if keras.backend.backend() == "torch":
+        yield from layer.named_children()
 
 
 def _public_name(layer: keras.Layer, name: str) -> str:
@@ -154,6 +161,6 @@ def _internal_names() -> frozenset[str]:
                 keras.Model(inputs, keras.layers.Identity()(inputs)),
                 sequential,
             )
-            for name in vars(sample)
+            for name, _ in _own_items(sample)
         )
     return _INTERNAL
