@@ -148,6 +148,8 @@ def _build_root(
     description: ModelDescription, context: BuildContext, reviver: Reviver | None
 ) -> keras.Model:
     config = description.extra.get("config") or description.config or {}
+    if is_network(config):
+        return build_network(config, context)
     root = description.objects.root if description.objects is not None else None
     if (
         reviver is not None
@@ -156,8 +158,6 @@ def _build_root(
         and find_custom(str(config.get("class_name")), context) is None
     ):
         return reviver.root(root)
-    if is_network(config):
-        return build_network(config, context)
     layer = build_layer(config, context)
     if not isinstance(layer, keras.Model):
         raise ValueError(
