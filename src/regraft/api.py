@@ -31,6 +31,15 @@ from regraft.storage.saved_model_directory import is_saved_model_directory
 _HDF5_ENDINGS = (".h5", ".hdf5")
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _ZIP_MAGIC = b"PK\x03\x04"
+# What Keras and Python raise for a config whose values are of the wrong kind.
+_NONSENSE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+)
 # What `SaveOptions` can say about an HDF5 file.
 _HDF5_OPTIONS = ("dialect", "progress")
 
@@ -146,13 +155,22 @@ def load_model(
             target, custom_objects=custom_objects, compile=compile, safe_mode=safe_mode
         )
     with _open(target, options) as description:
-        return build_model(
-            description,
-            custom_objects=custom_objects,
-            compile=compile,
-            safe_mode=safe_mode,
-            options=options,
-        )
+        try:
+            return build_model(
+                description,
+                custom_objects=custom_objects,
+                compile=compile,
+                safe_mode=safe_mode,
+                options=options,
+            )
+        except _NONSENSE as error:
+            if custom_objects or _has_registered_classes():
+                raise  # it may be the caller's own code that raised it
+            raise FormatError(
+                f"The file describes no model that Keras can build "
+                f"({type(error).__name__}: {error})",
+                path=description.path,
+            ) from error
 
 
 def load(
@@ -331,6 +349,13 @@ def _check_exists(path: str) -> None:
             expected=f"the bytes {_HDF5_MAGIC!r} of HDF5",
             received=magic,
         )
+
+
+def _has_registered_classes() -> bool:
+    """Whether anybody but Regraft registered something with Keras."""
+    return any(
+        not name.startswith("Regraft") for name in keras.saving.get_custom_objects()
+    )
 
 
 def _is_keras_archive(target: Any) -> bool:

@@ -8,7 +8,6 @@ from typing import Any
 import keras
 
 from regraft import _compat
-from regraft.errors import RegraftError
 from regraft.loading import restore
 from regraft.loading.report import LoadReport
 from regraft.model.compile import build_compile_arguments, build_keras3_compile
@@ -36,8 +35,10 @@ def compile_model(
     """
     try:
         arguments = _arguments(model, description, context)
-    except (RegraftError, ValueError, TypeError) as error:
-        context.note("compile", f"the model came back uncompiled: {error}")
+    # Whatever is wrong with the compile arguments, the weights are not held back.
+    except Exception as error:
+        text = str(error) or type(error).__name__
+        context.note("compile", f"the model came back uncompiled: {text}")
         return
     if arguments is None:
         return

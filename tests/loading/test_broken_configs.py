@@ -1,0 +1,113 @@
+"""Configs whose values are of the wrong kind give typed errors, never a crash."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+
+import regraft
+from data.vintage import corpus
+from regraft.errors import FormatError
+
+JUNK: tuple[Any, ...] = (
+    None,
+    -1,
+    1e30,
+    "x",
+    [],
+    {},
+    [[]],
+    {"a": 1},
+    True,
+    "../../etc/passwd",
+    10**30,
+    {"class_name": "Dense", "config": {}},
+    {"class_name": "__lambda__", "config": {"value": "x"}},
+    {"module": "os", "class_name": "system", "config": {}},
+)
+CASES = [
+    case
+    for case in corpus.cases()
+    if case.format == "model.h5"
+    and (case.version, case.name)
+    in (("2.15.1", "recurrent"), ("2.6.5", "multi_io"), ("2.21.0", "op_layers"))
+]
+
+
+def _places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if place:
+        yield place
+    items: Any = ()
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    for key, item in items:
+        yield from _places(item, (*place, key))
+
+
+def _spoil(value: Any, rng: random.Random) -> None:
+    place = rng.choice(list(_places(value)))
+    for key in place[:-1]:
+        value = value[key]
+    if isinstance(value, dict) and rng.random() < 0.2:
+        del value[place[-1]]
+    else:
+        value[place[-1]] = rng.choice(JUNK)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_spoiled_config_loads_or_is_refused(
+    case: corpus.Case, vintage: Path, tmp_path: Path
+) -> None:
+    rng = random.Random(case.id)
+    for _ in range(25):
+        path = tmp_path / "m.h5"
+        shutil.copy(case.path(vintage), path)
+        with h5py.File(path, "r+") as file:
+            name = rng.choice(["model_config", "training_config"])
+            config = json.loads(file.attrs[name])
+            _spoil(config, rng)
+            file.attrs[name] = json.dumps(config)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Keras says of odd values
+            # `FormatError` and Keras' own refusals are such.
+            with contextlib.suppress(ValueError, NotImplementedError, ImportError):
+                regraft.load_model(path)
+
+
+def test_compile_arguments_that_make_no_sense_do_not_hold_back_weights(
+    vintage: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.h5"
+    shutil.copy(CASES[0].path(vintage), path)
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["training_config"])
+        config["optimizer_config"] = 3.5
+        file.attrs["training_config"] = json.dumps(config)
+    model = regraft.load_model(path)
+    assert not model.compiled
+    (note,) = regraft.load_report(model).notes
+    assert "uncompiled" in note
+
+
+def test_layer_entry_of_the_wrong_kind_is_a_format_error(
+    vintage: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.h5"
+    shutil.copy(CASES[0].path(vintage), path)
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        config["config"]["layers"][0] = 7
+        file.attrs["model_config"] = json.dumps(config)
+    with pytest.raises(FormatError, match=r"m\.h5|entry"):
+        regraft.load_model(path)
