@@ -182,6 +182,23 @@ def test_keras_3_opens_the_hdf5_in_its_own_dialect(name: str, tmp_path: Path) ->
     _same_after_keras_loads(example, path, compile=False)
 
 
+@pytest.mark.parametrize("dialect", ["both", "keras3"])
+@pytest.mark.parametrize("name", MODELS)
+def test_optimizer_comes_back_from_every_dialect_of_hdf5(
+    name: str, dialect: Any, tmp_path: Path
+) -> None:
+    example = trained(name, "Adam")
+    path = tmp_path / "model.h5"
+    options = regraft.SaveOptions(dialect=dialect)
+    regraft.save_model(example.model, path, options=options)
+    again = regraft.load_model(path)
+    for x, y in example.batches[STEPS_BEFORE:]:
+        example.model.train_on_batch(x, y)
+        again.train_on_batch(x, y)
+    for kind, values in weights_of(example.model).items():
+        assert worst(weights_of(again)[kind], values) < 1e-6, kind
+
+
 def test_every_model_and_optimizer_of_the_list_is_saved_in_some_case() -> None:
     assert {name for name, _ in CASES} == set(interop_models.MODELS)
     assert {optimizer for _, optimizer in CASES} == set(OPTIMIZERS)

@@ -59,7 +59,7 @@ def write_model(file: Any, parts: SavedModelParts, options: SaveOptions) -> None
             **words,
             layers=tuple(_layers(parts)),
             top_level_weights=_weights([v for _, v in parts.tree.variables]),
-            optimizer_weights=_optimizer_weights(parts, training_config),
+            optimizer_weights=_optimizer_weights(parts, words["training_config"]),
             extra={EXTRA_KEY: keras_json.dump(parts.extra)},
         ),
     )
