@@ -129,7 +129,8 @@ def decode(value: Any) -> Any:
         return [decode(item) for item in value]
     if not isinstance(value, dict):
         return value
-    special = _SPECIAL.get(value.get("class_name", ""))
+    class_name = value.get("class_name")
+    special = _SPECIAL.get(class_name) if isinstance(class_name, str) else None
     if special is not None and "config" not in value:
         return special(value)
     return {key: decode(item) for key, item in value.items()}
@@ -137,11 +138,16 @@ def decode(value: Any) -> Any:
 
 def _decode_tensor_shape(value: Mapping[str, Any]) -> TensorShape:
     items = value.get("items")
-    return TensorShape(None if items is None else tuple(items))
+    return TensorShape(tuple(items) if isinstance(items, list) else None)
+
+
+def _items(value: Mapping[str, Any]) -> list[Any]:
+    items = value.get("items")
+    return items if isinstance(items, list) else []
 
 
 _SPECIAL: dict[str, Any] = {
-    "__tuple__": lambda value: tuple(decode(item) for item in value.get("items") or ()),
+    "__tuple__": lambda value: tuple(decode(item) for item in _items(value)),
     "TensorShape": _decode_tensor_shape,
     "TypeSpec": lambda value: TypeSpec(
         str(value.get("type_spec")), decode(value.get("serialized"))
