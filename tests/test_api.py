@@ -38,7 +38,12 @@ def _model(*, steps: int = 2) -> keras.Model:
 
 
 def _steps(model: keras.Model) -> list[float]:
-    return [float(model.train_on_batch(INPUTS, TARGETS)[0]) for _ in range(3)]
+    """Losses of three steps; older versions of Keras return running means."""
+    losses = []
+    for _ in range(3):
+        model.reset_metrics()
+        losses.append(float(model.train_on_batch(INPUTS, TARGETS)[0]))
+    return losses
 
 
 class Doubled(keras.Model):
@@ -227,6 +232,7 @@ def test_subclassed_model_comes_back_with_its_class(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.predict(INPUTS, verbose=0), expected)
 
 
+@pytest.mark.peer
 def test_saved_model_that_keras_did_not_write_points_to_load(
     tmp_path: Path, peer: Peer
 ) -> None:

@@ -42,6 +42,8 @@ NOT_LOWERED: dict[str, str] = {
     "axis_index": "between devices",
     "pmax": "between devices",
     "pmin": "between devices",
+    "xla_pmap": "between devices, up to JAX 0.7",
+    "zeros_like": "of symbolic zeros only, up to JAX 0.7",
     "ppermute": "between devices",
     "psum": "between devices",
     "debug_callback": "runs Python",
