@@ -105,10 +105,7 @@ class LoadedModel:
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__.lstrip('_')}('{self.path}')"]
         for name, signature in self.signatures.items():
-            inputs = ", ".join(f"{k}: {_show(v)}" for k, v in signature.inputs.items())
-            outputs = ", ".join(
-                f"{k}: {_show(v)}" for k, v in signature.outputs.items()
-            )
+            inputs, outputs = _show_all(signature.inputs), _show_all(signature.outputs)
             lines.append(f"  {name}({inputs}) -> {outputs}")
         return "\n".join(lines)
 

@@ -46,6 +46,7 @@ class GraphBuilder:
 
     def __init__(self) -> None:
         self._nodes: list[_Node] = []
+        self._saved_ids: dict[int, int] = {}
         self._by_identity: dict[int, int] = {}
         self._kept: list[Any] = []
 
@@ -112,8 +113,11 @@ class GraphBuilder:
         return self._by_identity[key]
 
     def _add(self, node: _Node) -> int:
+        node_id = len(self._nodes)
         self._nodes.append(node)
-        return len(self._nodes) - 1
+        if not node.checkpoint_only:
+            self._saved_ids[node_id] = len(self._saved_ids)
+        return node_id
 
     def variable_id(self, identity: Any) -> int | None:
         """Returns the id of the variable that `identity` stands for."""
@@ -164,7 +168,7 @@ class GraphBuilder:
 
     def saved_objects(self) -> Any:
         """Returns the `SavedObjectGraph`, without checkpoint-only objects."""
-        ids = self._saved_ids()
+        ids = self._saved_ids
         graph = messages.SavedObjectGraph()
         for node_id in ids:
             node = self._nodes[node_id]
@@ -177,22 +181,14 @@ class GraphBuilder:
 
     def saved_id(self, node_id: int) -> int:
         """Returns the id that an object has in the saved object graph."""
-        return self._saved_ids()[node_id]
-
-    def _saved_ids(self) -> dict[int, int]:
-        saved = [
-            node_id
-            for node_id, node in enumerate(self._nodes)
-            if not node.checkpoint_only
-        ]
-        return {node_id: place for place, node_id in enumerate(saved)}
+        return self._saved_ids[node_id]
 
     def checkpoint(self) -> tuple[Any, list[tuple[str, StoredTensor]]]:
         """Returns the `TrackableObjectGraph` and the tensors by checkpoint key.
 
         The ids of the saved object graph come first, so that both graphs agree.
         """
-        order = [*self._saved_ids()]
+        order = [*self._saved_ids]
         order += [i for i, node in enumerate(self._nodes) if node.checkpoint_only]
         place = {node_id: index for index, node_id in enumerate(order)}
         keys = self._checkpoint_keys()
@@ -239,7 +235,7 @@ class GraphBuilder:
         """Returns the `KerasSavedMetadata` of all objects that have metadata."""
         paths = self.paths()
         metadata = messages.KerasSavedMetadata()
-        for node_id, saved_id in self._saved_ids().items():
+        for node_id, saved_id in self._saved_ids.items():
             node = self._nodes[node_id]
             if node.metadata is None:
                 continue
