@@ -347,7 +347,8 @@ FOLDERS = ("src", "tests", "docs", "examples", "benchmarks", "tools", ".ci")
 
 
 def _project_texts() -> Iterator[Path]:
-    yield from (path for path in ROOT.iterdir() if path.is_file())
+    # In a second work tree `.git` is a file that says where the repository is.
+    yield from (p for p in ROOT.iterdir() if p.is_file() and p.name != ".git")
     for folder in FOLDERS:
         for path in (ROOT / folder).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:
