@@ -222,7 +222,7 @@ def applications() -> Iterator[tuple[str, Any, Any]]:
         for name, build in inspect.getmembers(module, inspect.isfunction):
             if name[0].isupper():
                 model = build(weights=None, include_top=False)
-                yield name, model, (1, 128, 128, 3)
+                yield name, model, (1, *(side or 128 for side in model.input_shape[1:]))
 
 
 def _spec(shape: Any) -> Any:

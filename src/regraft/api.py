@@ -13,10 +13,12 @@ from typing import Any
 import keras
 
 from regraft import _compat
-from regraft.errors import FormatError, UnsupportedError
+from regraft.errors import FormatError, MismatchError, UnsupportedError
 from regraft.loading.build import assign_weights, build_model
 from regraft.loading.loaded import LoadedModel, load_saved_model
-from regraft.loading.read import open_hdf5, read_saved_model
+from regraft.loading.read import holds_keras_model, open_hdf5, read_saved_model
+from regraft.loading.report import LoadReport, load_report
+from regraft.loading.verify import check_file
 from regraft.model.description import ModelDescription
 from regraft.model.dialects.context import Note
 from regraft.options import LoadOptions, SaveOptions
@@ -134,7 +136,8 @@ def load_model(
             with or without its package.
         compile: Whether to compile the model as the file says, with the
             optimizer's state.
-        options: See `LoadOptions`.
+        options: See `LoadOptions`. `verify=True` compares the model with the
+            functions in the file.
         safe_mode: `False` lets the bytecode of `Lambda` layers be loaded and run.
 
     Returns:
@@ -144,7 +147,8 @@ def load_model(
         OSError: There is no such file or directory, or the directory is no
             SavedModel.
         ValueError: It holds no Keras model, or a class that nobody knows; also
-            `FormatError` (broken file) and `MismatchError`, its children.
+            `FormatError` (broken file) and `MismatchError` (also where
+            verification finds a difference), its children.
         NotImplementedError: `UnsupportedError`: the file is right, but Keras 3 and
             Regraft can't do what it asks for.
     """
@@ -155,22 +159,64 @@ def load_model(
             target, custom_objects=custom_objects, compile=compile, safe_mode=safe_mode
         )
     with _open(target, options) as description:
-        try:
-            return build_model(
-                description,
-                custom_objects=custom_objects,
-                compile=compile,
-                safe_mode=safe_mode,
-                options=options,
-            )
-        except _NONSENSE as error:
-            if custom_objects or _has_registered_classes():
-                raise  # it may be the caller's own code that raised it
-            raise FormatError(
-                f"The file describes no model that Keras can build "
-                f"({type(error).__name__}: {error})",
-                path=description.path,
-            ) from error
+        model = _build(description, custom_objects, compile, safe_mode, options)
+    if options.verify and (differing := load_report(model).differing):
+        raise MismatchError(
+            f"What was rebuilt from '{target}' computes otherwise than the functions "
+            "that the file holds:\n"
+            + "\n".join(f"  {line}" for line in differing)
+            + "\nLoad it without `LoadOptions(verify=True)` to use it nevertheless."
+        )
+    return model
+
+
+def _build(
+    description: ModelDescription,
+    custom_objects: Mapping[str, Any] | None,
+    compile: bool,
+    safe_mode: bool,
+    options: LoadOptions,
+) -> keras.Model:
+    try:
+        return build_model(
+            description,
+            custom_objects=custom_objects,
+            compile=compile,
+            safe_mode=safe_mode,
+            options=options,
+        )
+    except _NONSENSE as error:
+        if custom_objects or _has_registered_classes():
+            raise  # it may be the caller's own code that raised it
+        raise FormatError(
+            f"The file describes no model that Keras can build "
+            f"({type(error).__name__}: {error})",
+            path=description.path,
+        ) from error
+
+
+def verify_file(filepath: Any) -> LoadReport:
+    """Checks a file as `LoadOptions(verify=True)` does, and returns what was found.
+
+    Args:
+        filepath: As for `load_model`, but no `.keras` file.
+
+    Returns:
+        The load report; its `differing` names what computes otherwise than the
+        file's traces. Of a SavedModel without a Keras model the tensors alone are
+        checked.
+
+    Raises:
+        FormatError: The file is broken.
+    """
+    options = LoadOptions(verify=True)
+    target = _target(filepath)
+    if _is_keras_archive(target):
+        raise ValueError(f"'{target}' is a `.keras` file: it holds nothing to compare.")
+    if is_saved_model_directory(target) and not holds_keras_model(target):
+        return LoadReport(target, "no Keras model", tensors_checked=check_file(target))
+    with _open(target, options) as description:
+        return load_report(_build(description, None, True, True, options))
 
 
 def load(

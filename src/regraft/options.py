@@ -81,8 +81,14 @@ class LoadOptions:
     """Options of `load_model`, a superset of `tf.saved_model.LoadOptions`.
 
     Attributes:
-        verify: Whether to check, where the file holds a layer's traced function,
-            that the rebuilt layer gives the same output.
+        verify: Whether to check that the file is whole and that what was rebuilt
+            computes as its writer did: every tensor is read and compared with its
+            checksum, and every layer, and the model, is run on random input beside
+            its traced function, in inference and, where no random numbers are
+            drawn, in training. Outputs, losses and updates of variables must be
+            equal, or a `MismatchError` names the layers. The load report says how
+            close each came, or why it could not be checked. Takes seconds to
+            minutes; the model itself stays as it is.
         memory_budget_bytes: The most that tensors may take in memory; `None` for
             no bound but the file's own size.
         progress: Called while layers are built and values read.

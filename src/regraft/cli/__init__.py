@@ -1,4 +1,4 @@
-"""The command line: `regraft show · audit · run · convert · diff`."""
+"""The command line: `regraft show · verify · audit · run · convert · diff`."""
 
 from __future__ import annotations
 

@@ -157,6 +157,41 @@ def _lines(contents: Contents) -> list[str]:
 
 
 @app.command()
+def verify(model: Model, as_json: AsJson = False) -> None:
+    """Checks a file against itself; exit 1 if anything is broken or differs.
+
+    Every tensor is compared with its checksum. Each layer that is rebuilt from its
+    config is run beside the function that its writer traced, on random input.
+    """
+    try:
+        report = _api().verify_file(model)
+    except (RegraftError, OSError, ValueError, NotImplementedError) as error:
+        if as_json:
+            typer.echo(json.dumps({"path": str(model), "error": str(error)}, indent=1))
+        else:
+            typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from None
+    if as_json:
+        found = {**dataclasses.asdict(report), "differing": report.differing}
+        typer.echo(json.dumps(_finite(found), indent=1))
+    else:
+        _console.print(report)
+        for line in report.differing:
+            typer.echo(f"Differs: {line}", err=True)
+    if report.differing:
+        raise typer.Exit(1)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: a difference that has no size is text."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return str(value) if value == float("inf") else value
+
+
+@app.command()
 def convert(
     model: Model,
     target: Annotated[Path, typer.Argument(help="Where to, `.h5` or `.keras` or dir.")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from regraft.loading.optimizer import compile_model
 from regraft.loading.revive import Reviver
 from regraft.loading.revived_layer import Revived
 from regraft.loading.shapes import build_from_spec, is_built
+from regraft.loading.verify import check_layers, check_tensors
 from regraft.model.description import ModelDescription
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.dialect import Dialect
@@ -67,6 +69,8 @@ def build_model(
     if compile:
         compile_model(model, description, plan, context, report)
     _fill_report(report, model, plan, context)
+    if options.verify:
+        _verify(report, model, description, plan)
     reports.remember(model, report)
     return model
 
@@ -264,6 +268,22 @@ def _fill_report(
         )
     report.notes += [f"{note.object_path}: {note.text}" for note in context.notes]
     report.unused += plan.unused
+
+
+def _verify(
+    report: reports.LoadReport,
+    model: keras.Model,
+    description: ModelDescription,
+    plan: restore.RestorePlan,
+) -> None:
+    report.tensors_checked = check_tensors(description)
+    found = check_layers(model, description, plan)
+    below = [layer for layer in _compat.all_layers(model) if layer is not model]
+    report.layers[:] = [
+        dataclasses.replace(entry, checks=found.get(id(layer), ()))
+        for layer, entry in zip(below, report.layers, strict=True)
+    ]
+    report.checks = found.get(id(model), ())
 
 
 def _is_revived(layer: keras.Layer) -> bool:

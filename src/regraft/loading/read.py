@@ -78,6 +78,15 @@ def _parse_extra(text: Any, path: str) -> Mapping[str, Any]:
     return keras_json.decode(value) if isinstance(value, dict) else {}
 
 
+def holds_keras_model(path: str) -> bool:
+    """Whether a SavedModel directory holds a model that Keras wrote."""
+    for meta_graph in read_saved_model_directory(path).saved_model.meta_graphs:
+        nodes = meta_graph.object_graph_def.nodes
+        if len(nodes):
+            return nodes[0].user_object.identifier in _KERAS_IDENTIFIERS
+    return False
+
+
 def read_saved_model(path: str, options: LoadOptions) -> ModelDescription:
     """Reads a SavedModel directory that Keras wrote.
 

@@ -16,6 +16,39 @@ FROM_TRACES = "traces"
 
 
 @dataclass(frozen=True)
+class Check:
+    """What verifying found about a layer in one mode.
+
+    Attributes:
+        mode: `"inference"` or `"training"`.
+        difference: Largest difference to what the file's trace gives, relative to
+            the largest value of the trace; `inf` where shapes or non-numbers
+            differ; `None` where nothing could be compared.
+        tolerance: What `difference` may be.
+        place: Where it is: `"output"`, `"loss"` or an update of a variable.
+        reason: Why nothing could be compared.
+    """
+
+    mode: str
+    difference: float | None
+    tolerance: float = 0.0
+    place: str = ""
+    reason: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing differs; also where nothing could be compared."""
+        return self.difference is None or self.difference <= self.tolerance
+
+    def __str__(self) -> str:
+        if self.difference is None:
+            return f"{self.mode}: not checked, {self.reason}"
+        if self.passed:
+            return f"{self.mode}: equal to {self.difference:.1g}"
+        return f"{self.mode}: {self.place} differs by {self.difference:.2g}"
+
+
+@dataclass(frozen=True)
 class LayerReport:
     """How one layer came back.
 
@@ -27,6 +60,7 @@ class LayerReport:
         reason: Why it was not rebuilt from its config; else `""`.
         weights: Number of its variables that got a value.
         notes: What differs from the Keras that wrote it.
+        checks: What `LoadOptions(verify=True)` found; else empty.
     """
 
     name: str
@@ -35,6 +69,7 @@ class LayerReport:
     reason: str = ""
     weights: int = 0
     notes: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
 
 
 @dataclass
@@ -49,6 +84,8 @@ class LoadReport:
         compiled: Whether the model came back compiled.
         notes: What could not be kept or differs, with the place in front.
         unused: Values of the file that no variable took.
+        checks: What `LoadOptions(verify=True)` found of the model as a whole.
+        tensors_checked: How many tensors were then read and match their checksums.
     """
 
     path: str
@@ -58,11 +95,24 @@ class LoadReport:
     compiled: bool = False
     notes: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
+    checks: tuple[Check, ...] = ()
+    tensors_checked: int = 0
+
+    @property
+    def differing(self) -> list[str]:
+        """Layers that don't compute what the file's traces do, and how."""
+        places = [(layer.name, layer.class_name, layer.checks) for layer in self.layers]
+        return [
+            f"{name} ({class_name}): {check}"
+            for name, class_name, checks in [*places, ("model", "", self.checks)]
+            for check in checks
+            if not check.passed
+        ]
 
     @property
     def complete(self) -> bool:
         """Whether all of the file came back as it was."""
-        return not self.notes and not self.unused
+        return not (self.notes or self.unused or self.differing)
 
     def __str__(self) -> str:
         from rich.console import Console
@@ -81,12 +131,17 @@ class LoadReport:
                 heading, justify="right" if heading == "Weights" else "left"
             )
         for layer in self.layers:
-            notes = "; ".join([*filter(None, [layer.reason]), *layer.notes])
+            notes = "; ".join(
+                [*filter(None, [layer.reason]), *layer.notes, *map(str, layer.checks)]
+            )
             table.add_row(
                 layer.name, layer.class_name, layer.source, str(layer.weights), notes
             )
         lines = [f"Optimizer: {self.optimizer or 'none'}"]
         lines.append(f"Compiled: {'yes' if self.compiled else 'no'}")
+        if self.tensors_checked:
+            lines.append(f"Checksums: {self.tensors_checked} tensors match")
+        lines += [f"The model as a whole, {check}" for check in self.checks]
         lines += [f"Note: {note}" for note in self.notes]
         lines += [f"Unused value in the file: {place}" for place in self.unused]
         return Group(table, *lines)

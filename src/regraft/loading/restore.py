@@ -64,11 +64,13 @@ class RestorePlan:
         missing: Variables for which the file has no value, with the path where it
             should be.
         unused: Paths of values in the file that no variable takes.
+        layers: Each layer with the object that it is in the file.
     """
 
     assignments: list[Assignment] = field(default_factory=list)
     missing: list[tuple[keras.Variable, str]] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
+    layers: list[tuple[keras.Layer, ObjectNode]] = field(default_factory=list)
 
     def node_ids(self) -> dict[int, int]:
         """Node ids of the object graph by `id` of the variable."""
@@ -164,6 +166,8 @@ class _ObjectMatch:
         self._taken = taken
 
     def match(self, tree: StateNode, node: ObjectNode, path: str) -> None:
+        if tree.owner is not None:
+            self._plan.layers.append((tree.owner, node))
         # Keras 2 lists a model's own variables after those of its layers, and a
         # layer's before those of its sublayers.
         if isinstance(tree.owner, keras.Model):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from regraft.errors import MismatchError
@@ -108,6 +108,17 @@ class FunctionLibrary:
         A function that has any cannot be compiled as a whole: strings, tables.
         """
         found: set[str] = set()
+        for current in self._within(name):
+            nodes = ordered_nodes(self.functions[current], self.op_defs)
+            found |= {n.op for n in nodes if n.op in KERNELS and KERNELS[n.op].host}
+        return sorted(found)
+
+    def draws_random_numbers(self, name: str) -> bool:
+        """Whether a function, or one that it calls, draws random numbers."""
+        return any(self.plan(current).random for current in self._within(name))
+
+    def _within(self, name: str) -> Iterator[str]:
+        """Yields a function and all that it calls, each once."""
         seen: set[str] = set()
         stack = [name]
         while stack:
@@ -115,10 +126,8 @@ class FunctionLibrary:
             if current in seen or current not in self.functions:
                 continue
             seen.add(current)
-            nodes = ordered_nodes(self.functions[current], self.op_defs)
-            found |= {n.op for n in nodes if n.op in KERNELS and KERNELS[n.op].host}
+            yield current
             stack.extend(self.plan(current).functions)
-        return sorted(found)
 
     def context(self, seed_generator: Any = None) -> Context:
         """Returns a fresh context for one run."""
@@ -160,6 +169,10 @@ class GraphFunction:
             UnsupportedOpError: There are any.
         """
         self.library.check(self.name)
+
+    def draws_random_numbers(self) -> bool:
+        """Whether it, or a function that it calls, draws random numbers."""
+        return self.library.draws_random_numbers(self.name)
 
     def __call__(
         self,

@@ -74,6 +74,10 @@ class Trace:
         """
         self._function.check()
 
+    def draws_random_numbers(self) -> bool:
+        """Whether two runs with the same arguments may give different results."""
+        return self._function.draws_random_numbers()
+
     def difference(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[str] = ()
     ) -> str | None:
