@@ -17,9 +17,6 @@ from data.vintage import corpus
 PREDICT_TOLERANCE = 1e-5  # Of the output's scale, float32.
 NEXT_TOLERANCE = 1e-4
 
-NEEDS_STRING_LAYERS = {
-    "text_and_tables": "Keras 3 has no TextVectorization without TensorFlow.",
-}
 # Classes that nobody here has: without traces nothing of them is in the file.
 UNKNOWN_CLASSES = {"custom_layer": "GatedScale", "subclassed_model": "TwoTower"}
 
@@ -32,15 +29,9 @@ def _is_without_code(case: corpus.Case) -> bool:
     return case.format == "saved_model_notraces" and case.name in UNKNOWN_CLASSES
 
 
-def _parameter(case: corpus.Case) -> object:
-    reason = NEEDS_STRING_LAYERS.get(case.name)
-    marks = [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
-    return pytest.param(case, id=case.id, marks=marks)
-
-
 CASES = corpus.cases()
 KERAS_MODELS = [
-    _parameter(case)
+    pytest.param(case, id=case.id)
     for case in CASES
     if _is_keras_model(case) and not _is_without_code(case)
 ]

@@ -23,6 +23,8 @@ from keras.src.backend.common.variables import initialize_all_variables
 from keras.src.legacy.saving import json_utils
 from keras.src.legacy.saving import saving_utils as legacy_saving_utils
 from keras.src.legacy.saving.saving_options import keras_option_scope
+from keras.src.trainers import data_adapters
+from keras.src.trainers.data_adapters import data_adapter
 
 # Keras 3.12 to 3.15: inside a `keras.StatelessScope` a variable keeps its initializer
 # in `_initializer` and runs it when the scope ends. Replacing it there is the one
@@ -379,3 +381,49 @@ def function_arguments(target: Any) -> dict[str, Any]:
     taken = inspect.signature(type(target)).parameters
     arguments = getattr(target, "_fn_kwargs", None) or {}
     return {key: value for key, value in arguments.items() if key in taken}
+
+
+# Keras 3.12 to 3.15: `fit`, `evaluate` and `predict` take data through an adapter, and
+# an adapter of one's own is the one way to give them batches that are made on the way.
+DataAdapter = data_adapter.DataAdapter
+get_data_adapter = data_adapters.get_data_adapter
+
+
+def calls_in_order(model: keras.Model) -> list[Any]:
+    """Returns the calls that make up a Functional model, in the order they run.
+
+    Keras 3.12 to 3.15: see `recorded_calls`. Each call has `operation`,
+    `arguments.fill_in(values by id of the tensor)` and `output_tensors`.
+    """
+    return [
+        node
+        for depth in sorted(model._nodes_by_depth, reverse=True)
+        for node in model._nodes_by_depth[depth]
+        if not node.is_input
+    ]
+
+
+def is_traced(value: Any) -> bool:
+    """Whether a tensor stands for a value that is not there yet.
+
+    JAX 0.4 to 0.10: only a tracer's class says it.
+    """
+    if keras.backend.backend() != "jax":
+        return False
+    import jax
+
+    return isinstance(value, jax.core.Tracer)
+
+
+def call_host(
+    function: Callable[..., Any], shape: Any, dtype: str, arguments: list[Any]
+) -> Any:
+    """Calls a function of NumPy arrays from inside of a compiled step.
+
+    Keras 3.12 to 3.15: Keras has no name for it. No gradient flows through it.
+    """
+    import jax
+
+    result = jax.ShapeDtypeStruct(tuple(shape), dtype)
+    stopped = [jax.lax.stop_gradient(argument) for argument in arguments]
+    return jax.pure_callback(function, result, *stopped, vmap_method="sequential")

@@ -14,6 +14,7 @@ from regraft.errors import MismatchError
 from regraft.loading import report as reports
 from regraft.loading import restore
 from regraft.loading.functions import FunctionStore
+from regraft.loading.host_state import HostState, check_vocabularies, fill_stored
 from regraft.loading.optimizer import compile_model
 from regraft.loading.revive import Reviver
 from regraft.loading.revived_layer import Revived
@@ -25,6 +26,7 @@ from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.names import original_name
 from regraft.model.dialects.registry import find_custom
 from regraft.model.dialects.topology import build_layer, build_network, is_network
+from regraft.model.keras2.host_models import accept_text
 from regraft.model.state_tree import StateNode, state_tree
 from regraft.options import LoadOptions
 
@@ -64,6 +66,7 @@ def build_model(
     )
     model, plan = _build_with_values(description, context, options)
     _finalize(model)
+    accept_text(model)
     _restore_random_state(model, description)
     report = reports.LoadReport(description.path, _written_by(description))
     if compile:
@@ -117,6 +120,9 @@ def _build_and_plan(
     plan.add_forgotten(model)
     if reviver is not None:
         reviver.bind(plan)
+        HostState(reviver.store).fill_all(plan)
+    fill_stored(plan)
+    check_vocabularies(model)
     if options.experimental_skip_checkpoint:
         return model, restore.RestorePlan()
     if plan.missing and options.allow_partial_checkpoint:
@@ -145,6 +151,7 @@ def _reviver(description: ModelDescription, context: BuildContext) -> Reviver | 
     store = FunctionStore(directory, meta_graph, description.objects)
     reviver = Reviver(store, context)
     context.revive = reviver.revive
+    context.fill = HostState(store).fill_new
     return reviver
 
 

@@ -24,6 +24,7 @@ from regraft.model.description import (
     Variable,
 )
 from regraft.model.dialects.names import original_name
+from regraft.model.keras2.host_layers import HostLayer
 from regraft.model.ordering import ordered_variables
 from regraft.model.state_tree import StateNode
 from regraft.storage.tensor import StoredTensor
@@ -33,6 +34,7 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
     "states": ("keras_api.states",),
     "adapt_mean": ("mean",),
     "adapt_variance": ("variance",),
+    "_lookup_layer": ("_index_lookup_layer",),
 }
 
 
@@ -65,12 +67,17 @@ class RestorePlan:
             should be.
         unused: Paths of values in the file that no variable takes.
         layers: Each layer with the object that it is in the file.
+        stored: Layers that keep their state outside of variables, with what an HDF5
+            file lists as their weights.
     """
 
     assignments: list[Assignment] = field(default_factory=list)
     missing: list[tuple[keras.Variable, str]] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
     layers: list[tuple[keras.Layer, ObjectNode]] = field(default_factory=list)
+    stored: list[tuple[keras.Layer, Sequence[tuple[str, StoredTensor]]]] = field(
+        default_factory=list
+    )
 
     def node_ids(self) -> dict[int, int]:
         """Node ids of the object graph by `id` of the variable."""
@@ -160,6 +167,15 @@ def plan_from_objects(tree: StateNode, root: ObjectNode) -> RestorePlan:
     return plan
 
 
+# Variables of Keras 2's that are no variables here.
+_OUTSIDE = ("idf_weights", "num_documents", "summary")
+
+
+def keeps_tables(layer: keras.Layer | None) -> bool:
+    """Whether a layer keeps its state outside of variables."""
+    return isinstance(layer, HostLayer | keras.layers.Discretization)
+
+
 class _ObjectMatch:
     def __init__(self, plan: RestorePlan, taken: set[int]) -> None:
         self._plan = plan
@@ -168,6 +184,9 @@ class _ObjectMatch:
     def match(self, tree: StateNode, node: ObjectNode, path: str) -> None:
         if tree.owner is not None:
             self._plan.layers.append((tree.owner, node))
+        if keeps_tables(tree.owner):
+            kept = (node.variable(name) for name in _OUTSIDE)
+            self._taken.update(v.node_id for v in kept if v is not None)
         # Keras 2 lists a model's own variables after those of its layers, and a
         # layer's before those of its sublayers.
         if isinstance(tree.owner, keras.Model):
@@ -339,7 +358,16 @@ def plan_from_order(
     ]
     if tree.kind == "layer":  # lists of layers of a subclassed model, in order
         live = [(node.owner, ordered_variables(node)) for node in _top_layers(tree)]
-    pairs = _pair_layers(live, weights.layers, path)
+    outside = {
+        original_name(layer): layer for layer, own in live if keeps_tables(layer)
+    }
+    plan.stored += [
+        (outside[layer.name], layer.weights)
+        for layer in weights.layers
+        if layer.name in outside
+    ]
+    stored = [layer for layer in weights.layers if layer.name not in outside]
+    pairs = _pair_layers(live, stored, path)
     for variables, layer in pairs:
         _plan_layer(plan, variables, layer.name, layer.weights, path)
     own = [variable for _, variable in tree.variables]

@@ -51,10 +51,13 @@ class Reviver:
     Args:
         store: The file's functions.
         context: Of the build.
+
+    Attributes:
+        store: The file's functions.
     """
 
     def __init__(self, store: FunctionStore, context: BuildContext) -> None:
-        self._store = store
+        self.store = self._store = store
         self._context = context
         self._live: dict[int, Any] = {}
         self.revived: list[tuple[keras.Layer, ObjectNode, str]] = []

@@ -31,7 +31,8 @@ def test_class_with_a_reason_has_no_row(name):
 def test_rows_name_classes():
     known = {*KERAS_2_ARGUMENTS, *builtin_layers()}
     applications = {"CustomScaleLayer", "LayerScale", "StochasticDepth"}
-    assert set(ROWS) <= known | applications | {"AddLoss", "AddMetric"}
+    old = {"AddLoss", "AddMetric", "CategoryCrossing"}
+    assert set(ROWS) <= known | applications | old
 
 
 KERAS_1 = Dialect.from_keras_version("1.2.2")

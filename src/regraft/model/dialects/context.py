@@ -36,6 +36,8 @@ class BuildContext:
         safe_mode: False lets Keras `Lambda` bytecode be loaded.
         notes: Filled with what did not go over exactly.
         revive: Asked for a layer whose class nobody knows; may raise `ValueError`.
+        fill: Given each new layer and its name in the file, for state that is in no
+            variable.
         shared_objects: Objects built so far by class and `shared_object_id`.
         original_names: The file's name of each layer that had to be renamed.
         depth: How many networks or wrappers the layer being built is in.
@@ -46,6 +48,7 @@ class BuildContext:
     safe_mode: bool = True
     notes: list[Note] = field(default_factory=list)
     revive: Callable[[Entry], keras.Layer] | None = None
+    fill: Callable[[keras.Layer, str], None] | None = None
     shared_objects: dict[tuple[str, int], Any] = field(default_factory=dict)
     original_names: dict[str, str] = field(default_factory=dict)
     depth: int = 0

@@ -75,9 +75,9 @@ def find_layer_class(entry: Entry, context: BuildContext) -> type | None:
         return None
     plain = name.rpartition(">")[2]
     plain = ALIASES.get(plain, plain)
-    if context.dialect.generation < 3:
-        row = ROWS.get(plain)
-        chosen = _keras2_class(row, entry["config"], context.dialect) if row else None
+    row = ROWS.get(plain)
+    if row is not None and (context.dialect.generation < 3 or row.replaces):
+        chosen = _keras2_class(row, entry["config"], context.dialect)
         if chosen is not None:
             return chosen
     return builtin_layers().get(plain)
@@ -166,6 +166,8 @@ def _build_builtin(
         raise
     if context.dialect.generation < 3 and row_of(cls).ends_masks:
         layer.compute_mask = _no_mask
+    if context.fill is not None:
+        context.fill(layer, str(entry.get("name") or layer.name))
     return layer
 
 

@@ -15,9 +15,17 @@ import keras
 from regraft.errors import UnsupportedError
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.dialect import Dialect
+from regraft.model.dialects.registry import find_custom
+from regraft.model.keras2 import (
+    host_layers,
+    host_lookup,
+    host_text,
+    layers_local,
+    layers_preprocessing,
+    op_layers,
+)
 from regraft.model.keras2 import layers as keras2
 from regraft.model.keras2 import layers_applications as applications
-from regraft.model.keras2 import layers_local, layers_preprocessing, op_layers
 from regraft.model.keras2 import layers_recurrent as recurrent
 
 Config = dict[str, Any]
@@ -47,6 +55,8 @@ class Row:
         absent: Values that Keras 2 meant where an older version wrote no such key.
         keras2_class: Regraft's class that computes as Keras 2's; `None` where
             Keras 3's does.
+        replaces: Whether `keras2_class` stands for Keras 3's class too, which runs on
+            TensorFlow alone.
         choose: Picks a class of Regraft's for some configs only.
         ends_masks: Whether Keras 2's layer gave its output no mask, where Keras 3's
             hands its input's on.
@@ -58,6 +68,7 @@ class Row:
     dropped: Mapping[str, Any] = field(default_factory=dict)
     absent: Mapping[str, Any] = field(default_factory=dict)
     keras2_class: type[keras.layers.Layer] | None = None
+    replaces: bool = False
     choose: Choose | None = None
     ends_masks: bool = False
     translate: Callable[[Config, BuildContext], None] | None = None
@@ -123,6 +134,29 @@ def _input_layer(config: Config, context: BuildContext) -> None:
             f"{keras.backend.backend()} backend has no tensors for."
         )
     config.pop("ragged", None)
+
+
+def _text_input(config: Mapping[str, Any], dialect: Dialect) -> Any:
+    is_text = "string" in (config.get("dtype"), config.get("input_dtype"))
+    return host_layers.InputLayer if is_text else None
+
+
+def _dense_only(config: Config, context: BuildContext) -> None:
+    if config.get("sparse"):
+        context.note(
+            f"layer {config.get('name')!r}",
+            "gives dense tensors of the same values: this backend has no sparse ones",
+        )
+
+
+def _text_vectorization(config: Config, context: BuildContext) -> None:
+    _dense_only(config, context)
+    for key in ("standardize", "split"):
+        value = config.get(key)
+        name = value.get("config") if isinstance(value, Mapping) else value
+        known = find_custom(name, context) if isinstance(name, str) else None
+        if known is not None:
+            config[key] = known
 
 
 def _layer_normalization(config: Config, context: BuildContext) -> None:
@@ -216,7 +250,34 @@ ROWS: Mapping[str, Row] = {
     "DepthwiseConv2D": Row(dropped=_DEPTHWISE, edges={"kernel": "depthwise_kernel"}),
     "Discretization": Row(renamed={"bins": "bin_boundaries"}),
     "Embedding": Row(dropped={"input_length": ANYTHING, "sparse": ANYTHING}),
-    "InputLayer": Row(renamed={"input_dtype": "dtype"}, translate=_input_layer),
+    "InputLayer": Row(
+        renamed={"input_dtype": "dtype"}, translate=_input_layer, choose=_text_input
+    ),
+    "TextVectorization": Row(
+        keras2_class=host_text.TextVectorization,
+        replaces=True,
+        translate=_text_vectorization,
+    ),
+    "StringLookup": Row(
+        keras2_class=host_lookup.StringLookup, replaces=True, translate=_dense_only
+    ),
+    "IntegerLookup": Row(
+        keras2_class=host_lookup.IntegerLookup,
+        replaces=True,
+        renamed={
+            "max_values": "max_tokens",
+            "mask_value": "mask_token",
+            "oov_value": "oov_token",
+        },
+        translate=_dense_only,
+    ),
+    "Hashing": Row(
+        keras2_class=host_text.Hashing, replaces=True, translate=_dense_only
+    ),
+    "HashedCrossing": Row(
+        keras2_class=host_text.HashedCrossing, replaces=True, translate=_dense_only
+    ),
+    "CategoryCrossing": Row(keras2_class=host_text.CategoryCrossing),
     "GRU": Row(
         dropped=_RECURRENT,
         absent={"reset_after": False},
@@ -309,11 +370,6 @@ WITHOUT_ROW: Mapping[str, str] = {
     "WideDeepModel": "a subclassed model; it comes back from its traced functions",
     "DynamicEmbedding": _TEXT,
     "DynamicLookup": _TEXT,
-    "Hashing": _TEXT,
-    "HashedCrossing": _TEXT,
-    "IntegerLookup": _TEXT,
-    "StringLookup": _TEXT,
-    "TextVectorization": _TEXT,
     "DeviceWrapper": _WRAPPER,
     "DropoutWrapper": _WRAPPER,
     "ResidualWrapper": _WRAPPER,

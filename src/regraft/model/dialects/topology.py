@@ -36,6 +36,7 @@ from regraft.model.dialects.names import remember_name, reserve_names, stand_ins
 from regraft.model.dialects.objects import is_entry, shared
 from regraft.model.dialects.operations import build_operation, is_operation
 from regraft.model.dialects.registry import find_custom
+from regraft.model.keras2.host_layers import InputLayer
 
 _NETWORKS = {"Sequential", "Functional", "Model", "Container", "Graph"}
 MAX_NESTING = 50
@@ -162,7 +163,8 @@ def _build_sequential(
         name = f"{names[0]}_input".replace("/", "__")
         if name in {layer.name for layer in layers}:
             name += "_1"
-        inputs = keras.layers.InputLayer(batch_shape=shape, dtype=dtype, name=name)
+        cls: Any = InputLayer if dtype == "string" else keras.layers.InputLayer
+        inputs = cls(batch_shape=shape, dtype=dtype, name=name)
         layers.insert(0, inputs)
     cls = custom or keras.Sequential
     name = config.get("name") or "sequential"

@@ -1,0 +1,354 @@
+"""Models with host layers: they take text, and compile what has no text in it.
+
+`accept_text` gives a Functional or Sequential model the class below. Before each call
+or step, the host layers that only need the model's inputs run with NumPy on the exact
+values (`HostPass`); what the compiled step gets is a dict of numeric arrays, the
+*staged* input: the inputs, text as handles, and the results of those layers.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import keras
+import numpy as np
+
+from regraft import _compat
+from regraft.errors import MismatchError, UnsupportedError
+from regraft.model.keras2.host_data import (
+    ArrayBatches,
+    StagedBatches,
+    adapter,
+    are_arrays,
+    matched,
+    target_arrays,
+)
+from regraft.model.keras2.host_layers import replay, replayed
+from regraft.model.keras2.host_pass import HostPass, graph_of, host_layers, ranked
+from regraft.model.keras2.host_values import (
+    HANDLE,
+    POOL,
+    Array,
+    device_array,
+    host_array,
+    is_text,
+    seen,
+)
+
+_PREFIX = "regraft:"
+
+
+def accept_text(model: keras.Model) -> None:
+    """Makes a model, and those inside it, take what its host layers read."""
+    for layer in _compat.all_layers(model):
+        if graph_of(layer) is not None and host_layers(layer):
+            cls: Any = type(layer)
+            layer.__class__ = _host_class(cls)
+
+
+@functools.cache
+def _host_class(cls: type) -> type:
+    if issubclass(cls, HostModel):
+        return cls
+    found = type(cls.__name__, (HostModel, cls), {"__doc__": cls.__doc__})
+    found.__module__ = cls.__module__
+    found.__qualname__ = cls.__qualname__
+    return found
+
+
+# ---------------------------------------------------------------- the model
+
+
+def is_staged(inputs: Any) -> bool:
+    """Whether an input of a model was made by `HostModel.staged`."""
+    return (
+        isinstance(inputs, dict)
+        and bool(inputs)
+        and all(isinstance(key, str) and key.startswith(_PREFIX) for key in inputs)
+    )
+
+
+class HostModel:
+    """A Keras model whose host layers run on the host.
+
+    It stands before a class of Keras, whose methods it extends.
+    """
+
+    def staged(self, inputs: Any) -> dict[str, Array]:
+        """Returns the numeric arrays that the compiled step gets for a batch."""
+        return self._staged_flat(self._flat_inputs(inputs))
+
+    def _graph(self) -> keras.Model:
+        graph = graph_of(self)
+        if graph is None:
+            raise UnsupportedError("A model that takes text has not been built.")
+        return graph
+
+    def _flat_inputs(self, inputs: Any) -> list[Array]:
+        """Returns a batch, or all data, as one array per input."""
+        graph = self._graph()
+        structure, _ = _compat.structures(graph)
+        given = matched(structure, inputs)
+        return [
+            _checked(tensor, host_array(value))
+            for tensor, value in zip(graph.inputs, given, strict=True)
+        ]
+
+    def _staged_flat(self, flat: list[Array]) -> dict[str, Array]:
+        graph = self._graph()
+        values = [
+            ranked(value, len(tensor.shape))
+            for tensor, value in zip(graph.inputs, flat, strict=True)
+        ]
+        host = HostPass()
+        outputs = host.network(graph, values)
+        host.reads(outputs)
+        staged = {}
+        for number, value in enumerate(values):
+            name = graph.inputs[number].name
+            if id(value) in host.used:
+                value = device_array(value, name)
+            elif is_text(value):
+                value = np.zeros(value.shape, HANDLE)
+            else:
+                value = _truncated(value)
+            staged[f"{_PREFIX}input_{number:04}"] = value
+        for number, layer in enumerate(host_layers(self)):
+            for call, result in enumerate(host.results.get(id(layer), ())):
+                if result is not None:
+                    staged[f"{_PREFIX}layer_{number:04}_{call:04}"] = device_array(
+                        result, layer.name
+                    )
+        return staged
+
+    def _unstaged(self, staged: dict[str, Any]) -> tuple[Any, Any]:
+        """Returns the inputs, and the results of host layers by layer and call."""
+        graph = self._graph()
+        structure, _ = _compat.structures(graph)
+        flat = [
+            staged[f"{_PREFIX}input_{number:04}"] for number in range(len(graph.inputs))
+        ]
+        layers = host_layers(self)
+        results = {}
+        for key, value in staged.items():
+            kind, *numbers = key.removeprefix(_PREFIX).split("_")
+            if kind == "layer":
+                number, call = map(int, numbers)
+                results[id(layers[number]), call] = value
+        return keras.tree.pack_sequence_as(structure, flat), results
+
+    def _shown(self, outputs: Any) -> Any:
+        """Returns outputs as the user sees them: text for handles."""
+        return keras.tree.map_structure(_shown_leaf, outputs)
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        base: Any = super()
+        if is_staged(inputs):
+            inputs, results = self._unstaged(inputs)
+            with replay(results):
+                return base.__call__(inputs, *args, **kwargs)
+        if replayed() or any(
+            isinstance(leaf, keras.KerasTensor) or _compat.is_traced(leaf)
+            for leaf in keras.tree.flatten(inputs)
+        ):
+            return base.__call__(inputs, *args, **kwargs)
+        with POOL.scope():
+            staged = self.staged(inputs)
+            return self._shown(self.__call__(staged, *args, **kwargs))
+
+    def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        base: Any = super()
+        if not is_staged(inputs):
+            return base.call(inputs, *args, **kwargs)
+        inputs, results = self._unstaged(inputs)
+        with replay(results):
+            return base.call(inputs, *args, **kwargs)
+
+    # -------------------------------------------------- fit, evaluate, predict
+
+    def _batches(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        batch_size: int | None = None,
+        steps: int | None = None,
+        shuffle: bool = False,
+        class_weight: Any = None,
+    ) -> Any:
+        if x is None or isinstance(x, _compat.DataAdapter):
+            return x
+        if are_arrays(x):
+            return ArrayBatches(
+                self._flat_inputs(x),
+                self._staged_flat,
+                y=target_arrays(y),
+                sample_weight=target_arrays(sample_weight),
+                batch_size=batch_size,
+                steps_per_epoch=steps,
+                shuffle=shuffle,
+                class_weight=class_weight,
+            )
+        return StagedBatches(
+            adapter(x, y, sample_weight, steps, shuffle, class_weight), self.staged
+        )
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
+    ) -> Any:
+        base: Any = super()
+        with POOL.scope():
+            if validation_split and validation_data is None:
+                x, y, sample_weight, validation_data = self._split(
+                    x, y, sample_weight, validation_split
+                )
+            if validation_data is not None:
+                its_x, its_y, its_weight = keras.utils.unpack_x_y_sample_weight(
+                    validation_data
+                )
+                validation_data = self._batches(
+                    its_x,
+                    its_y,
+                    its_weight,
+                    validation_batch_size or batch_size,
+                    validation_steps,
+                )
+            batches = self._batches(
+                x, y, sample_weight, batch_size, steps_per_epoch, shuffle, class_weight
+            )
+            return base.fit(
+                batches,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+                validation_data=validation_data,
+                initial_epoch=initial_epoch,
+                steps_per_epoch=steps_per_epoch,
+                validation_steps=validation_steps,
+                validation_freq=validation_freq,
+            )
+
+    def _split(self, x: Any, y: Any, weight: Any, share: float) -> tuple[Any, ...]:
+        """Splits the last part off, as Keras does."""
+        if not are_arrays(x):
+            raise ValueError(
+                "`validation_split` is for arrays and lists; give `validation_data`."
+            )
+        flat = self._flat_inputs(x)
+        count = len(flat[0])
+        at = int(np.floor(count * (1.0 - share)))
+        if not 0 < at < count:
+            raise ValueError(
+                f"{count} samples can't be split by validation_split={share}."
+            )
+        structure, _ = _compat.structures(self._graph())
+
+        def part(rows: slice) -> tuple[Any, ...]:
+            inputs = keras.tree.pack_sequence_as(structure, [a[rows] for a in flat])
+            targets, weights = (
+                None
+                if value is None
+                else keras.tree.map_structure(lambda a: a[rows], target_arrays(value))
+                for value in (y, weight)
+            )
+            return inputs, targets, weights
+
+        return (*part(slice(0, at)), part(slice(at, None)))
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        base: Any = super()
+        with POOL.scope():
+            batches = self._batches(x, y, sample_weight, batch_size, steps)
+            return base.evaluate(
+                batches,
+                verbose=verbose,
+                steps=steps,
+                callbacks=callbacks,
+                return_dict=return_dict,
+                **kwargs,
+            )
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        base: Any = super()
+        with POOL.scope():
+            batches = self._batches(x, batch_size=batch_size, steps=steps)
+            return self._shown(
+                base.predict(batches, verbose=verbose, steps=steps, callbacks=callbacks)
+            )
+
+    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        base: Any = super()
+        with POOL.scope():
+            return base.train_on_batch(
+                self.staged(x), target_arrays(y), *args, **kwargs
+            )
+
+    def test_on_batch(self, x: Any, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        base: Any = super()
+        with POOL.scope():
+            return base.test_on_batch(self.staged(x), target_arrays(y), *args, **kwargs)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        base: Any = super()
+        with POOL.scope():
+            return self._shown(base.predict_on_batch(self.staged(x)))
+
+
+def _shown_leaf(value: Any) -> Any:
+    if not hasattr(value, "dtype"):
+        return value
+    if keras.backend.standardize_dtype(value.dtype) != HANDLE:
+        return value
+    return seen(value)
+
+
+def _truncated(value: Array) -> Array:
+    """An input that only host layers read, in a form that the step can take."""
+    if value.dtype.itemsize == 8 and value.dtype.kind in "iu":
+        return np.zeros(value.shape, "int32")
+    return value
+
+
+def _checked(tensor: keras.KerasTensor, value: Array) -> Array:
+    wants_text = keras.backend.standardize_dtype(tensor.dtype) == HANDLE
+    if wants_text != is_text(value):
+        raise MismatchError(
+            f"Input '{tensor.name}' takes {'text' if wants_text else 'numbers'}. "
+            f"Received: {'text' if is_text(value) else value.dtype}"
+        )
+    return value
