@@ -2,6 +2,7 @@
 # Each environment is built once: its stamp is newer than what it was built from.
 
 VENV ?= .venv
+TORCH ?= .venv-torch
 PEERS ?= .venv-peers
 
 SUITABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -10,14 +11,16 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3 python; d
 
 # `bin` on Linux and macOS.
 BIN := $(VENV)/bin
+TORCH_TESTS := tests/test_vintage.py tests/test_api.py tests/test_interop_tf_keras.py
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: help quickstart test sweep lint format bench docs matrix clean
+.PHONY: help quickstart test test-torch sweep lint format bench docs matrix clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make quickstart   install Regraft into $(VENV) and show what it does"
 	@echo "make test         run the tests (builds $(VENV) and $(PEERS), where TensorFlow lives)"
+	@echo "make test-torch   loading, training and saving with Keras on PyTorch"
 	@echo "make sweep        the rest of the golden sweeps, of which make test takes a seeded share"
 	@echo "make lint         ruff and mypy"
 	@echo "make format       let ruff format the sources"
@@ -31,6 +34,11 @@ quickstart: $(VENV)/.installed
 
 test: $(VENV)/.installed-test $(PEERS)/.installed
 	@REGRAFT_PEERS_PYTHON="$(abspath $(PEERS))/bin/python" $(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+# PyTorch is large: `make test` goes without.
+test-torch: $(TORCH)/.installed $(PEERS)/.installed
+	@REGRAFT_PEERS_PYTHON="$(abspath $(PEERS))/bin/python" REGRAFT_TEST_BACKEND=torch \
+		$(TORCH)/bin/python -m pytest -m "not slow" $(TORCH_TESTS) $(PYTEST_ARGS)
 
 sweep: $(VENV)/.installed-test $(PEERS)/.installed
 	@REGRAFT_PEERS_PYTHON="$(abspath $(PEERS))/bin/python" $(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
@@ -55,7 +63,7 @@ matrix: | check-python
 	@$(PYTHON) tests/matrix.py $(MATRIX_ARGS)
 
 clean:
-	rm -rf $(VENV) $(PEERS) .matrix build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TORCH) $(PEERS) .matrix build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: check-python
@@ -80,6 +88,11 @@ $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-docs: pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/python -m pip install $(PIP_FLAGS) --editable ".[docs]"
 	@touch $@ $(VENV)/.installed
+
+$(TORCH)/.installed: pyproject.toml | check-python
+	@test -x $(TORCH)/bin/python || $(PYTHON) -m venv $(TORCH)
+	@$(TORCH)/bin/python -m pip install $(PIP_FLAGS) --editable ".[test]" torch
+	@touch $@
 
 $(PEERS)/.installed: tests/peer/requirements.txt tests/peer/requirements-no-deps.txt | check-python
 	@echo "Building $(PEERS) (TensorFlow, tf_keras and OpenVINO, for tests only) ..."

@@ -9,7 +9,7 @@ import tempfile
 
 # Before anything imports Keras. Its home is ours, so that no user's keras.json counts.
 _KERAS_HOME = tempfile.mkdtemp(prefix="regraft-keras-home-")
-os.environ["KERAS_BACKEND"] = "jax"
+os.environ["KERAS_BACKEND"] = os.environ.get("REGRAFT_TEST_BACKEND", "jax")
 os.environ["KERAS_HOME"] = _KERAS_HOME
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # The vintage models come in seven versions and three formats: compiled once.

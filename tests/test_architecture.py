@@ -35,12 +35,16 @@ ROOMS: dict[str, set[str]] = {
         *("errors", "dtypes", "options", "storage", "graph", "model", "_compat")
     },
     "signatures": {"errors", "dtypes", "options", "graph", "model", "saving"},
+    "other_backends": {
+        *("errors", "options", "graph", "model", "_compat", "saving", "loading")
+    },
+    "trace_process": {"api"},
     "inspection": {
         *("errors", "dtypes", "options", "storage", "graph", "model", "loading")
     },
     "api": {
         *("errors", "dtypes", "options", "storage", "graph", "model", "_compat"),
-        *("saving", "loading", "signatures", "inspection"),
+        *("saving", "loading", "signatures", "inspection", "other_backends"),
     },
     "keras_hook": {"errors", "options", "api", "storage", "_compat"},
     "cli": {
@@ -72,6 +76,8 @@ LIBRARIES: dict[str, set[str]] = {
         "loading",
         "signatures",
         "api",
+        "other_backends",
+        "trace_process",
         "keras_hook",
     },
     "jax": {"_compat", "graph.tracing", "graph.runtime", "loading", "saving", "api"},

@@ -271,6 +271,11 @@ def evaluated_now() -> AbstractContextManager[Any]:
     return jax.ensure_compile_time_eval()
 
 
+def was_recorded(tensor: Any) -> bool:
+    """Whether a symbolic tensor took part in a recorded call; see `source_name`."""
+    return getattr(tensor, "_keras_history", None) is not None
+
+
 def source_name(tensor: Any) -> str:
     """Returns the name of the layer or operation that made a symbolic tensor.
 

@@ -22,10 +22,13 @@ from regraft.loading.verify import check_file
 from regraft.model.description import ModelDescription
 from regraft.model.dialects.context import Note
 from regraft.options import LoadOptions, SaveOptions
+from regraft.other_backends import trace_elsewhere, traces_here
 from regraft.saving.describe import check_built, describe
 from regraft.saving.hdf5 import write_model
 from regraft.saving.saved_model import write_saved_model
+from regraft.saving.trace_inputs import SignatureRequest
 from regraft.saving.trace_layers import trace_model
+from regraft.saving.traces import ModelTraces
 from regraft.signatures import requested
 from regraft.storage.filesystem import is_remote
 from regraft.storage.saved_model_directory import is_saved_model_directory
@@ -105,7 +108,7 @@ def save_model(
         traces = None
         if save_traces:
             try:
-                traces = trace_model(model, signatures=requests)
+                traces = _traces(model, requests)
                 parts.notes.extend(Note(*note) for note in traces.notes)
             except UnsupportedError as error:
                 if requests:
@@ -272,6 +275,20 @@ def load_weights(
 
 
 # -------------------------------------------------------------------- arguments
+
+
+def _traces(
+    model: keras.Model, signatures: Mapping[str, SignatureRequest] | None
+) -> ModelTraces:
+    if traces_here():
+        return trace_model(model, signatures=signatures)
+    if signatures:
+        raise UnsupportedError(
+            "`signatures` are traced on JAX, and this process has Keras on "
+            f"{keras.backend.backend()}. Load the saved model with KERAS_BACKEND=jax "
+            "and give the signatures there."
+        )
+    return trace_elsewhere(model)
 
 
 def _save_format(filepath: Any, save_format: str | None) -> str:

@@ -12,6 +12,7 @@ from jax import export
 
 from regraft import _compat
 from regraft.errors import UnsupportedError
+from regraft.model.state_tree import is_network
 from regraft.saving.trace_calls import LayerCall
 
 
@@ -79,9 +80,13 @@ def model_inputs(model: keras.Model) -> Any:
     symbolic = _symbolic(model, "input")
     if symbolic is None:
         return _built_inputs(model)
+    # The batch that a subclassed model was first called with is one of many.
+    batch = slice(0 if is_network(model) else 1, None)
     return keras.tree.map_structure(
         lambda t: TensorInput(
-            tuple(t.shape), keras.backend.standardize_dtype(t.dtype), "inputs"
+            (None,) * len(t.shape[: batch.start]) + tuple(t.shape[batch]),
+            keras.backend.standardize_dtype(t.dtype),
+            "inputs",
         ),
         symbolic,
     )
@@ -94,6 +99,20 @@ def _symbolic(model: keras.Model, side: str) -> Any:
     except (AttributeError, ValueError):
         found = getattr(model, f"{side}s", None)
     return found[0] if isinstance(model, keras.Sequential) and found else None
+
+
+def _named(model: keras.Model, side: str) -> list[Any] | None:
+    """Returns the symbolic tensors whose names a signature takes; `None` without.
+
+    Those of a subclassed model are what it was called with by chance, unless the
+    model itself says what it is called with.
+    """
+    symbolic = _symbolic(model, side)
+    if symbolic is None:
+        return None
+    tensors = list(keras.tree.flatten(symbolic))
+    called = any(_compat.was_recorded(tensor) for tensor in tensors)
+    return None if called and not is_network(model) else tensors
 
 
 def _built_inputs(model: keras.Model) -> Any:
@@ -120,23 +139,23 @@ def _inputs_of(shapes: Any, dtype: str) -> Any:
 
 def input_names(model: keras.Model, inputs: Any) -> list[str]:
     """Returns a name for each input, as Keras 2 names them in a signature."""
-    symbolic = _symbolic(model, "input")
-    if symbolic is None:
+    tensors = _named(model, "input")
+    if tensors is None:
         if isinstance(inputs, dict):
             return sorted(map(str, inputs))
         count = len(keras.tree.flatten(inputs))
         return [f"input_{i + 1}" for i in range(count)]
-    return _unique([_compat.source_name(t) for t in keras.tree.flatten(symbolic)])
+    return _unique([_compat.source_name(t) for t in tensors])
 
 
 def output_names(model: keras.Model, record: LayerCall) -> list[str]:
     """Returns a name for each output, as Keras 2 names them in a signature."""
-    symbolic = _symbolic(model, "output")
-    if symbolic is None:
+    tensors = _named(model, "output")
+    if tensors is None:
         if isinstance(record.outputs, dict):
             return sorted(map(str, record.outputs))
         return [f"output_{i + 1}" for i in range(record.output_count)]
-    return _unique([_compat.source_name(t) for t in keras.tree.flatten(symbolic)])
+    return _unique([_compat.source_name(t) for t in tensors])
 
 
 def _unique(names: Sequence[str]) -> list[str]:
