@@ -368,6 +368,10 @@ def path_up(file):
     file["model_weights/dense"].attrs["weight_names"] = [b"../dense/dense/kernel:0"]
 
 
+def path_up_from_the_root(file):
+    file["model_weights/dense"].attrs["weight_names"] = [b"/../dense/dense/kernel:0"]
+
+
 def absolute_path(file):
     file["model_weights"].attrs["layer_names"] = [b"/model_weights/dense"]
 
@@ -383,6 +387,7 @@ def absolute_path(file):
         external_storage,
         virtual_dataset,
         path_up,
+        path_up_from_the_root,
         absolute_path,
     ],
 )
@@ -392,6 +397,18 @@ def test_reference_elsewhere_is_unsafe(change, tmp_path):
         change(file)
     with pytest.raises(UnsafeFileError), read_hdf5(tmp_path / "model.h5"):
         pass
+
+
+def test_name_from_the_root_stays_in_the_file(tmp_path):
+    write_hdf5(tmp_path / "model.h5", small_model())
+    with h5py.File(tmp_path / "model.h5", "r+") as file:
+        group = file["optimizer_weights"]
+        group.create_dataset("/iterations", data=np.int64(7))  # as Keras on Theano did
+        group.attrs["weight_names"] = [b"/iterations"]
+        assert "iterations" not in group
+    with read_hdf5(tmp_path / "model.h5") as found:
+        ((name, tensor),) = found.optimizer_weights
+        assert (name, tensor.read()) == ("/iterations", 7)
 
 
 def replace_kernel(file, **arguments):

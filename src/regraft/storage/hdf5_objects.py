@@ -150,13 +150,21 @@ def child_tensor(
 ) -> Hdf5Tensor:
     """Returns a dataset below a group, which was checked but not read.
 
+    Keras on Theano named optimizer weights `/iterations`, which HDF5 takes as a path
+    from the file's root: there it wrote them, and there they are looked for.
+
     Raises:
         FormatError: It is missing, no dataset, or promises more than it holds;
             `UnsafeFileError` where it or a link refers to something else.
         UnsupportedError: Its elements or filters are of a kind no Keras writes.
     """
+    start = group.id
+    if name.startswith("/"):
+        with typed_errors(file.path, name):
+            start = h5py.h5o.open(start, b"/")
+        name, place = name[1:], ""
     here = f"{place}/{name}"
-    found = _follow(group.id, name, file, place)
+    found = _follow(start, name, file, place)
     _check_kind(found, h5py.h5d.DatasetID, "a dataset", file, here)
     with typed_errors(file.path, here):
         return _checked_tensor(found, file, here)
