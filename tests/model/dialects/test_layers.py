@@ -20,7 +20,8 @@ from peer import Peer
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.describe_topology import describe_network
 from regraft.model.dialects.dialect import KERAS_2, Dialect
-from regraft.model.dialects.topology import build_network
+from regraft.model.dialects.topology import build_layer, build_network
+from regraft.model.keras2.activations import linear_fifth_hard_sigmoid
 
 VERSIONS = ("1.15", "2.6", "2.21")
 # Where Keras 3 by itself would train otherwise; the rest is slow.
@@ -146,3 +147,80 @@ def test_layer_is_the_same_after_its_own_description(case):
     first = describe_network(model, KERAS_2, [])
     again = build_network(first, BuildContext(KERAS_2))
     assert describe_network(again, KERAS_2, []) == first
+
+
+def _decoder(layer: dict[str, Any], states: int) -> dict[str, Any]:
+    """A masked sequence into a recurrent layer, beside the states it begins with."""
+    names = [f"state_{index}" for index in range(states)]
+
+    def given(name: str, length: int) -> dict[str, Any]:
+        config = {"batch_input_shape": [None, length], "dtype": "float32", "name": name}
+        config["sparse"] = config["ragged"] = False
+        return _entry("InputLayer", config, [])
+
+    embedding = {"input_dim": 9, "output_dim": 4, "mask_zero": True, "name": "words"}
+    calls = [[[name, 0, 0, {}] for name in ("words", *names)]]
+    return _entry(
+        "Functional",
+        {
+            "name": "decoder",
+            "layers": [
+                given("sequence", 6),
+                *(given(name, 3) for name in names),
+                _entry("Embedding", embedding, [[["sequence", 0, 0, {}]]]),
+                {**layer, "name": layer["config"]["name"], "inbound_nodes": calls},
+            ],
+            "input_layers": [[name, 0, 0] for name in ("sequence", *names)],
+            "output_layers": [[layer["config"]["name"], 0, 0]],
+        },
+    )
+
+
+def _entry(class_name: str, config: dict[str, Any], calls: Any = None) -> Any:
+    entry = {"class_name": class_name, "config": config, "name": config["name"]}
+    return entry if calls is None else {**entry, "inbound_nodes": calls}
+
+
+def _recurrent(class_name: str) -> dict[str, Any]:
+    config = {"name": "cell", "units": 3, "return_sequences": True}
+    if class_name == "GRU":
+        config["reset_after"] = True
+    return _entry(class_name, config)
+
+
+@pytest.mark.parametrize(
+    ("layer", "states"),
+    [
+        (_recurrent("LSTM"), 2),
+        (_recurrent("GRU"), 1),
+        (_recurrent("SimpleRNN"), 1),
+        (_entry("Bidirectional", {"name": "both", "layer": _recurrent("LSTM")}), 4),
+    ],
+    ids=["LSTM", "GRU", "SimpleRNN", "Bidirectional"],
+)
+def test_mask_of_the_sequence_counts_beside_states(layer, states, peer: Peer):
+    rng = np.random.default_rng(3)
+    config = _decoder(layer, states)
+    model = build_network(config, BuildContext(KERAS_2))
+    weights = [rng.normal(size=w.shape).astype("float32") for w in model.get_weights()]
+    model.set_weights(weights)
+    sequence = np.array([[3, 0, 5, 0, 0, 8], [0, 2, 2, 0, 1, 0]], "float32")
+    inputs = [sequence]
+    inputs += [rng.normal(size=(2, 3)).astype("float32") for _ in range(states)]
+    expected = peer.call("dialects.run", config, weights, inputs)
+    _assert_equal(model(inputs, training=False), expected)
+    in_keras_3 = keras.models.model_from_json(model.to_json())
+    in_keras_3.set_weights(weights)
+    _assert_equal(in_keras_3(inputs, training=False), expected)
+    again = describe_network(model, KERAS_2, [])
+    _assert_equal(peer.call("dialects.run", again, weights, inputs), expected)
+
+
+def test_function_of_a_package_is_found_by_its_own_name():
+    """Keras 3 writes the word `function` where a registered name would stand."""
+    layer = keras.layers.Dense(2, activation=linear_fifth_hard_sigmoid)
+    entry = keras.saving.serialize_keras_object(layer)
+    assert entry["config"]["activation"]["registered_name"] == "function"
+    dialect = Dialect.from_keras_version("3.12.0")
+    built = build_layer(entry, BuildContext(dialect))
+    assert built.activation is linear_fifth_hard_sigmoid

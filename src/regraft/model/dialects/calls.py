@@ -8,9 +8,11 @@ from typing import Any
 
 import keras
 
+from regraft import _compat
 from regraft.errors import FormatError
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.objects import is_entry
+from regraft.model.keras2.layers_recurrent import mask_sequences_beside_states
 from regraft.model.keras2.op_layers import carry_shapes
 
 Reference = tuple[str, int]
@@ -207,6 +209,8 @@ def invoke(layer: Any, args: list[Any], keywords: dict[str, Any]) -> Any:
         args = [sequences, *args[1:]]
         if states:
             keywords = {**keywords, "initial_state": states}
+            if _compat.keras_mask(sequences) is not None:
+                mask_sequences_beside_states(layer)
     if isinstance(layer, keras.layers.Layer):
         keywords = _known_keywords(layer, keywords)
     outputs = layer(*args, **keywords)

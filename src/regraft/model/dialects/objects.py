@@ -62,7 +62,11 @@ def is_entry(value: Any) -> bool:
 def function_name(spec: Mapping[str, Any]) -> str | None:
     """The name in Keras 3's form of a function, `None` for any other form."""
     if spec["class_name"] == "function" and isinstance(spec["config"], str):
-        return spec.get("registered_name") or spec["config"]
+        registered = spec.get("registered_name")
+        # Keras 3 writes this word instead of a name for functions of user packages.
+        return (
+            registered if registered not in (None, "", "function") else spec["config"]
+        )
     return None
 
 

@@ -8,27 +8,35 @@ from typing import Any
 import keras
 from keras import ops
 
+from regraft import _compat
 from regraft.model.keras2.registration import registered
 
 
-def _swapped(shape: Any) -> Any:
-    return (shape[1], shape[0], *shape[2:])
+def _sequences_mask(sequences: Any, initial_state: Any, mask: Any) -> Any:
+    """The mask of the sequences, also where states go in beside them.
+
+    Keras 3 looks at masks of a call's only tensor alone.
+    """
+    if mask is None and initial_state is not None:
+        return _compat.keras_mask(sequences)
+    return mask
 
 
-class _TimeMajor(keras.layers.Layer):
-    """Turns a recurrent layer's sequences to `[time, batch, …]`.
+class _AsKeras2(keras.layers.Layer):
+    """Reads sequences, their mask and initial states as Keras 2 does.
 
     Put before the layer in a class' bases.
     """
 
     return_sequences: bool
+    go_backwards: bool
 
-    def __init__(self, *args: Any, time_major: bool = True, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, time_major: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.time_major = time_major
 
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
-        super().build(_swapped(sequences_shape))
+        super().build(self._swapped_shape(sequences_shape))
 
     def call(
         self,
@@ -37,54 +45,92 @@ class _TimeMajor(keras.layers.Layer):
         mask: Any = None,
         training: bool = False,
     ) -> Any:
+        mask = _sequences_mask(sequences, initial_state, mask)
         if mask is not None:
-            mask = ops.swapaxes(mask, 0, 1)
+            mask = self._swapped(mask)
         result = super().call(
-            ops.swapaxes(sequences, 0, 1),
+            self._swapped(sequences),
             initial_state=initial_state,
             mask=mask,
             training=training,
         )
-        if not self.return_sequences:
-            return result
-        if isinstance(result, (list, tuple)):
-            return [ops.swapaxes(result[0], 0, 1), *result[1:]]
-        return ops.swapaxes(result, 0, 1)
+        output, *states = result if isinstance(result, (list, tuple)) else [result]
+        if mask is not None and initial_state is not None:
+            output = self._empty_until_seen(output, mask)
+        if self.return_sequences:
+            output = self._swapped(output)
+        return [output, *states] if states else output
+
+    def _empty_until_seen(self, output: Any, mask: Any) -> Any:
+        """Zeros where no step was seen yet; Keras 3 repeats the initial state there."""
+        if len(mask.shape) > 2:
+            mask = ops.any(mask, axis=tuple(range(2, len(mask.shape))))
+        steps = ops.cast(mask, "int32")
+        if self.return_sequences:
+            seen = ops.cumsum(ops.flip(steps, 1) if self.go_backwards else steps, 1)
+        else:
+            seen = ops.sum(steps, 1)
+        rest = (1,) * (len(output.shape) - len(seen.shape))
+        seen = ops.reshape(seen > 0, (*ops.shape(seen), *rest))
+        return ops.where(seen, output, ops.zeros_like(output))
 
     def compute_output_shape(
         self, sequences_shape: Any, initial_state_shape: Any = None
     ) -> Any:
         shape = super().compute_output_shape(
-            _swapped(sequences_shape), initial_state_shape
+            self._swapped_shape(sequences_shape), initial_state_shape
         )
         if not self.return_sequences:
             return shape
         if isinstance(shape[0], (list, tuple)):
-            return [_swapped(shape[0]), *shape[1:]]
-        return _swapped(shape)
+            return [self._swapped_shape(shape[0]), *shape[1:]]
+        return self._swapped_shape(shape)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "time_major": self.time_major}
 
+    def _swapped(self, tensor: Any) -> Any:
+        return ops.swapaxes(tensor, 0, 1) if self.time_major else tensor
 
-@registered
-class LSTM(_TimeMajor, keras.layers.LSTM):
-    """LSTM over `[time, batch, features]`."""
-
-
-@registered
-class GRU(_TimeMajor, keras.layers.GRU):
-    """GRU over `[time, batch, features]`."""
+    def _swapped_shape(self, shape: Any) -> Any:
+        return (shape[1], shape[0], *shape[2:]) if self.time_major else shape
 
 
 @registered
-class SimpleRNN(_TimeMajor, keras.layers.SimpleRNN):
-    """SimpleRNN over `[time, batch, features]`."""
+class LSTM(_AsKeras2, keras.layers.LSTM):
+    """LSTM with Keras 2's order of axes and rule for masks."""
 
 
 @registered
-class RNN(_TimeMajor, keras.layers.RNN):
-    """RNN over `[time, batch, features]`."""
+class GRU(_AsKeras2, keras.layers.GRU):
+    """GRU with Keras 2's order of axes and rule for masks."""
+
+
+@registered
+class SimpleRNN(_AsKeras2, keras.layers.SimpleRNN):
+    """SimpleRNN with Keras 2's order of axes and rule for masks."""
+
+
+@registered
+class RNN(_AsKeras2, keras.layers.RNN):
+    """RNN with Keras 2's order of axes and rule for masks."""
+
+
+@registered
+class Bidirectional(keras.layers.Bidirectional):
+    """Bidirectional with Keras 2's rule for masks."""
+
+    def call(
+        self,
+        sequences: Any,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: bool = False,
+    ) -> Any:
+        mask = _sequences_mask(sequences, initial_state, mask)
+        return super().call(
+            sequences, initial_state=initial_state, mask=mask, training=training
+        )
 
 
 TIME_MAJOR: dict[str, type[keras.layers.Layer]] = {
@@ -93,6 +139,31 @@ TIME_MAJOR: dict[str, type[keras.layers.Layer]] = {
     "SimpleRNN": SimpleRNN,
     "RNN": RNN,
 }
+_KERAS_3: dict[type[keras.layers.Layer], type[keras.layers.Layer]] = {
+    keras.layers.LSTM: LSTM,
+    keras.layers.GRU: GRU,
+    keras.layers.SimpleRNN: SimpleRNN,
+    keras.layers.RNN: RNN,
+    keras.layers.Bidirectional: Bidirectional,
+}
+
+
+def mask_sequences_beside_states(layer: keras.layers.Layer) -> None:
+    """Gives a recurrent layer Keras 2's rule for masks.
+
+    That a layer needs it is known only when it is called, and other layers and the
+    file's shared objects may refer to it by then: it stays the same object.
+    """
+    chosen = _KERAS_3.get(type(layer))
+    if chosen is None:
+        return
+    layer.__class__ = chosen
+    if isinstance(layer, Bidirectional):
+        mask_sequences_beside_states(layer.forward_layer)
+        mask_sequences_beside_states(layer.backward_layer)
+    else:
+        layer.time_major = False
+
 
 _WEIGHTS = ("kernel", "recurrent", "bias")
 _FLAGS = ("return_sequences", "return_state", "go_backwards", "stateful")
