@@ -432,3 +432,13 @@ def call_host(
     result = jax.ShapeDtypeStruct(tuple(shape), dtype)
     stopped = [jax.lax.stop_gradient(argument) for argument in arguments]
     return jax.pure_callback(function, result, *stopped, vmap_method="sequential")
+
+
+def set_input_dtype(layer: keras.layers.InputLayer, dtype: str) -> None:
+    """Changes the dtype of an input that is part of a model.
+
+    Keras 3.12 to 3.15: the layer and its tensor each have it as `_dtype`. With the
+    dtype of the file, JAX warns at each call that it has no 64-bit numbers.
+    """
+    layer._dtype = dtype
+    layer.output._dtype = dtype

@@ -118,6 +118,7 @@ def _fill_bins(layer: Any, node: ObjectNode) -> bool:
 
 def _set_bins(layer: Any, summary: np.ndarray[Any, Any]) -> None:
     """Lets a layer without boundaries of its own take them from what it had seen."""
-    if layer.input_bin_boundaries is None and layer.num_bins and summary.size:
+    if layer.num_bins and summary.size:
         layer.summary = summary
         layer.finalize_state()
+        layer.num_bins = None  # from now on the boundaries say all

@@ -22,7 +22,6 @@ import numpy as np
 from regraft import _compat
 from regraft.errors import UnsupportedError
 from regraft.model.keras2.host_values import (
-    HANDLE,
     POOL,
     Array,
     device_array,
@@ -74,13 +73,33 @@ def replay(results: Mapping[tuple[int, int], Any]) -> Iterator[None]:
 
 @registered
 class InputLayer(keras.layers.InputLayer):
-    """An input of text: its tensor holds handles."""
+    """An input that the backend has no dtype for: text as handles, 64-bit numbers.
 
-    def __init__(self, *args: Any, dtype: Any = None, **kwargs: Any) -> None:
-        super().__init__(*args, dtype=HANDLE, **kwargs)
+    Attributes:
+        file_dtype: What files call its dtype.
+    """
+
+    file_dtype = "string"
+
+    def __init__(self, *args: Any, dtype: Any = "string", **kwargs: Any) -> None:
+        super().__init__(*args, dtype=device_dtype(dtype), **kwargs)
+        self.file_dtype = dtype
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "dtype": "string"}
+        return {**super().get_config(), "dtype": self.file_dtype}
+
+
+def widen(layer: keras.layers.InputLayer) -> None:
+    """Makes an input of 64-bit numbers one of what the backend has for them.
+
+    Host layers read the exact numbers; the others get what they always got.
+    """
+    held = device_dtype(layer.dtype)
+    if type(layer) is keras.layers.InputLayer and held != layer.dtype:
+        file_dtype = str(layer.dtype)
+        layer.__class__ = InputLayer
+        layer.file_dtype = file_dtype
+        _compat.set_input_dtype(layer, held)
 
 
 class HostLayer(keras.layers.Layer):

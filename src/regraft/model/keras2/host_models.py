@@ -24,7 +24,7 @@ from regraft.model.keras2.host_data import (
     matched,
     target_arrays,
 )
-from regraft.model.keras2.host_layers import replay, replayed
+from regraft.model.keras2.host_layers import replay, replayed, widen
 from regraft.model.keras2.host_pass import HostPass, graph_of, host_layers, ranked
 from regraft.model.keras2.host_values import (
     HANDLE,
@@ -45,6 +45,9 @@ def accept_text(model: keras.Model) -> None:
         if graph_of(layer) is not None and host_layers(layer):
             cls: Any = type(layer)
             layer.__class__ = _host_class(cls)
+            for below in _compat.all_layers(graph_of(layer)):
+                if isinstance(below, keras.layers.InputLayer):
+                    widen(below)
 
 
 @functools.cache

@@ -116,6 +116,7 @@ class HostPass:
     def __init__(self) -> None:
         self.results: dict[int, list[Array | None]] = {}
         self.used: set[int] = set()
+        self._sources: dict[int, list[Any]] = {}
         self._kept: list[Any] = []
 
     def network(
@@ -150,15 +151,28 @@ class HostPass:
         graph = graph_of(operation)
         if graph is not None:
             return self.network(graph, _flat_arguments(graph, args[0]), leads)
-        self.reads(leaves)
-        return _evaluated(operation, args, kwargs) if known else None
+        found = _evaluated(operation, args, kwargs) if known else None
+        if found is None:
+            self.reads(leaves)
+            return None
+        # The step computes it again, from its inputs, if it reads it.
+        self._sources.update((id(value), leaves) for value in found)
+        self._kept += [*found, *leaves]
+        return found
 
     def reads(self, leaves: Iterable[Any]) -> None:
         """Notes what the compiled step reads."""
-        for leaf in leaves:
-            if isinstance(leaf, np.ndarray):
+        pending = [leaf for leaf in leaves if isinstance(leaf, np.ndarray)]
+        while pending:
+            leaf = pending.pop()
+            if id(leaf) not in self.used:
                 self.used.add(id(leaf))
                 self._kept.append(leaf)
+                pending += [
+                    source
+                    for source in self._sources.get(id(leaf), ())
+                    if isinstance(source, np.ndarray)
+                ]
 
 
 def _tensors(call: Any) -> list[keras.KerasTensor]:
