@@ -11,12 +11,13 @@ import numpy as np
 class KerasVariableTensor:
     """A `StoredTensor` over a Keras variable; it copies nothing before `read`."""
 
-    def __init__(self, variable: keras.Variable) -> None:
+    def __init__(self, variable: keras.Variable, dtype: str | None = None) -> None:
         self.variable = variable
+        self._dtype = dtype
 
     @property
     def dtype(self) -> str:
-        return str(keras.backend.standardize_dtype(self.variable.dtype))
+        return self._dtype or str(keras.backend.standardize_dtype(self.variable.dtype))
 
     @property
     def shape(self) -> tuple[int, ...]:

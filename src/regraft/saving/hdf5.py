@@ -24,7 +24,7 @@ from regraft.saving.bilingual import (
 from regraft.saving.describe import SavedModelParts
 from regraft.saving.layer_metadata import KERAS_2_VERSION
 from regraft.storage.hdf5_file import Hdf5Layer, Hdf5ModelFile, write_hdf5
-from regraft.storage.tensor import StoredTensor
+from regraft.storage.tensor import ArrayTensor, StoredTensor
 
 EXTRA_KEY = "regraft"
 Weights = tuple[tuple[str, StoredTensor], ...]
@@ -123,7 +123,16 @@ def _layers(parts: SavedModelParts) -> Iterator[Hdf5Layer]:
         if isinstance(parts.model, keras.Sequential) and name not in live:
             continue  # a Sequential's input layer is not among its layers
         tree = live.get(name)
-        yield Hdf5Layer(name, () if tree is None else _layer_weights(tree))
+        weights = () if tree is None else _layer_weights(tree)
+        yield Hdf5Layer(name, weights or _token_weights(name, tree))
+
+
+def _token_weights(name: str, tree: StateNode | None) -> Weights:
+    """What Keras 2 has as a variable of a layer that weighs its tokens."""
+    idf = None if tree is None else getattr(tree.owner, "idf", None)
+    if idf is None:
+        return ()
+    return ((f"{name}/Variable:0", ArrayTensor(idf.astype("float32"))),)
 
 
 def _layer_weights(tree: StateNode) -> Weights:

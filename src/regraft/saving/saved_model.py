@@ -12,6 +12,7 @@ import numpy as np
 from regraft.model.dialects.describe_topology import describe_layer
 from regraft.model.dialects.dialect import KERAS_2
 from regraft.model.dialects.names import original_name
+from regraft.model.keras2.host_lookup import IndexLookup
 from regraft.model.optimizers import (
     describe_optimizer_state,
     state_from_keras,
@@ -38,6 +39,8 @@ from regraft.storage.tensor import ArrayTensor
 OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 EXTRA_KEY = "regraft"
 
+# Variables that have another dtype in Keras 2, by class and name.
+_DTYPES = {("Normalization", "count"): "int64"}
 # Enums of variable.proto, by Keras 3's words.
 _SYNCHRONIZATION = {"auto": 0, "none": 1, "on_write": 2, "on_read": 3}
 _AGGREGATION = {"none": 0, "sum": 1, "mean": 2, "only_first_replica": 3}
@@ -138,7 +141,12 @@ class ModelAssembly:
         if tree.kind == "network" and entry is not None:
             self._add_network_layers(node, tree, entry)
         for name, variable in tree.variables:
-            self._builder.add_child(node, name, self._add_variable(variable))
+            dtype = _DTYPES.get((type(tree.owner).__name__, name))
+            self._builder.add_child(node, name, self._add_variable(variable, dtype))
+        if isinstance(tree.owner, IndexLookup) and tree.owner.idf is not None:
+            weights = ArrayTensor(tree.owner.idf.astype("float32"))
+            variable_id = self._builder.add_variable(weights, name="Variable")
+            self._builder.add_child(node, "idf_weights", variable_id)
         for name, child in tree.children:
             if self._builder.child(node, name) is None:
                 self._builder.add_child(node, name, self._add_below(child))
@@ -198,9 +206,9 @@ class ModelAssembly:
         entry = describe_layer(tree.owner, KERAS_2, self._parts.notes)
         return self._add_layer(tree, entry)
 
-    def _add_variable(self, variable: keras.Variable) -> int:
+    def _add_variable(self, variable: keras.Variable, dtype: str | None = None) -> int:
         return self._builder.add_variable(
-            KerasVariableTensor(variable),
+            KerasVariableTensor(variable, dtype),
             name=variable.path,
             trainable=bool(variable.trainable),
             synchronization=_SYNCHRONIZATION.get(variable.synchronization, 0),

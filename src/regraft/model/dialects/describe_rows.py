@@ -86,6 +86,14 @@ def _normalization(config: Config, layer: Any, notes: list[Note]) -> None:
             config[key] = keras.ops.convert_to_numpy(config[key]).tolist()
 
 
+def _vocabulary(config: Config, layer: Any, notes: list[Note]) -> None:
+    # Both follow from the vocabulary, which the config has.
+    for key in ("vocabulary_size", "has_input_vocabulary"):
+        config.pop(key, None)
+    if isinstance(config.get("ngrams"), list):
+        config["ngrams"] = tuple(config["ngrams"])
+
+
 DESCRIPTIONS: Mapping[str, Describe] = {
     "Bidirectional": _bidirectional,
     "InputLayer": _input_layer,
@@ -94,4 +102,7 @@ DESCRIPTIONS: Mapping[str, Describe] = {
     "BatchNormalization": _batch_normalization,
     "RandomCrop": _random_crop,
     "Normalization": _normalization,
+    "IntegerLookup": _vocabulary,
+    "StringLookup": _vocabulary,
+    "TextVectorization": _vocabulary,
 }

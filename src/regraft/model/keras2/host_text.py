@@ -91,6 +91,11 @@ class TextVectorization(HostLayer):
         """The layer that has the vocabulary."""
         return self._lookup_layer
 
+    @property
+    def idf(self) -> Array | None:
+        """Weights of all indices; see `StringLookup`."""
+        return self.lookup.idf
+
     def set_vocabulary(self, vocabulary: Any, idf_weights: Any = None) -> None:
         """Sets the tokens; see `StringLookup`."""
         self.lookup.set_vocabulary(vocabulary, idf_weights)
