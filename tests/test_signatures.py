@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import jax
 import keras
 import numpy as np
 import pytest
@@ -52,6 +53,31 @@ def test_signatures_are_served_as_asked(tmp_path: Path, peer: Peer) -> None:
     )
     (values,) = default.values()
     np.testing.assert_allclose(values, model.predict(INPUTS, verbose=0), rtol=1e-5)
+
+
+@pytest.mark.peer
+def test_loop_that_fills_an_array_is_compiled(tmp_path: Path, peer: Peer) -> None:
+    """Every shape in its body stays static, whatever place a step writes to."""
+
+    def filled(x: Any) -> Any:
+        def step(i: Any, rows: Any) -> Any:
+            row = keras.ops.expand_dims(keras.ops.sum(x * (i + 1), axis=-1), 0)
+            return keras.ops.slice_update(rows, (i, 0), row)
+
+        # The batch is no constant: its length is known when the function is called.
+        rows = keras.ops.zeros_like(keras.ops.transpose(keras.ops.repeat(x, 2, 1)))
+        return {"rows": keras.ops.fori_loop(0, 5, step, rows)}
+
+    signature = regraft.export_signature(filled, [SPEC])
+    regraft.save_model(_model(), tmp_path / "m", signatures=signature)
+    default = regraft.load(tmp_path / "m").signatures["serving_default"]
+    (name,) = default.inputs
+    given = {name: INPUTS}
+    theirs = peer.call(
+        "modules.call_signature", tmp_path / "m", "serving_default", given
+    )
+    compiled = jax.jit(lambda value: default(**{name: value}))
+    np.testing.assert_allclose(compiled(INPUTS)["rows"], theirs["rows"], rtol=1e-5)
 
 
 def test_one_signature_is_the_default(tmp_path: Path) -> None:

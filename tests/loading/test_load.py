@@ -75,6 +75,15 @@ def test_module_shows_its_objects_and_functions(tmp_path: Path, peer: Peer) -> N
         _ = loaded.triple
 
 
+@pytest.mark.peer
+def test_list_of_texts_is_filled_with_empty_ones(tmp_path: Path, peer: Peer) -> None:
+    expected = peer.call("modules.save_list_of_texts", tmp_path / "module")
+    signature = regraft.load(tmp_path / "module").signatures["serving_default"]
+    found = signature(x=np.array(["a", "b"], object))
+    assert np.asarray(found["texts"]).tolist() == expected["texts"].tolist()
+    assert expected["texts"].tolist()[0] == [b"", b""]
+
+
 def test_wrong_arguments_tags_and_names_are_named(vintage: Path) -> None:
     case = SESSION_STYLE[0]
     loaded = regraft.load(case.path(vintage), tags="serve")

@@ -81,3 +81,18 @@ def test_layer_keeps_its_name_weights_config_and_flags(vintage: Path) -> None:
     assert (entry.class_name, entry.source) == ("GatedScale", "traces")
     model.summary(print_fn=lambda text, line_break=True: None)
     assert len(model.get_weights()) == len(model.weights)
+
+
+@pytest.mark.peer
+def test_layers_without_any_config_are_found_by_their_place(
+    peer: Peer, tmp_path: Path
+) -> None:
+    inputs = np.linspace(-1, 1, 6, dtype="float32").reshape(2, 3)
+    expected = peer.call(
+        "keras_models.save_layers_without_config", tmp_path / "model", inputs
+    )
+    model = regraft.load_model(tmp_path / "model")
+    np.testing.assert_allclose(model.predict(inputs, verbose=0), expected, rtol=1e-5)
+    regraft.save_model(model, tmp_path / "again")
+    again = regraft.load_model(tmp_path / "again")
+    np.testing.assert_allclose(again.predict(inputs, verbose=0), expected, rtol=1e-5)

@@ -70,7 +70,12 @@ class Reviver:
         """
         config = entry.get("config")
         name = config.get("name") if isinstance(config, Mapping) else None
-        node = self._find(name or entry.get("name"), str(entry.get("class_name")))
+        class_name = str(entry.get("class_name"))
+        if "place" in entry:
+            model, index = entry["place"]
+            node = self._find_at(model, index, class_name)
+        else:
+            node = self._find(name or entry.get("name"), class_name)
         if (node.metadata or {}).get("must_restore_from_config"):
             raise ValueError(
                 f"Layer '{name}' of class {entry.get('class_name')!r} can only be "
@@ -115,6 +120,21 @@ class Reviver:
             if node.metadata.get("name") == name and _is_class(node, class_name):
                 return node
         raise ValueError(f"The file holds no object of layer '{name}'.")
+
+    def _find_at(self, model: str, index: int, class_name: str) -> ObjectNode:
+        """The object at a place of the Sequential of a name."""
+        for owner in self._store.objects.nodes:
+            if not isinstance(owner, ObjectNode) or owner.metadata is None:
+                continue
+            node = owner.children.get(f"layer-{index}")
+            if (
+                owner.metadata.get("name") == model
+                and isinstance(node, ObjectNode)
+                and _is_class(node, class_name)
+                and node.node_id not in self._live
+            ):
+                return node
+        raise ValueError(f"The file holds no object of layer {index} of '{model}'.")
 
     def layer(self, node: ObjectNode, reason: str) -> keras.Layer:
         """Returns the live layer of a node that runs its traces.

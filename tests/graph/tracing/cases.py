@@ -241,6 +241,15 @@ case(
     high=7,
 )
 case(
+    "dynamic_update_slice row",
+    lambda x, y, i: lax.dynamic_update_slice(x, y, (i, 0)),
+    "f32[5,b]",
+    "f32[1,b]",
+    "i32[]",
+    low=0,
+    high=7,
+)
+case(
     "dynamic_update_slice two",
     lambda x, y, i: lax.dynamic_update_slice(x, y, (i, i, 0)),
     "f32[4,6,b]",

@@ -125,3 +125,30 @@ def predict(path, inputs):
     tf_keras.backend.clear_session()
     model = tf_keras.models.load_model(path)
     return _arrays(model.predict(inputs, verbose=0))
+
+
+def save_layers_without_config(path, inputs):
+    """Saves a Sequential in a Sequential of layers that Keras can't describe.
+
+    Returns:
+        What the model predicts.
+    """
+    import tf_keras
+
+    class Scale(tf_keras.layers.Layer):
+        def __init__(self, factor):
+            super().__init__()
+            self.factor = factor
+
+        def build(self, shape):
+            start = tf_keras.initializers.Constant(self.factor)
+            self.kernel = self.add_weight("kernel", shape[-1:], initializer=start)
+
+        def call(self, inputs):
+            return tf_keras.activations.tanh(inputs * self.kernel)
+
+    tf_keras.utils.set_random_seed(0)
+    inner = tf_keras.Sequential([Scale(2.0), tf_keras.layers.Dense(3), Scale(3.0)])
+    model = tf_keras.Sequential([tf_keras.Input((3,)), Scale(4.0), inner, Scale(5.0)])
+    model.save(path, save_format="tf")
+    return model.predict(inputs, verbose=0)

@@ -23,3 +23,20 @@ def call_signature(path: Path, name: str, arguments: dict) -> dict:
     signature = tf.saved_model.load(str(path)).signatures[name]
     found = signature(**{key: tf.constant(value) for key, value in arguments.items()})
     return {key: value.numpy() for key, value in found.items()}
+
+
+def save_list_of_texts(path: Path) -> dict:
+    """Saves a function over a list of strings that is filled in part, and calls it."""
+
+    def listed(x: tf.Tensor) -> dict:
+        texts = tf.TensorArray(tf.string, size=4, element_shape=[2])
+        for place in tf.range(1, 3):
+            texts = texts.write(place, tf.strings.join([x, tf.as_string(place)]))
+        return {"texts": texts.stack()}
+
+    module = tf.Module()
+    module.listed = tf.function(
+        listed, input_signature=[tf.TensorSpec([2], tf.string, name="x")]
+    )
+    tf.saved_model.save(module, str(path), signatures=module.listed)
+    return {"texts": module.listed(tf.constant(["a", "b"]))["texts"].numpy()}

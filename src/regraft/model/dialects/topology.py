@@ -153,9 +153,16 @@ def _build_sequential(
     names = [_layer_name(entry, index) for index, entry in enumerate(entries)]
     reserve_names(stand_ins(names))
     layers: list[keras.layers.Layer] = []
+    place = 0
     for entry, name, accepted in zip(entries, names, stand_ins(names), strict=True):
-        layer = build_layer(_renamed(entry, accepted), context)
-        _remember(layer, name, context)
+        named = _renamed(entry, accepted)
+        if _is_nameless(entry):
+            # Keras says this much of a layer without `get_config`: where it stands.
+            named["place"] = (str(config.get("name")), place)
+        layer = build_layer(named, context)
+        if not _is_nameless(entry):
+            _remember(layer, name, context)
+        place += not isinstance(layer, keras.layers.InputLayer)
         layers.append(layer)
     shape = _sequential_input_shape(entries, config)
     if shape is not None and not _has_inputs(layers[0]):
@@ -385,7 +392,12 @@ def _layer_name(entry: Entry, index: int) -> str:
     return str(name)
 
 
-def _renamed(entry: Entry, name: str) -> Entry:
+def _is_nameless(entry: Entry) -> bool:
+    config = entry["config"]
+    return isinstance(config, Mapping) and not (entry.get("name") or "name" in config)
+
+
+def _renamed(entry: Entry, name: str) -> dict[str, Any]:
     config = entry["config"]
     if not isinstance(config, Mapping):
         return {**entry, "name": name}

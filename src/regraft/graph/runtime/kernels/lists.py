@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from keras import ops
 
 from regraft.errors import MismatchError, UnsupportedError
@@ -86,7 +87,7 @@ class TensorList:
     def zero(self, shape: tuple[Any, ...] | None = None) -> Any:
         """Returns what stands where nothing was put."""
         shape = self.shape_of_items() or shape or ()
-        return ops.zeros(shape, values.device_dtype(self.dtype))
+        return _zeros(shape, self.dtype)
 
     @property
     def is_stackable(self) -> bool:
@@ -102,10 +103,10 @@ class TensorList:
             raise UnsupportedError("A list of tensors has no known item shape.")
         items = self._items or ()
         if all(item is None for item in items):
-            return ops.zeros((len(items), *shape), values.device_dtype(self.dtype))
+            return _zeros((len(items), *shape), self.dtype)
         zero = self.zero()
         full = [zero if item is None else item for item in items]
-        if values.is_host([i for i in items]):
+        if values.is_host(full):
             return xp.stack(full)
         return ops.stack([values.to_tensor(item) for item in full])
 
@@ -177,6 +178,13 @@ class TensorList:
         for row, place in enumerate(places):
             new[place] = items[row]
         return self._replaced(new)
+
+
+def _zeros(shape: tuple[Any, ...], dtype: str) -> Any:
+    """Returns what TensorFlow fills with: zeros, and of strings empty ones."""
+    if dtype == "string":
+        return np.full(shape, b"", object)
+    return ops.zeros(shape, values.device_dtype(dtype))
 
 
 def item_shape(shape: Any) -> tuple[Any, ...] | None:

@@ -364,39 +364,43 @@ def dynamic_update_slice(g: Graph, x: Value, update: Value, *starts: Value) -> V
 def _replace(
     g: Graph, x: Value, update: Value, begin: Value, axes: Sequence[int]
 ) -> Value:
-    """Cuts along one axis, replaces in the middle part, joins again."""
+    """Chooses between the two by place, so that every shape stays static."""
     if not axes:
         return update
-    axis, *rest = axes
-    before, middle, after = _three_parts(g, x, update.dims[axis], begin, axis)
-    middle = _replace(g, middle, update, begin, rest)
-    return g.op("ConcatV2", [before, middle, after], np.int32(axis), shape=x.shape)
+    inside: Value | None = None
+    for axis in axes:
+        places = g.op("Sub", _positions(g, x, axis), _entry(g, begin, axis))
+        places = places.shaped((x.dims[axis],))
+        length = update.dims[axis]
+        last = g.op("Sub", g.dim(length), np.int32(1), shape=())
+        near = g.op("Minimum", g.op("Maximum", places, np.int32(0)), last)
+        hit = g.op("Equal", places, near).shaped((x.dims[axis],))
+        column = [1] * x.rank
+        column[axis] = -1
+        hit = g.op("Reshape", hit, np.array(column, np.int32))
+        inside = hit if inside is None else g.op("LogicalAnd", inside, hit)
+        if length != 1:  # one entry is repeated by itself
+            dims = (*update.dims[:axis], x.dims[axis], *update.dims[axis + 1 :])
+            update = g.op(
+                "GatherV2", update, near, np.int32(axis), batch_dims=0, shape=dims
+            )
+    return g.op("SelectV2", inside, update, x, shape=x.shape)
 
 
-def _three_parts(
-    g: Graph, x: Value, length: Dim, begin: Value, axis: int
-) -> tuple[Value, Value, Value]:
-    start = g.op(
+def _positions(g: Graph, x: Value, axis: int) -> Value:
+    return g.op("Range", np.int32(0), g.dim(x.dims[axis]), np.int32(1))
+
+
+def _entry(g: Graph, vector: Value, index: int) -> Value:
+    return g.op(
         "StridedSlice",
-        begin,
-        np.array([axis], np.int32),
-        np.array([axis + 1], np.int32),
+        vector,
+        np.array([index], np.int32),
+        np.array([index + 1], np.int32),
         np.array([1], np.int32),
         shrink_axis_mask=1,
         shape=(),
     )
-    sizes = g.op("SplitV", *_split_sizes(g, x, start, length, axis), num_split=3)
-    shape = (*x.dims[:axis], length, *x.dims[axis + 1 :])
-    return sizes[0], sizes[1].shaped(shape), sizes[2]
-
-
-def _split_sizes(
-    g: Graph, x: Value, start: Value, length: Dim, axis: int
-) -> tuple[Value, Value, Any]:
-    end = g.op("AddV2", start, g.dim(length), shape=())
-    rest = g.op("Sub", g.dim(x.dims[axis]), end, shape=())
-    sizes = g.op("Pack", [start, g.dim(length), rest], axis=0, shape=(3,))
-    return x, sizes, np.int32(axis)
 
 
 @lowering("tile")
