@@ -69,9 +69,17 @@ class GraphBuilder:
             )
         )
 
-    def add_message(self, fill: Any) -> int:
-        """Adds an object of another kind; `fill` is called with its `SavedObject`."""
-        return self._add(_Node("message", fill=fill))
+    def add_message(self, fill: Any, identity: Any) -> int:
+        """Adds an object of another kind; `fill` is called with its `SavedObject`.
+
+        `identity` is as for `add_variable`.
+        """
+        known = self._by_identity.get(id(identity))
+        if known is None:
+            self._kept.append((fill, identity))
+            known = self._add(_Node("message", fill=fill))
+            self._by_identity[id(identity)] = known
+        return known
 
     def add_variable(
         self,

@@ -82,10 +82,20 @@ def _add_layer(builder: GraphBuilder, traces: LayerTraces, node: int) -> None:
         function = _add_function(builder, traces.activity_regularizer)
         builder.add_child(api, "activity_regularizer_fn", function)
         builder.add_child(node, "activity_regularizer_fn", function)
-    losses = builder.add_object("trackable_list_wrapper")
-    builder.add_child(node, "regularization_losses", losses)
-    for index, loss in enumerate(traces.regularization_losses):
-        builder.add_child(losses, str(index), _add_function(builder, loss))
+    _add_losses(builder, node, "regularization_losses", traces.regularization_losses)
+    own = traces.own_regularization_losses
+    _add_losses(builder, api, "layer_regularization_losses", own)
+
+
+def _add_losses(
+    builder: GraphBuilder, parent: int, name: str, losses: Sequence[SavedFunctionSpec]
+) -> None:
+    """Adds a list of functions without arguments."""
+    node = builder.add_object("trackable_list_wrapper")
+    builder.add_child(parent, name, node)
+    for index, loss in enumerate(losses):
+        function = _add_function(builder, loss)
+        builder.add_child(node, str(index), function)
 
 
 def _add_function(builder: GraphBuilder, function: SavedFunctionSpec) -> int:
@@ -94,7 +104,7 @@ def _add_function(builder: GraphBuilder, function: SavedFunctionSpec) -> int:
         proto.function.concrete_functions.extend(names)
         function_spec_to_proto(function.function_spec, proto.function.function_spec)
 
-    return builder.add_message(fill)
+    return builder.add_message(fill, function)
 
 
 def _add_signature(builder: GraphBuilder, signature: SignatureTrace) -> int:
@@ -104,7 +114,7 @@ def _add_signature(builder: GraphBuilder, signature: SignatureTrace) -> int:
         bare.argument_keywords.extend(signature.inputs)
         bare.allowed_positional_arguments = signature.allowed_positional_arguments
 
-    return builder.add_message(fill)
+    return builder.add_message(fill, signature)
 
 
 def traced_functions(traces: ModelTraces) -> Iterator[TracedFunction]:

@@ -132,6 +132,7 @@ class _ModelTracer:
         self._calls = LayerCalls(self._tracing)
         self._notes: list[tuple[str, str]] = []
         self._taken: dict[str, TracedFunction] = {}
+        self._regularizers: dict[int, SavedFunctionSpec] = {}
         self._below = {id(model): _compat.all_layers(model)}
         self._variables = [v for v in model.variables if v.name != SEED_STATE]
 
@@ -272,7 +273,8 @@ class _ModelTracer:
                 SavedFunctionSpec(tuple(every), spec) if has_activity else conditional
             ),
             activity_regularizer=self._activity_regularizer(chosen[0]),
-            regularization_losses=tuple(self._weight_regularizers(layer)),
+            regularization_losses=self._weight_regularizers(layer.trainable_variables),
+            own_regularization_losses=self._weight_regularizers(_own_variables(layer)),
             expects_training=takes_training,
         )
 
@@ -413,13 +415,20 @@ class _ModelTracer:
         )
         return SavedFunctionSpec((traced,), full_arg_spec(["x"]))
 
-    def _weight_regularizers(self, layer: keras.Layer) -> Iterable[SavedFunctionSpec]:
-        for variable in _own_variables(layer):
-            regularizer = getattr(variable, "regularizer", None)
-            if regularizer is None or not variable.trainable:
-                continue
+    def _weight_regularizers(
+        self, variables: Iterable[keras.Variable]
+    ) -> tuple[SavedFunctionSpec, ...]:
+        return tuple(
+            self._weight_regularizer(variable)
+            for variable in variables
+            if getattr(variable, "regularizer", None) is not None
+        )
+
+    def _weight_regularizer(self, variable: keras.Variable) -> SavedFunctionSpec:
+        known = self._regularizers.get(id(variable))
+        if known is None:
             called, avals = self._helper(
-                "loss_fn", lambda r=regularizer, v=variable: r(v), [], []
+                "loss_fn", lambda: variable.regularizer(variable), [], []
             )
             traced = TracedFunction(
                 self._distinct_name(called),
@@ -427,7 +436,9 @@ class _ModelTracer:
                 ((), {}),
                 tensor_spec(avals[0].shape, avals[0].dtype),
             )
-            yield SavedFunctionSpec((traced,), full_arg_spec([]))
+            known = SavedFunctionSpec((traced,), full_arg_spec([]))
+            self._regularizers[id(variable)] = known
+        return known
 
     def _distinct_name(self, called: CalledFunction) -> str:
         """Returns a name for a small function that no other trace has."""
@@ -543,6 +554,7 @@ class _ModelTracer:
         function = graph.finish(
             "signature_wrapper",
             [("identity", results[kept[name]]) for name in sorted(kept)],
+            keeps_shapes=True,
         )
         specs = {
             name: tensor_spec(inputs[name].shape, inputs[name].dtype, name)

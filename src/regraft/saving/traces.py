@@ -48,7 +48,8 @@ class LayerTraces:
             there is no activity regularizer.
         activity_regularizer: `activity_regularizer_fn`; `None` without.
         regularization_losses: Functions without arguments, one per regularized
-            weight that the layer itself owns.
+            weight of the layer and those below it.
+        own_regularization_losses: Those of the weights that the layer itself owns.
         expects_training: Whether the functions take `training`.
     """
 
@@ -57,6 +58,7 @@ class LayerTraces:
     all_conditional_losses: SavedFunctionSpec
     activity_regularizer: SavedFunctionSpec | None = None
     regularization_losses: tuple[SavedFunctionSpec, ...] = ()
+    own_regularization_losses: tuple[SavedFunctionSpec, ...] = ()
     expects_training: bool = False
 
 
