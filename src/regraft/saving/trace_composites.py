@@ -76,6 +76,16 @@ def _elu(tracing: Tracing, original: Function, x: Any, alpha: float = 1.0) -> An
     return tracing.composite("activation", original, x, op="Elu")
 
 
+def _gelu(
+    tracing: Tracing, original: Function, x: Any, approximate: bool = True
+) -> Any:
+    x = keras.ops.convert_to_tensor(x)
+    if approximate or not _is_float(x):
+        return original(x, approximate)
+    run = functools.partial(original, approximate=False)
+    return tracing.composite("gelu", run, x)
+
+
 def _leaky_relu(
     tracing: Tracing, original: Function, x: Any, negative_slope: float = 0.2
 ) -> Any:
@@ -500,6 +510,7 @@ _MARKS: dict[str, dict[str, Function]] = {
         "conv_transpose": _conv_transpose,
         "dot_product_attention": _dot_product_attention,
         "elu": _elu,
+        "gelu": _gelu,
         "leaky_relu": _leaky_relu,
         "log_softmax": _softmax("log_softmax", "LogSoftmax"),
         "moments": _moments,

@@ -21,6 +21,9 @@ from regraft.graph.tracing.values import (
     same_dim,
 )
 
+# Each loop writes a list of its own; converters take the loop apart by it.
+_APART = frozenset({"TensorListReserve"})
+
 Input = Any  # A `Value`, an array or number, or a list of them.
 
 
@@ -71,6 +74,7 @@ class FunctionBuilder:
         self._drafts: dict[str, _Draft] = {}
         self._names: dict[str, int] = {}
         self._arguments: list[ir.ArgDef] = []
+        self._shapes: dict[int, ir.TensorShape] = {}
         self._known: dict[Any, Value | tuple[Value, ...]] = {}
         self._states: dict[str, VariableState] = {}
         self._readers: dict[str, list[str]] = {}
@@ -84,6 +88,7 @@ class FunctionBuilder:
     def argument(self, name: str, dtype: str, shape: tuple[Dim, ...]) -> Value:
         """Adds an argument that is a tensor."""
         name = self._unique(name)
+        self._shapes[len(self._arguments)] = shape_of(shape)
         self._arguments.append(ir.ArgDef(name, data_type(dtype)))
         return Value(dtype, shape, name=name)
 
@@ -142,12 +147,11 @@ class FunctionBuilder:
         ]
         full = self._attrs(definition, inputs, types, attrs)
         key = None
-        if not definition.is_stateful:
+        if not definition.is_stateful and op not in _APART:
             key = (op, tuple(names), _freeze(full))
             if (known := self._known.get(key)) is not None:
                 return known
-        else:
-            self.is_stateful = True
+        self.is_stateful |= definition.is_stateful
         node = self._node(name or op, op, tuple(names), full)
         outputs = self._outputs(node, definition, types, full)
         if shape is not None:
@@ -460,17 +464,28 @@ class FunctionBuilder:
 
     # The end
 
-    def finish(self, name: str, results: Sequence[tuple[str, Value]]) -> ir.Function:
+    def finish(
+        self,
+        name: str,
+        results: Sequence[tuple[str, Value]],
+        *,
+        keeps_shapes: bool = False,
+    ) -> ir.Function:
         """Returns the function.
 
         Args:
             name: Of the function.
             results: Names of the results and what they are.
+            keeps_shapes: Whether it is for arguments of these shapes alone, and says
+                so of them and of the results: converters take shapes from there.
         """
         ret, outputs = {}, []
         for label, value in results:
             tensor = self.tensor(value)
-            if ":" not in tensor:
+            if keeps_shapes:
+                shape = shape_of(value.dims)
+                tensor = self._named_result(tensor, data_type(value.dtype), shape)
+            elif ":" not in tensor:
                 same = Value(value.dtype, value.shape, name=tensor)
                 tensor = self.tensor(self.op("Identity", same))
             label = self._unique(label)
@@ -484,9 +499,21 @@ class FunctionBuilder:
             control_outputs=tuple(self._effects),
             is_stateful=self.is_stateful,
         )
+        shapes = self._shapes if keeps_shapes else {}
         return ir.Function(
-            signature, nodes, ret, {effect: effect for effect in self._effects}
+            signature,
+            nodes,
+            ret,
+            {effect: effect for effect in self._effects},
+            arg_attrs={i: {"_output_shapes": (shape,)} for i, shape in shapes.items()},
         )
+
+    def _named_result(
+        self, tensor: str, dtype: ir.DataType, shape: ir.TensorShape
+    ) -> str:
+        """Returns what a tensor is called as a result."""
+        attrs: dict[str, ir.AttrValue] = {"T": dtype, "_output_shapes": (shape,)}
+        return f"{self._node('Identity', 'Identity', (tensor,), attrs)}:output:0"
 
     def _live_nodes(self, results: Iterable[str]) -> tuple[ir.Node, ...]:
         live: set[str] = set()

@@ -81,6 +81,18 @@ def leaky_relu(g: Graph, x: Value, *, alpha: float) -> Value:
     return g.op("LeakyRelu", x, alpha=alpha, shape=x.shape)
 
 
+@composite("gelu")
+def gelu(g: Graph, x: Value) -> Value:
+    """`x` times the normal distribution's integral up to it.
+
+    It is written with `Erf`, as TensorFlow does: converters know no `Erfc`.
+    """
+    root = g.op("RealDiv", x, np.sqrt(2.0), shape=x.shape)
+    integral = g.op("AddV2", g.op("Erf", root, shape=x.shape), 1.0, shape=x.shape)
+    half = g.op("Mul", x, 0.5, shape=x.shape)
+    return g.op("Mul", half, integral, shape=x.shape)
+
+
 @composite("average_pool")
 def average_pool(
     g: Graph,
