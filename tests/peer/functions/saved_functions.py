@@ -78,7 +78,9 @@ def openvino(path, inputs):
     """Runs OpenVINO's own reading of a SavedModel by input names."""
     import openvino as ov
 
-    model = ov.Core().compile_model(ov.Core().read_model(path), "CPU")
+    # Some processors compute in bfloat16 otherwise.
+    config = {"INFERENCE_PRECISION_HINT": "f32"}
+    model = ov.Core().compile_model(ov.Core().read_model(path), "CPU", config)
     feed = {}
     for port in model.inputs:
         key = next(k for k in inputs if any(k in name for name in port.names))
