@@ -70,11 +70,16 @@ class Peer:
     Args:
         blocked: Modules that it must not import, as if not installed.
         environment: Environment variables on top of `PEER_ENVIRONMENT`.
+        python: Of another environment than the peers' common one.
     """
 
     def __init__(
-        self, blocked: tuple[str, ...] = (), environment: dict[str, str] | None = None
+        self,
+        blocked: tuple[str, ...] = (),
+        environment: dict[str, str] | None = None,
+        python: str | os.PathLike[str] | None = None,
     ) -> None:
+        self._python = python
         self._blocked = blocked
         self._environment = environment or {}
         self._process: subprocess.Popen[bytes] | None = None
@@ -134,7 +139,7 @@ class Peer:
 
     def _start(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            python = find_peers_python()
+            python = self._python or find_peers_python()
             self._directory = tempfile.mkdtemp(prefix="regraft-peer-")
             environment = {
                 name: value

@@ -1,0 +1,368 @@
+"""The readers of the matrix: each opens an example and is compared with it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from interop.examples import Example
+from peer import Peer, PeerError, fresh_process
+
+# Of one training step, as a share of the largest change of a weight.
+STEP_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What became of an example in a reader.
+
+    Attributes:
+        difference: The largest one, as a share of the largest number expected;
+            `None` where the reader gave no numbers.
+        note: Why not, or what else there is to say.
+    """
+
+    difference: float | None
+    note: str = ""
+
+    def holds(self, tolerance: float) -> bool:
+        return self.difference is not None and self.difference <= tolerance
+
+
+class Peers:
+    """The peers' processes, each started when it is first asked.
+
+    Args:
+        onnx: Python with tf2onnx and onnxruntime.
+        tensorflowjs: Python with tensorflowjs; beside it stand Node's modules.
+    """
+
+    def __init__(
+        self, onnx: str | None = None, tensorflowjs: str | None = None
+    ) -> None:
+        self.tensorflow = Peer(environment=_FEW_THREADS)
+        self.openvino = Peer(blocked=("tensorflow", "tf_keras", "keras"))
+        self.onnx = (
+            None if onnx is None else Peer(python=onnx, environment=_FEW_THREADS)
+        )
+        self.tensorflowjs = (
+            None
+            if tensorflowjs is None
+            else Peer(python=tensorflowjs, environment=_FEW_THREADS)
+        )
+        self.node_modules = (
+            ""
+            if tensorflowjs is None
+            else str(Path(tensorflowjs).parents[1] / "node_modules")
+        )
+
+    def close(self) -> None:
+        for peer in (self.tensorflow, self.openvino, self.onnx, self.tensorflowjs):
+            if peer is not None:
+                peer.close()
+
+
+_FEW_THREADS = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+
+
+@contextmanager
+def peers(**pythons: str | None) -> Iterator[Peers]:
+    found = Peers(**pythons)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def worst(got: Any, expected: Any) -> float:
+    """Returns the largest difference as a share of the largest number expected."""
+    if isinstance(expected, Mapping):
+        if got.keys() != expected.keys():
+            raise AssertionError(f"Got {sorted(got)}, expected {sorted(expected)}.")
+        got, expected = [got[key] for key in expected], list(expected.values())
+    if len(got) != len(expected):
+        raise AssertionError(f"Got {len(got)} arrays, expected {len(expected)}.")
+    found = 0.0
+    for ours, theirs in zip(got, expected, strict=True):
+        ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+        if ours.shape != theirs.shape:
+            raise AssertionError(f"Got shape {ours.shape}, expected {theirs.shape}.")
+        if theirs.size:
+            scale = float(np.abs(theirs).max()) or 1.0
+            found = max(found, float(np.abs(ours - theirs).max()) / scale)
+    return float("inf") if np.isnan(found) else found
+
+
+def changes(
+    after: Mapping[str, np.ndarray],
+    before: Mapping[str, np.ndarray],
+    all_of: Any = None,
+) -> dict[str, np.ndarray]:
+    names = after if all_of is None else all_of
+    return {n: np.asarray(after[n], np.float64) - before[n] for n in names}
+
+
+def worst_change(
+    after: Mapping[str, np.ndarray],
+    expected: Mapping[str, np.ndarray],
+    before: Mapping[str, np.ndarray],
+) -> float:
+    """Like `worst`, of what a step changes: a share of the largest change of all."""
+    if set(after) != set(expected):
+        odd = sorted(set(after) ^ set(expected))[:4]
+        raise AssertionError(f"These variables are not on both sides: {odd}.")
+    ours, theirs = changes(after, before), changes(expected, before)
+    scale = max((float(np.abs(c).max()) for c in theirs.values() if c.size), default=0)
+    return max(
+        (
+            float(np.abs(ours[name] - theirs[name]).max()) / (scale or 1.0)
+            for name in theirs
+            if theirs[name].size
+        ),
+        default=0.0,
+    )
+
+
+def _relative(got: float, expected: float) -> float:
+    return abs(got - expected) / max(abs(expected), 1e-6)
+
+
+def _differ(live: list[list[np.ndarray]]) -> bool:
+    pairs = zip(*live, strict=True)
+    return any(not np.array_equal(first, second) for first, second in pairs)
+
+
+# Readers: an example and the peers → cells by column
+
+
+def read_tf_keras(example: Example, ask: Peers) -> dict[str, Cell]:
+    found = ask.tensorflow.call(
+        "interop.tf_keras", str(example.path), example.given, example.targets
+    )
+    predicts = Cell(worst(found["outputs"], example.outputs))
+    trains = _relative(found["evaluated"], example.evaluated)
+    if example.is_random:
+        if not _differ(found["live"]):
+            return {
+                "tf_keras": predicts,
+                "tf_keras trains": Cell(None, "training is not random"),
+            }
+        changed = changes(found["weights"], found["before"], _trainable(example))
+        if not all(np.any(value) for value in changed.values()):
+            return {
+                "tf_keras": predicts,
+                "tf_keras trains": Cell(None, "a step leaves weights as they were"),
+            }
+    else:
+        trains = max(
+            trains,
+            _relative(found["loss"], example.stepped["loss"]),
+            worst_change(found["weights"], example.stepped["weights"], example.before),
+        )
+    return {"tf_keras": predicts, "tf_keras trains": Cell(trains)}
+
+
+def _trainable(example: Example) -> list[str]:
+    return [path for path, g in example.gradients.items() if np.any(g)]
+
+
+def read_saved_model(example: Example, ask: Peers) -> dict[str, Cell]:
+    found = ask.tensorflow.call(
+        "interop.saved_model", str(example.path), example.given, example.inputs
+    )
+    calls = max(
+        worst(found["outputs"], example.outputs),
+        worst(found["signature"], example.served),
+    )
+    if worst(found["variables"], example.before) > 0:
+        return {"tf.saved_model": Cell(None, "variables differ")}
+    if _relative(found["regularization"], example.regularization) > 1e-5:
+        return {"tf.saved_model": Cell(None, "regularization_losses differ")}
+    if example.is_random:
+        trains = Cell(0.0) if _differ(found["live"]) else Cell(None, "is not random")
+    else:
+        state = {name: found["state"][name] for name in example.trained["state"]}
+        trains = Cell(
+            max(
+                worst(found["live"][0], example.trained["outputs"]),
+                worst_change(state, example.trained["state"], example.before),
+            )
+        )
+    missing = [name for name, value in found["gradients"].items() if value is None]
+    missing = [name for name in missing if np.any(example.gradients[name])]
+    if missing:
+        gradients = Cell(None, f"no gradient of {missing[0]}")
+    else:
+        given = {
+            name: np.zeros_like(example.gradients[name]) if value is None else value
+            for name, value in found["gradients"].items()
+        }
+        nothing = {name: 0.0 for name in given}
+        gradients = Cell(worst_change(given, example.gradients, nothing))
+    return {"tf.saved_model": Cell(calls), "training=": trains, "gradients": gradients}
+
+
+def _simple(column: str, peer: str, function: str) -> Callable[..., dict[str, Cell]]:
+    def read(example: Example, ask: Peers) -> dict[str, Cell]:
+        found = getattr(ask, peer).call(
+            f"interop.{function}", str(example.path), example.inputs
+        )
+        if isinstance(found, list):  # OpenVINO keeps no names of outputs.
+            found, expected = _by_shape(found), _by_shape(example.served.values())
+            return {column: Cell(worst(found, expected))}
+        return {column: Cell(worst(found, example.served))}
+
+    return read
+
+
+def _by_shape(arrays: Any) -> list[np.ndarray]:
+    return sorted(arrays, key=lambda array: array.shape)
+
+
+def _converter(column: str, peer: str, function: str) -> Callable[..., dict[str, Cell]]:
+    """Returns a reader that is asked for no more than it does for tf_keras' file."""
+
+    def convert(example: Example, ask: Peers, path: Path) -> dict[str, Cell]:
+        rest = (ask.node_modules,) if peer == "tensorflowjs" else ()
+        process = getattr(ask, peer)
+        found = process.call(f"interop.{function}", str(path), example.inputs, *rest)
+        return {column: Cell(worst(found, example.served))}
+
+    def read(example: Example, ask: Peers) -> dict[str, Cell]:
+        if getattr(ask, peer) is None:
+            return {}
+        try:
+            return convert(example, ask, example.path)
+        except PeerError as error:
+            failure = error
+        with tempfile.TemporaryDirectory(prefix="regraft-interop-") as folder:
+            try:
+                ask.tensorflow.call("interop.save_again", str(example.path), folder)
+                convert(example, ask, Path(folder))
+            except PeerError as theirs:
+                return {column: Cell(None, _both(failure, theirs))}
+            except AssertionError:
+                pass
+        raise failure
+
+    return read
+
+
+def _both(ours: PeerError, theirs: PeerError) -> str:
+    first, second = _short(ours), _short(theirs)
+    same = "so does tf_keras' own file"
+    return f"{first}; {same}" if first == second else f"{first}; {same}: {second}"
+
+
+def _short(error: PeerError) -> str:
+    return " ".join((error.message or str(error)).split())[:300]
+
+
+def read_lite(example: Example, ask: Peers) -> dict[str, Cell]:
+    cells = _converter("TFLite", "tensorflow", "lite")(example, ask)
+    if cells["TFLite"].difference is None:
+        note = "with TensorFlow's own ops, as tf_keras' own file"
+        found = ask.tensorflow.call(
+            "interop.lite", str(example.path), example.inputs, True
+        )
+        return {"TFLite": Cell(worst(found, example.served), note)}
+    return cells
+
+
+_FRESH = """\
+import os, pickle, sys
+os.environ["KERAS_BACKEND"] = "jax"
+import keras
+import numpy as np
+import regraft
+
+path, given, results = sys.argv[1:]
+with open(given, "rb") as file:
+    given, targets = pickle.load(file)
+model = regraft.load_model(path)
+
+def weights():
+    held = {v.path: np.asarray(v.value) for v in model.weights}
+    return {path: value for path, value in held.items() if "seed" not in path}
+
+def flat(outputs):
+    return [np.asarray(x, np.float32) for x in keras.tree.flatten(outputs)]
+
+found = {"outputs": flat(model.predict(given, verbose=0)), "before": weights()}
+found["evaluated"] = float(
+    np.ravel(model.evaluate(given, targets, batch_size=64, verbose=0))[0]
+)
+calls = [flat(model(given, training=True)) for _ in range(2)]
+for variable, value in zip(
+    [v for v in model.weights if "seed" not in v.path], found["before"].values()
+):
+    variable.assign(value)
+found["live"] = calls
+found["loss"] = float(np.ravel(model.train_on_batch(given, targets))[0])
+found["weights"] = weights()
+with open(results, "wb") as file:
+    pickle.dump(found, file)
+"""
+
+
+def read_regraft(example: Example, ask: Peers) -> dict[str, Cell]:
+    with tempfile.TemporaryDirectory(prefix="regraft-interop-") as folder:
+        given, results = os.path.join(folder, "given"), os.path.join(folder, "results")
+        with open(given, "wb") as file:
+            pickle.dump((example.given, example.targets), file)
+        fresh_process(_FRESH, str(example.path), given, results)
+        with open(results, "rb") as file:
+            found = pickle.load(file)
+    difference = max(
+        worst(found["outputs"], example.outputs),
+        _relative(found["evaluated"], example.evaluated),
+    )
+    if example.is_random:
+        if not _differ(found["live"]):
+            return {"Regraft": Cell(None, "training is not random")}
+        return {"Regraft": Cell(difference)}
+    # Layers inside of revived ones have other paths.
+    after, expected = (
+        dict(enumerate(held.values()))
+        for held in (found["weights"], example.stepped["weights"])
+    )
+    before = dict(enumerate(example.before.values()))
+    step = worst_change(after, expected, before)
+    return {"Regraft": Cell(max(difference, step))}
+
+
+READERS: Mapping[str, tuple[tuple[str, ...], Callable[..., dict[str, Cell]]]] = {
+    "tf_keras": (("tf_keras", "tf_keras trains"), read_tf_keras),
+    "saved_model": (("tf.saved_model", "training=", "gradients"), read_saved_model),
+    "session": (("TF 1",), _simple("TF 1", "tensorflow", "session")),
+    "c_api": (("C++",), _simple("C++", "tensorflow", "c_api")),
+    "command_line": (
+        ("saved_model_cli",),
+        _simple("saved_model_cli", "tensorflow", "command_line"),
+    ),
+    "lite": (("TFLite",), read_lite),
+    "onnx": (("ONNX",), _converter("ONNX", "onnx", "onnx")),
+    "openvino": (("OpenVINO",), _simple("OpenVINO", "openvino", "openvino")),
+    "tensorflowjs": (("TF.js",), _converter("TF.js", "tensorflowjs", "tensorflowjs")),
+    "regraft": (("Regraft",), read_regraft),
+}
+
+
+def read(name: str, example: Example, ask: Peers) -> dict[str, Cell]:
+    """Returns the cells of a reader; what it raises becomes their note."""
+    columns, function = READERS[name]
+    try:
+        return function(example, ask)
+    except (PeerError, RuntimeError, AssertionError) as error:
+        text = getattr(error, "message", "") or str(error)
+        return {
+            column: Cell(None, " ".join(text.split())[-1500:]) for column in columns
+        }
