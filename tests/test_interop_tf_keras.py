@@ -129,6 +129,27 @@ def test_tensorflow_core_opens_the_saved_model_and_runs_its_signature(
     assert worst(theirs, ours) < PREDICT_TOLERANCE.get(name, 1e-5)
 
 
+def test_moving_statistics_go_on_as_keras_3s(peer: Any, tmp_path: Path) -> None:
+    # On 4-D inputs tf_keras fuses by default, and corrects the variance by N/(N - 1).
+    example = trained("convnet", "SGD")
+    rest = example.batches[STEPS_BEFORE:]
+    path = tmp_path / "model"
+    regraft.save_model(example.model, path)
+    again = regraft.load_model(path)
+
+    theirs = peer.call(
+        "keras_models.load_predict_train", str(path), example.inputs, rest
+    )
+    for x, y in rest:
+        example.model.train_on_batch(x, y)
+        again.train_on_batch(x, y)
+
+    expected = weights_of(example.model)["non_trainable"]
+    assert expected
+    assert worst(theirs["weights"]["non_trainable"], expected) < 1e-6
+    assert worst(weights_of(again)["non_trainable"], expected) < 1e-7
+
+
 def _same_after_keras_loads(example: Example, path: Path, **options: Any) -> None:
     # Built as one would in another program: Keras knows these classes itself.
     again = keras.models.load_model(path, **options)

@@ -23,6 +23,8 @@ _REFUSED: Mapping[str, tuple[Any, ...]] = {
     "rng_type": (None,),
     "noise_shape": (None,),
     "implementation": (1, 2),
+    # It would make tf_keras step exactly as Keras 3, which refuses the word.
+    "fused": (False,),
 }
 _ONLY_OF = {
     "groups": (

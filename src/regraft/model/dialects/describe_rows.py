@@ -72,8 +72,11 @@ def _batch_normalization(config: Config, layer: Any, notes: list[Note]) -> None:
         for key in ("renorm", "renorm_clipping", "renorm_momentum"):
             config.pop(key, None)
     # Words of Regraft's own class for what the file's Keras did anyway.
-    for key in ("correction", "ignores_mask"):
-        config.pop(key, None)
+    config.pop("ignores_mask", None)
+    config.pop("correction", None)
+    # TensorFlow's fused kernel corrects the moving variance, Keras 3 doesn't.
+    if getattr(layer, "correction", "never") == "never":
+        config["fused"] = False
 
 
 def _random_crop(config: Config, layer: Any, notes: list[Note]) -> None:
