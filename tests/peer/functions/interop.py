@@ -152,20 +152,26 @@ def _run(tool, arguments):
         raise RuntimeError("saved_model_cli printed nothing.")
 
 
-def lite(path, inputs, select=False):
-    """TensorFlow Lite, by default with its own ops alone."""
+def lite(path, inputs):
+    """TensorFlow Lite with its own ops alone."""
+    import tensorflow as tf
+
+    model = tf.lite.TFLiteConverter.from_saved_model(path).convert()
+    interpreter = tf.lite.Interpreter(model_content=model)
+    runner = interpreter.get_signature_runner("serving_default")
+    return {key: np.asarray(value) for key, value in runner(**inputs).items()}
+
+
+def lite_with_select_ops(path):
+    """Converts to TensorFlow Lite with TensorFlow's ops where its own don't do."""
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_saved_model(path)
-    if select:
-        converter.target_spec.supported_ops = [
-            tf.lite.OpsSet.TFLITE_BUILTINS,
-            tf.lite.OpsSet.SELECT_TF_OPS,
-        ]
-        converter._experimental_lower_tensor_list_ops = False
-    interpreter = tf.lite.Interpreter(model_content=converter.convert())
-    runner = interpreter.get_signature_runner("serving_default")
-    return {key: np.asarray(value) for key, value in runner(**inputs).items()}
+    converter.target_spec.supported_ops = [
+        tf.lite.OpsSet.TFLITE_BUILTINS,
+        tf.lite.OpsSet.SELECT_TF_OPS,
+    ]
+    return len(converter.convert())
 
 
 def save_again(path, target):
