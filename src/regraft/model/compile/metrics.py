@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from regraft import _compat
 from regraft.model.compile.losses import from_config, function_name
@@ -19,6 +20,7 @@ from regraft.model.compile.names import (
 )
 from regraft.model.dialects.context import BuildContext, Note
 from regraft.model.dialects.dialect import Dialect
+from regraft.model.dialects.objects import array_value
 from regraft.model.dialects.registry import find_custom
 from regraft.model.keras2 import metrics as keras2_metrics
 
@@ -32,6 +34,8 @@ _KERAS_2 = keras2_metrics.CLASSES
 # These are resolved by the shapes of target and output, in both generations.
 _BY_SHAPE = ("accuracy", "acc", "Accuracy", "crossentropy", "ce")
 _IGNORED = frozenset({"fn", "dtype", "name"})
+# What Keras 3 says of a metric and Keras 2 has no word for, with its default.
+_ONLY_KERAS_3_ARGUMENTS: Mapping[str, Any] = {"from_sorted_ids": False}
 
 
 def _class(name: str, context: BuildContext) -> Any | None:
@@ -103,7 +107,9 @@ def _build_class(entry: Mapping[str, Any], context: BuildContext) -> Any:
     given = {
         key: config[key] for key in ("name", "dtype") if config.get(key) is not None
     }
-    arguments = {key: value for key, value in config.items() if key not in _IGNORED}
+    arguments = {
+        key: array_value(value) for key, value in config.items() if key not in _IGNORED
+    }
     function = config.get("fn")
     if plain in ("MeanMetricWrapper", "SumOverBatchSizeMetricWrapper"):
         return _build_wrapper(function, arguments, given, context)
@@ -171,12 +177,25 @@ def describe_metric(metric: Any, dialect: Dialect, notes: list[Note]) -> Any:
         return {"class_name": name, "config": {**config, **metric._fn_kwargs}}
     config = _compat.function_config(metric)
     config["dtype"] = str(metric.dtype)
+    for key, default in _ONLY_KERAS_3_ARGUMENTS.items():
+        if config.get(key, default) != default:
+            text = f"Keras 2 has no {key} of {name}; {config[key]!r} is left out"
+            notes.append(Note("compile", text))
+        config.pop(key, None)
+    config = {key: _plain(value) for key, value in config.items()}
     if type(metric) not in (_CLASSES.get(name), _KERAS_2.get(name)):
         registered = keras.saving.get_registered_name(type(metric))
         return {"class_name": registered, "config": config}
     if _is_foreign(name, notes):
         return None
     return {"class_name": name, "config": config}
+
+
+def _plain(value: Any) -> Any:
+    """Spells a tensor or array as lists, as JSON has it."""
+    if keras.ops.is_tensor(value):
+        value = keras.ops.convert_to_numpy(value)
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
 def _is_foreign(name: str, notes: list[Note]) -> bool:

@@ -72,6 +72,8 @@ ONLY_KERAS_3 = frozenset(
         "Tversky",
         "circle",
         "Circle",
+        "categorical_generalized_cross_entropy",
+        "CategoricalGeneralizedCrossEntropy",
         "ctc",
         "CTC",
         "ConcordanceCorrelation",

@@ -21,6 +21,7 @@ from regraft.model.dialects.layers import is_regraft, row_of
 from regraft.model.dialects.names import original_name
 from regraft.model.dialects.objects import KERAS_3_HARD_SIGMOID, is_entry
 from regraft.model.dialects.registry import is_builtin
+from regraft.model.keras2.registration import PACKAGE
 
 Entry = dict[str, Any]
 DescribeLayer = Callable[[keras.layers.Layer, Dialect, list[Note]], Entry]
@@ -214,7 +215,10 @@ def _old_object(key: str, value: Mapping[str, Any], owner: str, notes: Any) -> A
         or item != _INITIALIZER_DEFAULTS[inner]
     }
     builtin = str(value.get("module", "keras")).split(".")[0] == "keras"
-    return {"class_name": name if builtin else registered or name, "config": found}
+    if not builtin:
+        # Regraft's own stand for classes of Keras 2, under their names.
+        name = (registered or name).removeprefix(f"{PACKAGE}>")
+    return {"class_name": name, "config": found}
 
 
 def old_dtype(value: Any, owner: str, notes: list[Note]) -> Any:

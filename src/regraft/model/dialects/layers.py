@@ -59,6 +59,8 @@ def accepted_keywords(cls: type) -> frozenset[str]:
 def row_of(cls: type) -> Row:
     """The row of a class, or of the nearest of Keras' classes that it extends."""
     for base in cls.__mro__:
+        if base is keras.layers.Layer:
+            break
         if base.__name__ in ROWS and is_builtin(base):
             return ROWS[base.__name__]
     return NO_ROW

@@ -11,6 +11,8 @@ from regraft.errors import UnsupportedError
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.registry import builtin_objects, find_custom
 from regraft.model.keras2.activations import linear_fifth_hard_sigmoid
+from regraft.model.keras2.constraints import CONSTRAINTS
+from regraft.model.keras2.initializers import INITIALIZERS
 
 # Words of Keras 1 and of TensorFlow 1 for objects that have another name now.
 _ALIASES: Mapping[str, Mapping[str, str]] = {
@@ -43,6 +45,12 @@ _MEANINGLESS: Mapping[str, frozenset[str]] = {
     "regularizers": frozenset(),
     "constraints": frozenset(),
     "activations": frozenset(),
+}
+
+# Where Regraft has the class, by Keras 2's names.
+_KERAS_2: Mapping[str, Mapping[str, Any]] = {
+    "initializers": INITIALIZERS,
+    "constraints": CONSTRAINTS,
 }
 
 KERAS_3_HARD_SIGMOID = "Keras3>hard_sigmoid"
@@ -78,8 +86,10 @@ def _find(kind: str, name: str, context: BuildContext) -> Any:
     linear = context.dialect.hard_sigmoid_is_linear_fifth
     if kind == "activations" and name == "hard_sigmoid" and linear:
         return linear_fifth_hard_sigmoid
-    known = builtin_objects(kind)
-    return known.get(_ALIASES[kind].get(name, name))
+    plain = _ALIASES[kind].get(name, name)
+    if context.dialect.generation < 3 and plain in _KERAS_2.get(kind, {}):
+        return _KERAS_2[kind][plain]
+    return builtin_objects(kind).get(plain)
 
 
 def _require(kind: str, name: str, where: str, context: BuildContext) -> Any:
@@ -137,11 +147,12 @@ def _build_entry(
     config = spec["config"]
     if not isinstance(found, type):
         return found(**config) if config else found
-    if builtin_objects(kind).get(found.__name__) is not found:
+    own = found in _KERAS_2.get(kind, {}).values()
+    if not own and builtin_objects(kind).get(found.__name__) is not found:
         cls: Any = found
         return cls.from_config(dict(config))
     config = {k: v for k, v in config.items() if k not in _MEANINGLESS[kind]}
-    config = {k: _plain(v) for k, v in config.items()}
+    config = {k: array_value(v) for k, v in config.items()}
     if kind == "initializers":
         _modernize_variance_scaling(config)
     make: Any = found
@@ -160,8 +171,8 @@ def _modernize_variance_scaling(config: dict[str, Any]) -> None:
         config["distribution"] = "truncated_normal"
 
 
-def _plain(value: Any) -> Any:
-    """Unwraps the JSON forms of arrays that initializers take."""
+def array_value(value: Any) -> Any:
+    """Unwraps the JSON forms of arrays that configs hold; other values stay."""
     if isinstance(value, Mapping) and value.get("class_name") == "__numpy__":
         return value["config"]["value"]
     if isinstance(value, Mapping) and value.get("type") == "ndarray":

@@ -293,6 +293,7 @@ ROWS: Mapping[str, Row] = {
     "LayerNormalization": Row(
         translate=_layer_normalization, dropped={"rms_scaling": FALSY}
     ),
+    "Layer": Row(keras2_class=keras2.Layer),
     "LeakyReLU": Row(renamed={"alpha": "negative_slope"}),
     "MultiHeadAttention": Row(
         choose=_maskless(keras2.MultiHeadAttention),

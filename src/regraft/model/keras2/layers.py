@@ -79,6 +79,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 
 @registered
+class Layer(keras.layers.Identity):
+    """Keras 2's `Layer` itself, which gives what it is given."""
+
+
+@registered
 class ThresholdedReLU(keras.layers.Layer):
     """f(x) = x for x > theta, else 0."""
 

@@ -1,0 +1,21 @@
+"""Initializers of Keras 2 of whose arguments Keras 3's configs forget some."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from regraft.model.keras2.registration import registered
+
+
+@registered
+class Identity(keras.initializers.Identity):
+    """`Identity` that tells its `gain`."""
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "gain": float(self.gain)}
+
+
+INITIALIZERS: Mapping[str, Any] = {"Identity": Identity, "identity": Identity}
