@@ -229,6 +229,7 @@ Softmax: axis robust_masking
 SpatialDropout1D: noise_shape rate seed
 SpatialDropout2D: data_format noise_shape rate seed
 SpatialDropout3D: data_format noise_shape rate seed
+SpectralNormalization: layer power_iterations
 StackedRNNCells: cells
 StringLookup: encoding idf_weights invert mask_token max_tokens num_oov_indices
     oov_token output_mode pad_to_max_tokens sparse vocabulary vocabulary_dtype

@@ -72,9 +72,10 @@ def arguments(cls):
 
 def main(path):
     serialization.populate_deserializable_objects()
-    classes = serialization.LOCAL.ALL_OBJECTS
+    # What is registered elsewhere is found among the public names alone.
+    classes = {**vars(tf_keras.layers), **serialization.LOCAL.ALL_OBJECTS}
     lines = []
-    for name in sorted(classes):
+    for name in sorted(n for n in classes if not n.startswith("_")):
         cls = classes[name]
         layer = isinstance(cls, type) and issubclass(cls, tf_keras.layers.Layer)
         if not layer or name in SKIPPED:
