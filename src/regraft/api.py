@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from regraft.model.description import ModelDescription
 from regraft.model.dialects.context import Note
 from regraft.options import LoadOptions, SaveOptions
 from regraft.other_backends import trace_elsewhere, traces_here
-from regraft.saving.describe import check_built, describe
+from regraft.saving.describe import SavedModelParts, check_built, describe
 from regraft.saving.hdf5 import write_model
 from regraft.saving.saved_model import write_saved_model
 from regraft.saving.trace_inputs import SignatureRequest
@@ -99,25 +100,49 @@ def save_model(
     check_built(model)
     if not overwrite and not _may_overwrite(filepath):
         return
-    parts = describe(model, include_optimizer=include_optimizer)
     options = options or SaveOptions()
     target = _target(filepath)
-    if save_format == "h5":
-        write_model(target, parts, options)
-    else:
-        traces = None
-        if save_traces:
-            try:
-                traces = _traces(model, requests)
-                parts.notes.extend(Note(*note) for note in traces.notes)
-            except UnsupportedError as error:
-                if requests:
-                    raise
-                text = f"It is saved without functions. {error}"
-                parts.notes.append(Note(model.name, text))
-        write_saved_model(target, parts, options, traces)
+    with _collected_later():
+        parts = describe(model, include_optimizer=include_optimizer)
+        if save_format == "h5":
+            write_model(target, parts, options)
+        else:
+            traces = _traces_or_note(parts, requests) if save_traces else None
+            write_saved_model(target, parts, options, traces)
     for note in parts.notes:
         warnings.warn(f"{note.object_path}: {note.text}", stacklevel=2)
+
+
+def _traces_or_note(parts: SavedModelParts, requests: Any) -> ModelTraces | None:
+    """Returns what a model computes; `None`, with a note, where that can't be said."""
+    try:
+        traces = _traces(parts.model, requests)
+    except UnsupportedError as error:
+        if requests:
+            raise
+        text = f"It is saved without functions. {error}"
+        parts.notes.append(Note(parts.model.name, text))
+        return None
+    parts.notes.extend(Note(*note) for note in traces.notes)
+    return traces
+
+
+@contextmanager
+def _collected_later() -> Iterator[None]:
+    """Lets Python look for garbage after the block.
+
+    Saving makes a great many small objects that live to its end. Each time their
+    number grows by a quarter, Python would walk through all that JAX and Keras have,
+    a third of the time in all.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def load_model(

@@ -14,7 +14,7 @@ import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -22,6 +22,7 @@ import keras
 
 from regraft import _compat
 from regraft.graph.tracing.tracer import Tracing
+from regraft.saving.trace_twins import likeness
 
 _signatures: weakref.WeakKeyDictionary[keras.Layer, inspect.Signature] = (
     weakref.WeakKeyDictionary()
@@ -114,6 +115,7 @@ class LayerCalls:
         self.tracing = tracing
         self.records: list[LayerCall] = []
         self._known: dict[Any, _TracedCall] = {}
+        self._likenesses: dict[int, Any] = {}
         self._by_training: dict[int, bool] = {}
         self._scope: _Scope | None = None
         self._training = False
@@ -167,11 +169,27 @@ class LayerCalls:
         if not tensors:
             return original(layer, *args, **kwargs)
         fresh = _TracedCall(self, original, layer, args, kwargs, tensors, outer)
-        if self._depends_on_training(layer):
+        alike = self._likeness(layer)
+        depends = self._depends_on_training(layer)
+        if depends and alike is None:
             return fresh.run()
-        known = self._known.setdefault(fresh.key(), fresh)
-        again = None if known is fresh else fresh.repeat(known)
-        return fresh.run() if again is None else again[0]
+        how = fresh.key(), fresh.training if depends else None
+        own = self._known.get((id(layer), how))
+        again = None
+        if own is not None:
+            again = fresh.repeat(own)
+        elif alike is not None and (twin := self._known.get((alike, how))) is not None:
+            again = fresh.follow(twin)
+        output = fresh.run() if again is None else again[0]
+        self._known.setdefault((id(layer), how), fresh)
+        if alike is not None:
+            self._known.setdefault((alike, how), fresh)
+        return output
+
+    def _likeness(self, layer: keras.Layer) -> Any:
+        if id(layer) not in self._likenesses:
+            self._likenesses[id(layer)] = likeness(layer)
+        return self._likenesses[id(layer)]
 
     def _depends_on_training(self, layer: keras.Layer) -> bool:
         found = self._by_training.get(id(layer))
@@ -215,13 +233,11 @@ class _TracedCall:
         self._counts: list[int] = []
 
     def run(self) -> Any:
-        record, outer = self._record, self._outer
-        masks = [mask for mask in self._masks if mask is not None]
-        values = [_value(outer, variable) for variable in self._variables]
+        record = self._record
         results, label = self._calls.tracing.function(
-            re.sub(r"[^A-Za-z0-9_]", "_", record.layer.name),
+            _node_name(record.layer),
             self._pure,
-            [*self._tensors, *masks, *values],
+            self._operands(),
             inputs=range(len(self._tensors)),
             input_names=_names(record),
             roles=self._roles,
@@ -231,20 +247,21 @@ class _TracedCall:
         return self._spread(results)
 
     def key(self) -> Any:
-        """Returns what tells this call from another one of the same layer."""
+        """Returns what tells this call from another one of such a layer."""
         record = self._record
         specs = tuple((str(t.shape), str(t.dtype)) for t in record.tensors)
         masked = tuple(mask is not None for mask in self._masks)
         kwargs = {k: v for k, v in record.kwargs.items() if k != "training"}
-        return id(record.layer), specs, masked, str(record.args), str(kwargs)
+        return specs, masked, str(record.args), str(kwargs)
+
+    @property
+    def training(self) -> bool:
+        """What `training` is."""
+        return self._record.training
 
     def repeat(self, known: _TracedCall) -> tuple[Any] | None:
         """Returns the output of a call that was traced before, in a tuple."""
-        masks = [mask for mask in self._masks if mask is not None]
-        values = [_value(self._outer, variable) for variable in self._variables]
-        results = self._calls.tracing.repeat(
-            known._record.label, [*self._tensors, *masks, *values]
-        )
+        results = self._calls.tracing.repeat(known._record.label, self._operands())
         if results is None:
             return None
         self._record = known._record
@@ -252,6 +269,25 @@ class _TracedCall:
         self._masked = known._masked
         self._counts = known._counts
         return (self._spread(results),)
+
+    def follow(self, twin: _TracedCall) -> tuple[Any] | None:
+        """Returns the output by the trace of a layer that computes the same."""
+        known = twin._record
+        results, label = self._calls.tracing.follow(
+            known.label, _node_name(self._record.layer), self._operands()
+        )
+        self._record = replace(known, layer=self._record.layer, label=label)
+        self._calls.records.append(self._record)
+        places = {id(variable): i for i, variable in enumerate(twin._variables)}
+        self._updated = [self._variables[places[id(v)]] for v in twin._updated]
+        self._masked = twin._masked
+        self._counts = twin._counts
+        return (self._spread(results),)
+
+    def _operands(self) -> list[Any]:
+        masks = [mask for mask in self._masks if mask is not None]
+        values = [_value(self._outer, variable) for variable in self._variables]
+        return [*self._tensors, *masks, *values]
 
     def _pure(self, *operands: Any) -> list[Any]:
         """The layer's call without side effects."""
@@ -316,6 +352,10 @@ class _TracedCall:
         for variable, value in zip(self._updated, updates, strict=True):
             self._outer.add_update((variable, value))
         return restored(self._record.outputs, leaves)
+
+
+def _node_name(layer: keras.Layer) -> str:
+    return re.sub(r"[^A-Za-z0-9_]", "_", layer.name)
 
 
 def _value(scope: _Scope, variable: keras.Variable) -> Any:

@@ -107,7 +107,8 @@ class Graph(SymbolicBuilder):
 
     Attributes:
         tracing: Where the functions go that this one calls.
-        out: Abstract values of the results of the equation at hand.
+        equation: The one at hand, of a jaxpr.
+        out: Abstract values of its results.
         live: Which of these results somebody needs.
         is_flat: Whether marked functions are written down where they are called.
     """
@@ -116,6 +117,7 @@ class Graph(SymbolicBuilder):
         super().__init__()
         self.is_flat = is_flat
         self.tracing = tracing
+        self.equation: Any = None
         self.out: tuple[Any, ...] = ()
         self.live: tuple[bool, ...] = ()
 
@@ -171,6 +173,7 @@ class Graph(SymbolicBuilder):
                 (name,),
             )
         operands = [self._operand(var, env) for var in equation.invars]
+        self.equation = equation
         self.out = tuple(var.aval for var in equation.outvars)
         self.live = tuple(var in needed for var in equation.outvars)
         params = {p: equation.params[p] for p in row.params if p in equation.params}

@@ -145,7 +145,36 @@ class Tracing:
         call = self.calls.get(label)
         if call is None or len(call.jaxpr.in_avals) != len(operands):
             return None
-        return self._runs[label](*operands)
+        return self._run(label, operands)
+
+    def follow(self, label: str, name: str, operands: Sequence[Any]) -> Any:
+        """Runs a function again for somebody else, who is known by another name.
+
+        Args:
+            label: Of the function; it closes over nothing.
+            name: Label of the call.
+            operands: Arrays of the same shapes.
+
+        Returns:
+            What `function` returns.
+        """
+        other = f"regraft_{name}_{next(self._numbers)}"
+        self.marks[other] = replace(self.marks[label], name=name, label=other)
+        self._runs[other] = self._runs[label]
+        return self._run(other, operands), other
+
+    def _run(self, label: str, operands: Sequence[Any]) -> Any:
+        # JAX keeps one name for a function, but this one for each place of a call.
+        with jax.named_scope(label):
+            return self._runs[label](*operands)
+
+    def mark_of(self, equation: Any) -> Mark | None:
+        """Returns what a call in a jaxpr is marked as, if it is."""
+        mark = self.marks.get(equation.params["name"])
+        if mark is not None and mark.label:
+            scope = str(equation.source_info.name_stack).rpartition("/")[2]
+            mark = self.marks.get(scope, mark)
+        return mark
 
     def note_call(
         self, mark: Mark, closed: Jaxpr, variables: Mapping[int, Any]
@@ -183,7 +212,8 @@ class Tracing:
             self._cache[key] = known
             # An id is only good as a key while its object lives.
             self._cache[(id(jaxpr), "alive")] = jaxpr
-        return known
+        captures = tuple(variables[i] for i in known.operands if i in variables)
+        return replace(known, captures=captures)
 
     def _write(
         self,

@@ -19,10 +19,10 @@ from regraft.graph.tracing.registry import lowering
 from regraft.graph.tracing.values import Dim, Value
 
 
-@lowering("jit", "pjit")
-def jit(g: Graph, *operands: Value, jaxpr: Any, name: str) -> Any:
+@lowering("jit", "pjit", ignored=("name",))
+def jit(g: Graph, *operands: Value, jaxpr: Any) -> Any:
     """A function that JAX compiles; here it may be marked."""
-    mark = g.tracing.marks.get(name)
+    mark = g.tracing.mark_of(g.equation)
     if mark is None:
         return g.inline(jaxpr, operands)
     if mark.kind == "function":
