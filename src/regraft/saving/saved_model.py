@@ -81,6 +81,7 @@ def write_saved_model(
         saved_model=saved_model,
         keras_metadata=builder.keras_metadata(),
         tensors=[(OBJECT_GRAPH_KEY, graph_text), *tensors],
+        fingerprint="compute",
         alignment_bytes=options.alignment_bytes,
         progress=options.progress,
     )

@@ -18,12 +18,13 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from regraft.errors import FormatError, UnsafeFileError, UnsupportedError
 from regraft.storage import commit, filesystem, proto
+from regraft.storage.fingerprint import fingerprint_of
 from regraft.storage.proto import messages
 from regraft.storage.tensor import StoredTensor, nbytes
 from regraft.storage.tensor_bundle import TensorBundleReader, TensorBundleWriter
@@ -150,7 +151,7 @@ def write_saved_model_directory(
     keras_metadata: messages.KerasSavedMetadata | None = None,
     tensors: Iterable[tuple[str, Tensor]] | Mapping[str, Tensor] = (),
     assets: Mapping[str, bytes] | None = None,
-    fingerprint: messages.FingerprintDef | None = None,
+    fingerprint: messages.FingerprintDef | Literal["compute"] | None = None,
     debug_info: messages.GraphDebugInfo | None = None,
     alignment_bytes: int = 64,
     progress: Progress | None = None,
@@ -167,7 +168,8 @@ def write_saved_model_directory(
         keras_metadata: What `keras_metadata.pb` holds.
         tensors: The tensors by key, read and written one by one.
         assets: Contents of the files in `assets/`.
-        fingerprint: What `fingerprint.pb` holds.
+        fingerprint: What `fingerprint.pb` holds; `"compute"`: the hashes by which
+            TensorFlow knows the model again.
         debug_info: What `debug/saved_model_debug_info.pb` holds.
         alignment_bytes: Each tensor begins at a multiple of this in its file.
         progress: Called with `"tensors"`, bytes written and bytes in all.
@@ -175,7 +177,7 @@ def write_saved_model_directory(
     files = {SAVED_MODEL: saved_model}
     optional: dict[str, messages.Message | None] = {
         KERAS_METADATA: keras_metadata,
-        FINGERPRINT: fingerprint,
+        FINGERPRINT: None if fingerprint == "compute" else fingerprint,
         os.path.join(DEBUG, DEBUG_INFO): debug_info,
     }
     present = {name: message for name, message in optional.items() if message}
@@ -184,6 +186,10 @@ def write_saved_model_directory(
         _write_messages(root, {**files, **present})
         _write_assets(root, assets or {})
         _write_variables(root, pairs, alignment_bytes, progress)
+        if fingerprint == "compute":
+            index = _read(index_path(os.path.join(root, VARIABLES, VARIABLES)))
+            found = fingerprint_of(saved_model, index)
+            _write_messages(root, {FINGERPRINT: found} if found else {})
 
 
 def _read_saved_model(root: str) -> messages.SavedModel:

@@ -157,3 +157,31 @@ def _served_ops(path):
             elif node.op not in _FREE:
                 counts[node.op] += 1
     return dict(counts)
+
+
+def fingerprints(path):
+    """What `fingerprint.pb` says, and what TensorFlow computes of the other files."""
+    import tensorflow as tf
+    from tensorflow.core.protobuf import fingerprint_pb2
+    from tensorflow.python.saved_model.pywrap_saved_model import fingerprinting
+
+    written = tf.saved_model.experimental.read_fingerprint(path)
+    computed = fingerprint_pb2.FingerprintDef()
+    computed.ParseFromString(fingerprinting.CreateFingerprintDef(path))
+    names = [
+        "saved_model_checksum",
+        "graph_def_program_hash",
+        "signature_def_hash",
+        "saved_object_graph_hash",
+        "checkpoint_hash",
+    ]
+    return [{name: getattr(one, name) for name in names} for one in (written, computed)]
+
+
+def farmhash(texts):
+    """TensorFlow's hash of texts."""
+    import tensorflow as tf
+
+    data = tf.constant(texts)
+    hashes = tf.fingerprint(tf.reshape(data, (-1, 1)), "farmhash64").numpy()
+    return [int.from_bytes(row.tobytes(), "little") for row in hashes]

@@ -1,0 +1,204 @@
+"""Entries of protobuf's maps in the order in which TensorFlow writes them.
+
+Deterministic serialization sorts a map by its keys. Protobuf's C++ runtime sorts
+upwards; its Python runtime puts numbers downwards, and a key before another one that
+it begins with. Hashes of whole messages need the C++ order.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from regraft.storage.proto import messages, serialize
+from regraft.storage.proto.wire import read_varint, write_varint
+
+_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+# First bytes of an `AttrValue` that is a list or refers to a function.
+_WITH_FUNCTIONS = (b"\x0a", b"\x52")
+
+Plan = Mapping[str, Iterator[bool]]
+"""By name of a message: whether each of them, in order, has to be sorted."""
+
+_EVERYTHING: Plan = MappingProxyType({})
+
+
+def serialized(saved_model: messages.SavedModel) -> bytes:
+    """Returns the bytes of a SavedModel with all maps sorted upwards."""
+    model: Any = saved_model
+    data = serialize(saved_model)
+    # Which of the large messages need it; most don't.
+    needed: dict[str, list[bool]] = {"FunctionDef": [], "SavedObjectGraph": []}
+    for graph in model.meta_graphs:
+        for function in graph.graph_def.library.function:
+            needed["FunctionDef"].append(_differs(_function_keys(function)))
+        needed["SavedObjectGraph"].append(
+            _differs(_object_keys(graph.object_graph_def))
+        )
+    if not any(map(any, needed.values())) and not _differs(_other_keys(model)):
+        return data
+    plan = {name: iter(flags) for name, flags in needed.items()}
+    return _sorted_maps(saved_model.DESCRIPTOR, data, plan)
+
+
+def _differs(groups: Iterable[tuple[Any, ...]]) -> bool:
+    return not all(map(_is_sorted_by_all, groups))
+
+
+def sorted_message(message: messages.Message) -> bytes:
+    """Returns the bytes of a small message with all maps sorted upwards."""
+    return _sorted_maps(message.DESCRIPTOR, serialize(message))
+
+
+@functools.lru_cache(4096)
+def _is_sorted_by_all(keys: tuple[Any, ...]) -> bool:
+    """Whether both runtimes put these keys into one order."""
+    if len(keys) < 2:
+        return True
+    if not isinstance(keys[0], str):
+        return False
+    ordered = sorted(map(str.encode, keys))
+    pairs = itertools.pairwise(ordered)
+    return not any(after.startswith(before) for before, after in pairs)
+
+
+def _function_keys(function: Any) -> Iterator[tuple[Any, ...]]:
+    """Yields the keys of each map."""
+    yield tuple(function.attr)
+    yield tuple(function.ret)
+    yield tuple(function.control_ret)
+    yield tuple(function.arg_attr)
+    yield tuple(function.resource_arg_unique_id)
+    yield from _node_keys(function.node_def)
+
+
+def _object_keys(objects: Any) -> Iterator[tuple[Any, ...]]:
+    yield tuple(objects.concrete_functions)
+    for concrete in objects.concrete_functions.values():
+        yield from _structure_keys(concrete.canonicalized_input_signature)
+        yield from _structure_keys(concrete.output_signature)
+    for node in objects.nodes:
+        yield tuple(node.saveable_objects)
+        if node.WhichOneof("kind") == "function":
+            yield from _structure_keys(node.function.function_spec.fullargspec)
+
+
+def _other_keys(saved_model: Any) -> Iterator[tuple[Any, ...]]:
+    for graph in saved_model.meta_graphs:
+        yield tuple(graph.meta_info_def.function_aliases)
+        yield tuple(graph.collection_def)
+        yield tuple(graph.signature_def)
+        for signature in graph.signature_def.values():
+            yield tuple(signature.inputs)
+            yield tuple(signature.outputs)
+            yield tuple(signature.defaults)
+        yield from _node_keys(graph.graph_def.node)
+
+
+def _node_keys(nodes: Any) -> Iterator[tuple[Any, ...]]:
+    for node in nodes:
+        attrs = node.attr
+        yield tuple(attrs)
+        if "f" in attrs and attrs["f"].func.attr:
+            yield tuple(attrs["f"].func.attr)
+
+
+def _structure_keys(value: Any) -> Iterator[tuple[Any, ...]]:
+    kind = value.WhichOneof("kind")
+    if kind == "dict_value":
+        fields = value.dict_value.fields
+        yield tuple(fields)
+        for item in fields.values():
+            yield from _structure_keys(item)
+    elif kind in ("list_value", "tuple_value"):
+        for item in getattr(value, kind).values:
+            yield from _structure_keys(item)
+    elif kind == "named_tuple_value":
+        for pair in value.named_tuple_value.values:
+            yield from _structure_keys(pair.value)
+
+
+def _sorted_maps(descriptor: Any, data: bytes, plan: Plan = _EVERYTHING) -> bytes:
+    """Sorts all maps of a serialized message, whose fields are in order."""
+    parts: list[bytes] = []
+    entries: list[tuple[Any, bytes]] = []
+    fields = descriptor.fields_by_number
+    current = position = 0
+    while position < len(data):
+        start = position
+        tag, position = read_varint(data, position, len(data))
+        number, wire = tag >> 3, tag & 7
+        field = fields.get(number)
+        if number != current and entries:
+            parts += _in_order(entries)
+            entries = []
+        current = number
+        if wire != _LENGTH:
+            position = _after(data, position, wire)
+            parts.append(data[start:position])
+            continue
+        size, position = read_varint(data, position, len(data))
+        content, position = data[position : position + size], position + size
+        whole = data[start:position]
+        if field is not None and _may_hold_maps(field, content, plan):
+            inner = _sorted_maps(field.message_type, content, plan)
+            if inner != content:
+                content = inner
+                whole = write_varint(tag) + write_varint(size) + content
+        if field is not None and _is_map(field):
+            entries.append((_key(content), whole))
+        else:
+            parts.append(whole)
+    return b"".join([*parts, *_in_order(entries)])
+
+
+def _in_order(entries: list[tuple[Any, bytes]]) -> list[bytes]:
+    return [whole for _, whole in sorted(entries, key=lambda entry: entry[0])]
+
+
+def _after(data: bytes, position: int, wire: int) -> int:
+    if wire == _VARINT:
+        return read_varint(data, position, len(data))[1]
+    return position + (8 if wire == _FIXED64 else 4)
+
+
+def _key(entry: bytes) -> Any:
+    """Returns the key of a map's entry: its first field."""
+    tag, position = read_varint(entry, 0, len(entry))
+    value, position = read_varint(entry, position, len(entry))
+    return entry[position : position + value] if tag & 7 == _LENGTH else value
+
+
+@functools.cache
+def _is_map(field: Any) -> bool:
+    inner = field.message_type
+    return inner is not None and bool(inner.GetOptions().map_entry)
+
+
+def _may_hold_maps(field: Any, content: bytes, plan: Plan) -> bool:
+    """Whether a message may have maps at any depth."""
+    inner = field.message_type
+    if inner is None or not _reaches_map(inner):
+        return False
+    if (flags := plan.get(inner.name)) is not None:
+        return next(flags)
+    # Of an attribute only a reference to a function, or a list of such.
+    return inner.name != "AttrValue" or content[:1] in _WITH_FUNCTIONS
+
+
+@functools.cache
+def _reaches_map(descriptor: Any) -> bool:
+    found, pending = {descriptor.full_name}, [descriptor]
+    while pending:
+        message = pending.pop()
+        if message.GetOptions().map_entry:
+            return True
+        for field in message.fields:
+            inner = field.message_type
+            if inner is not None and inner.full_name not in found:
+                found.add(inner.full_name)
+                pending.append(inner)
+    return False
