@@ -24,7 +24,7 @@ help:
 	@echo "make sweep        the rest of the golden sweeps, of which make test takes a seeded share"
 	@echo "make lint         ruff and mypy"
 	@echo "make format       let ruff format the sources"
-	@echo "make bench        measure against tf_keras and Keras' own .keras files"
+	@echo "make bench        measure against tf_keras, Keras' own .keras files, TensorFlow and OpenVINO"
 	@echo "make docs         build the documentation into site/"
 	@echo "make matrix       fast tests on each Python, lowest and newest dependencies"
 	@echo "make clean        remove all that the above made"
@@ -54,6 +54,7 @@ format: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed $(PEERS)/.installed
 	@REGRAFT_PEERS_PYTHON="$(abspath $(PEERS))/bin/python" $(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+	@REGRAFT_PEERS_PYTHON="$(abspath $(PEERS))/bin/python" $(BIN)/python benchmarks/throughput.py $(THROUGHPUT_ARGS)
 
 docs: $(VENV)/.installed-docs
 	@$(BIN)/mkdocs build --strict --quiet

@@ -91,6 +91,10 @@ class LoadOptions:
             minutes; the model itself stays as it is.
         memory_budget_bytes: The most that tensors may take in memory; `None` for
             no bound but the file's own size.
+        max_function_calls: How many functions one run of what is loaded may call
+            outside of `jit`; each round of a loop counts as two. More is a
+            `LimitError`: a loop of a broken or hostile file ends. Compiled loops
+            whose condition depends on the data are XLA's and are not counted.
         progress: Called while layers are built and values read.
         allow_partial_checkpoint: Whether a variable for which the file holds no
             value keeps its initial one; it is named in the load report. Else such
@@ -105,6 +109,7 @@ class LoadOptions:
 
     verify: bool = False
     memory_budget_bytes: int | None = None
+    max_function_calls: int = 10_000_000
     progress: Progress | None = None
     allow_partial_checkpoint: bool = False
     experimental_io_device: str | None = None

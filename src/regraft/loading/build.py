@@ -73,7 +73,7 @@ def build_model(
         compile_model(model, description, plan, context, report)
     _fill_report(report, model, plan, context)
     if options.verify:
-        _verify(report, model, description, plan)
+        _verify(report, model, description, plan, options)
     reports.remember(model, report)
     return model
 
@@ -111,7 +111,7 @@ def _build_and_plan(
     options: LoadOptions,
     values: _compat.DeferredValues,
 ) -> tuple[keras.Model, restore.RestorePlan]:
-    reviver = _reviver(description, context)
+    reviver = _reviver(description, context, options)
     model = _build_root(description, context, reviver)
     if not is_built(model):
         build_from_spec(model, description)
@@ -144,11 +144,13 @@ def make_plan(description: ModelDescription, tree: StateNode) -> restore.Restore
     return restore.plan_from_order(tree, description.weights, path=description.path)
 
 
-def _reviver(description: ModelDescription, context: BuildContext) -> Reviver | None:
+def _reviver(
+    description: ModelDescription, context: BuildContext, options: LoadOptions
+) -> Reviver | None:
     if description.functions is None or description.objects is None:
         return None
     directory, meta_graph = description.functions
-    store = FunctionStore(directory, meta_graph, description.objects)
+    store = FunctionStore(directory, meta_graph, description.objects, options)
     reviver = Reviver(store, context)
     context.revive = reviver.revive
     context.fill = HostState(store).fill_new
@@ -282,9 +284,10 @@ def _verify(
     model: keras.Model,
     description: ModelDescription,
     plan: restore.RestorePlan,
+    options: LoadOptions,
 ) -> None:
     report.tensors_checked = check_tensors(description)
-    found = check_layers(model, description, plan)
+    found = check_layers(model, description, plan, options)
     below = [layer for layer in _compat.all_layers(model) if layer is not model]
     report.layers[:] = [
         dataclasses.replace(entry, checks=found.get(id(layer), ()))

@@ -19,6 +19,7 @@ from regraft.graph.struct_serde import (
     function_spec_from_proto,
 )
 from regraft.model.description import ObjectGraph, ObjectNode, Variable
+from regraft.options import LoadOptions
 from regraft.storage.saved_model_directory import SavedModelDirectory
 
 
@@ -29,11 +30,17 @@ class FunctionStore:
         directory: For assets.
         meta_graph: `MetaGraphDef` message.
         objects: Its object graph, with the variables' values.
+        options: How much a run may call.
     """
 
     def __init__(
-        self, directory: SavedModelDirectory, meta_graph: Any, objects: ObjectGraph
+        self,
+        directory: SavedModelDirectory,
+        meta_graph: Any,
+        objects: ObjectGraph,
+        options: LoadOptions,
     ) -> None:
+        self._options = options
         self._directory = directory
         self._proto = meta_graph
         self.objects = objects
@@ -65,6 +72,7 @@ class FunctionStore:
             ResourceScope(
                 _Assets(self._directory, [name for _, name in self.meta_graph.assets])
             ),
+            self._options.max_function_calls,
         )
 
     @cached_property

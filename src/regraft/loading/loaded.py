@@ -41,8 +41,10 @@ def load_saved_model(
     proto = _meta_graph(directory.saved_model.meta_graphs, tags, path)
     if len(proto.object_graph_def.nodes):
         graph = read_objects(directory, proto)
-        return _LoadedObjects(path, FunctionStore(directory, proto, graph), graph)
-    store = FunctionStore(directory, proto, ObjectGraph(()))
+        return _LoadedObjects(
+            path, FunctionStore(directory, proto, graph, options), graph
+        )
+    store = FunctionStore(directory, proto, ObjectGraph(()), options)
     return _LoadedGraph(path, store, directory.variables or {})
 
 

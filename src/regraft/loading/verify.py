@@ -29,6 +29,7 @@ from regraft.loading.report import Check
 from regraft.loading.restore import RestorePlan
 from regraft.loading.revived_layer import Revived, RevivedObject
 from regraft.model.description import ModelDescription, ObjectNode
+from regraft.options import LoadOptions
 from regraft.storage.saved_model_directory import read_saved_model_directory
 
 # Allowed differences, of the largest expected value, by the coarsest dtype around.
@@ -97,7 +98,10 @@ def _tensors(description: ModelDescription) -> Iterator[Any]:
 
 
 def check_layers(
-    model: keras.Model, description: ModelDescription, plan: RestorePlan
+    model: keras.Model,
+    description: ModelDescription,
+    plan: RestorePlan,
+    options: LoadOptions,
 ) -> dict[int, tuple[Check, ...]]:
     """Compares each layer, and the model, with its traces.
 
@@ -105,6 +109,7 @@ def check_layers(
         model: As it was built, with its values.
         description: Of the file.
         plan: Where the values of `model` came from.
+        options: How much a trace may call.
 
     Returns:
         What was found, by `id` of the layer.
@@ -117,7 +122,7 @@ def check_layers(
         }
     directory, meta_graph = description.functions
     # A store of its own: what traces write must not reach those of revived layers.
-    store = FunctionStore(directory, meta_graph, description.objects)
+    store = FunctionStore(directory, meta_graph, description.objects, options)
     store.bind(
         {
             item.node_id: item.variable

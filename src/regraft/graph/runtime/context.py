@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from regraft.errors import MismatchError, UnsupportedError
+from regraft.errors import LimitError, MismatchError, UnsupportedError
 from regraft.graph import ir
 from regraft.storage.tensor import StoredTensor
 
@@ -158,6 +158,37 @@ class Call:
     arguments: Sequence[Any]
 
 
+@dataclass
+class Budget:
+    """How many function calls one run may still make.
+
+    Loops and functions that call one another are a file's word: without a bound a
+    file of some hundred bytes could run for ever.
+
+    Attributes:
+        limit: The most.
+        spent: Those made so far.
+    """
+
+    limit: int
+    spent: int = 0
+
+    def spend(self, plan: Plan) -> None:
+        """Counts one call.
+
+        Raises:
+            LimitError: It is one too many.
+        """
+        self.spent += 1
+        if self.spent > self.limit:
+            raise LimitError(
+                "A run calls functions, or goes round loops, too often",
+                object_path=plan.name,
+                expected=f"at most {self.limit} calls, two for each round of a loop "
+                "(LoadOptions.max_function_calls)",
+            )
+
+
 class Context:
     """What the kernels of a run may touch.
 
@@ -166,6 +197,7 @@ class Context:
         resources: Resources that are made by name.
         seed_generator: A `keras.random.SeedGenerator` that random ops draw from;
             one of the library's own if it is not given.
+        budget: Shared with the run that this one is a part of.
     """
 
     def __init__(
@@ -173,8 +205,10 @@ class Context:
         library: FunctionLibrary,
         resources: ResourceScope | None = None,
         seed_generator: Any = None,
+        budget: Budget | None = None,
     ) -> None:
         self.library = library
+        self.budget = budget or Budget(library.max_calls)
         self.resources = ResourceScope() if resources is None else resources
         self._generator = seed_generator
         self._held: dict[Any, Any] = {}
@@ -194,7 +228,7 @@ class Context:
         A loop or branch that is being traced runs in one: what it writes must
         leave it as a result, not by assignment.
         """
-        inner = Context(self.library, self.resources, self._generator)
+        inner = Context(self.library, self.resources, self._generator, self.budget)
         inner._held = dict(values)
         inner._scoped = True
         inner.depth = self.depth
@@ -223,6 +257,7 @@ class Context:
 
     def call(self, plan: Plan, arguments: Sequence[Any]) -> list[Any]:
         """Runs a function now."""
+        self.budget.spend(plan)
         self.depth += 1
         try:
             if self.depth > 64:

@@ -14,7 +14,9 @@ from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.plan import Plan, Slots, Step
 
 # Calls of calls: more is a function that calls itself without end.
-MAX_CALL_DEPTH = 1000
+MAX_CALL_DEPTH = 20_000
+# Values that all of them together may hold.
+MAX_HELD_SLOTS = 1 << 26
 
 
 @dataclass(slots=True)
@@ -44,6 +46,7 @@ def run(plan: Plan, arguments: Sequence[Any], ctx: Context) -> list[Any]:
 
 def _run(plan: Plan, arguments: Sequence[Any], ctx: Context) -> list[Any]:
     frames = [_enter(plan, arguments)]
+    held = plan.slot_count
     while True:
         frame = frames[-1]
         env = frame.env
@@ -59,10 +62,13 @@ def _run(plan: Plan, arguments: Sequence[Any], ctx: Context) -> list[Any]:
                     continue
             result = _evaluate(step, env, ctx, frame.plan)
             if isinstance(result, Call):
-                if len(frames) >= MAX_CALL_DEPTH:
+                ctx.budget.spend(result.plan)
+                held += result.plan.slot_count
+                if len(frames) >= MAX_CALL_DEPTH or held > MAX_HELD_SLOTS:
                     raise LimitError(
                         "Functions call functions too deep",
-                        expected=f"at most {MAX_CALL_DEPTH}",
+                        expected=f"at most {MAX_CALL_DEPTH} deep, with "
+                        f"{MAX_HELD_SLOTS} values",
                         object_path=frame.plan.name,
                     )
                 frames.append(_enter(result.plan, result.arguments))
@@ -70,7 +76,7 @@ def _run(plan: Plan, arguments: Sequence[Any], ctx: Context) -> list[Any]:
             _finish(step, result, frame)
         else:
             results = [env[slot] for slot in frame.plan.results]
-            frames.pop()
+            held -= frames.pop().plan.slot_count
             if not frames:
                 return results
             caller = frames[-1]

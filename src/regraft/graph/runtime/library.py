@@ -28,6 +28,9 @@ from regraft.graph.runtime.registry import KERNELS
 
 kernels.load_all()
 
+# What one run may call where nobody says otherwise: minutes of calls that do nothing.
+MAX_CALLS = 10_000_000
+
 
 class FunctionLibrary:
     """Functions by name.
@@ -36,6 +39,7 @@ class FunctionLibrary:
         functions: Of the graph.
         op_defs: Signatures of ops that the file brings.
         resources: Tables and variables that functions make by name.
+        max_calls: How many functions one run may call.
     """
 
     def __init__(
@@ -43,11 +47,14 @@ class FunctionLibrary:
         functions: Mapping[str, ir.Function],
         op_defs: Mapping[str, ir.OpDef] | None = None,
         resources: ResourceScope | None = None,
+        max_calls: int = MAX_CALLS,
     ) -> None:
+        self.max_calls = max_calls
         self.functions = functions
         self.op_defs = OpDefs(op_defs)
         self.resources = ResourceScope() if resources is None else resources
         self._plans: dict[str, Plan] = {}
+        self._checked: set[str] = set()
         self._generator: Any = None
         self._seed_resources: dict[int, KerasVariable] = {}
 
@@ -92,7 +99,7 @@ class FunctionLibrary:
 
     def missing_ops(self, name: str) -> dict[str, list[str]]:
         """Returns the ops without kernel that a function needs, with the users."""
-        return missing_ops(self.functions, [name], self.op_defs)
+        return missing_ops(self.functions, [name], self.op_defs)[0]
 
     def check(self, name: str) -> None:
         """Refuses a function that needs ops without kernel.
@@ -100,7 +107,11 @@ class FunctionLibrary:
         Raises:
             UnsupportedOpError: It does; all of them are named.
         """
-        raise_missing(self.missing_ops(name))
+        if name in self._checked:
+            return
+        missing, seen = missing_ops(self.functions, [name], self.op_defs, self._checked)
+        raise_missing(missing)
+        self._checked |= seen
 
     def host_ops(self, name: str) -> list[str]:
         """Returns the ops of a function that run on the host only.

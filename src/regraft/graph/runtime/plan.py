@@ -7,7 +7,7 @@ are no steps: their outputs share the slot of their input.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -426,15 +426,28 @@ def _is_effect(node: ir.Node, op_defs: OpDefs) -> bool:
 
 
 def missing_ops(
-    functions: Mapping[str, ir.Function], roots: Iterable[str], op_defs: OpDefs
-) -> dict[str, list[str]]:
-    """Returns the ops without kernel that `roots` need, with their functions."""
+    functions: Mapping[str, ir.Function],
+    roots: Iterable[str],
+    op_defs: OpDefs,
+    known: Collection[str] = (),
+) -> tuple[dict[str, list[str]], set[str]]:
+    """Returns the ops without kernel that `roots` need, with their functions.
+
+    Args:
+        functions: By name.
+        roots: Functions to begin with.
+        op_defs: Signatures.
+        known: Functions that were looked at before.
+
+    Returns:
+        The missing ops, and all functions that were looked at.
+    """
     missing: dict[str, set[str]] = {}
     seen: set[str] = set()
     stack = list(roots)
     while stack:
         name = stack.pop()
-        if name in seen or name not in functions:
+        if name in seen or name in known or name not in functions:
             continue
         seen.add(name)
         nodes = ordered_nodes(functions[name], op_defs)
@@ -444,7 +457,7 @@ def missing_ops(
             elif node.op in functions:
                 stack.append(node.op)
         stack.extend(functions_of(nodes))
-    return {op: sorted(missing[op]) for op in sorted(missing)}
+    return {op: sorted(missing[op]) for op in sorted(missing)}, seen
 
 
 def raise_missing(missing: Mapping[str, Sequence[str]]) -> None:

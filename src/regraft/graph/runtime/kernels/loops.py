@@ -22,9 +22,6 @@ from regraft.graph.runtime.kernels import carry, values
 from regraft.graph.runtime.kernels.lists import TensorList
 from regraft.graph.runtime.plan import Plan
 
-# Beyond this a loop is not counted beforehand.
-MAX_COUNTED = 1_000_000
-
 
 def run_loop(ctx: Context, cond: Plan, body: Plan, inputs: Sequence[Any]) -> list[Any]:
     """Returns the last results of `body`, begun with `inputs`."""
@@ -111,7 +108,8 @@ def _trip_count(
     current: list[Any] = [None] * len(state)
     for i in control:
         current[i] = state[i]
-    for count in range(MAX_COUNTED):
+    count = 0
+    while True:  # The run's budget ends a loop that never ends.
         found = ctx.call(test, current)[0]
         if not isinstance(found, np.ndarray):
             return None
@@ -119,7 +117,7 @@ def _trip_count(
             return count
         for i, value in zip(control, ctx.call(step, current), strict=True):
             current[i] = value
-    return None
+        count += 1
 
 
 # Loops while tracing
