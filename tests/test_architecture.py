@@ -85,6 +85,7 @@ LIBRARIES: dict[str, set[str]] = {
     "google_crc32c": {"storage"},
     "h5py": {"storage", "api"},
     "fsspec": {"storage.filesystem"},
+    "re2": {"graph.runtime.kernels.regex"},
     "typer": {"cli"},
     "rich": {"cli", "loading.report", "api"},
     "numpy": {""},
@@ -102,6 +103,7 @@ LATE_IMPORTS: dict[tuple[str, str], str] = {
     ("regraft.api", "h5py"): "Where it is missing, the error says how to install it.",
     ("regraft.graph.runtime.kernels.values", "jax"): "Where Keras runs on JAX only.",
     ("regraft.storage.filesystem", "fsspec"): "An extra; missing for most users.",
+    ("regraft.graph.runtime.kernels.regex", "re2"): "Few graphs need it.",
     ("regraft.loading.report", "rich.console"): "Only when a report is printed.",
     ("regraft.loading.report", "rich.table"): "Only when a report is printed.",
 }

@@ -13,7 +13,29 @@ _REGEX = {
     "class": (r"[[:space:]\pL]+", "_"),
     "end": (r"!$", "?"),
     "case": (r"(?i)hello", r"<\0>"),
+    "empty": ("x*", "-"),
+    "empty-letters": (r"\pL*", r"<\0>"),
+    "bounds": (r"\b", "|"),
+    "begin": ("^", ">"),
+    "lines": (r"(?m)^\s*|$", "|"),
+    "dot": ("(?s).", "."),
+    "no-newline": (".+", "_"),
+    "first-alternative": ("(H|He)(llo|l)", r"\2\1"),
+    "lazy": ("l+?", "L"),
+    "negated": (r"[^\d\s]", "_"),
+    "quoted": (r"\Q, \E", r"\\"),
+    "unicode-case": ("(?i)ÜN", "?"),
+    "named": ("(?P<first>[A-Z])(?P<rest>[a-z]*)", r"\2\1"),
+    "not-posix": ("[[:^alpha:]]", ""),
+    "not-letters": (r"[^\PL]", "x"),
+    "counted": (r"\w{2,3}", "#"),
+    "script": (r"\p{Latin}+", "L"),
+    "nested": ("(a+)+$", "!"),
+    "codes": (r"\x{e9}|\xfc|\t", "*"),
+    "end-of-text": (r"\z", "."),
 }
+# Texts that a machine which backtracks would take years for, and broken UTF-8.
+_HARD = texts([b"a" * 60 + b"!", b"\xff\xfea\xc3", b"aaa", b"\xe2\x82\xac\xe2\x82"])
 _HASHED = texts(
     [
         "",
@@ -44,6 +66,22 @@ ROWS = [
         )
         for label, (pattern, rewrite) in _REGEX.items()
     ),
+    *(
+        Case(
+            "StaticRegexReplace",
+            {"input": _HARD},
+            {"pattern": pattern, "rewrite": "_"},
+            f"hard-{label}",
+        )
+        for label, pattern in (
+            ("nested", "(a+)+$"),
+            ("alternatives", "(a|aa)+$"),
+            ("dot", "."),
+            ("empty", "b*"),
+        )
+    ),
+    Case("StaticRegexFullMatch", {"input": _HARD}, {"pattern": "(a*)*b?"}, "nested"),
+    Case("RegexFullMatch", {"input": _HARD, "pattern": text("(?s).+")}, label="dot"),
     Case(
         "StaticRegexReplace",
         {"input": _WORDS},

@@ -1,196 +1,102 @@
-r"""RE2's regular expressions in Python's `re`.
+"""Regular expressions: RE2's, as in TensorFlow, on bytes.
 
-TensorFlow matches with RE2. The syntax is Perl's in both, with differences that are
-translated here: Unicode classes, POSIX classes, quoting, the end of the text, and
-what `\\s`, `\\d` and `\\w` mean.
-
-Source: RE2's `doc/syntax.txt`.
+RE2 never backtracks: no pattern of a file can make it hang.
 """
 
 from __future__ import annotations
 
 import functools
-import re
-import sys
-import unicodedata
+from typing import Any
 
 from regraft.errors import UnsupportedError
 
-_POSIX = {
-    "alnum": "0-9A-Za-z",
-    "alpha": "A-Za-z",
-    "ascii": "\\x00-\\x7F",
-    "blank": "\\t ",
-    "cntrl": "\\x00-\\x1F\\x7F",
-    "digit": "0-9",
-    "graph": "!-~",
-    "lower": "a-z",
-    "print": " -~",
-    "punct": "!-/:-@\\[-`{-~",
-    "space": "\\t\\n\\v\\f\\r ",
-    "upper": "A-Z",
-    "word": "0-9A-Za-z_",
-    "xdigit": "0-9A-Fa-f",
-}
-_PERL = {"s": "\\t\\n\\f\\r ", "d": "0-9", "w": "0-9A-Za-z_"}
-
-
-@functools.cache
-def _unicode_class(name: str) -> str:
-    """Returns the characters of a general category as ranges of a class."""
-    ranges: list[list[int]] = []
-    for code in range(sys.maxunicode + 1):
-        if 0xD800 <= code < 0xE000:
-            continue
-        if unicodedata.category(chr(code)).startswith(name):
-            if ranges and ranges[-1][1] == code - 1:
-                ranges[-1][1] = code
-            else:
-                ranges.append([code, code])
-    if not ranges:
-        raise UnsupportedError(f"Unicode class '{name}' of a regular expression.")
-    return "".join(
-        f"\\U{first:08x}-\\U{last:08x}" if first != last else f"\\U{first:08x}"
-        for first, last in ranges
-    )
-
-
-class _Translator:
-    def __init__(self, pattern: str) -> None:
-        self.text = pattern
-        self.at = 0
-
-    def take(self, count: int = 1) -> str:
-        part = self.text[self.at : self.at + count]
-        self.at += count
-        return part
-
-    def starts(self, prefix: str) -> bool:
-        return self.text.startswith(prefix, self.at)
-
-    def run(self) -> str:
-        out = []
-        while self.at < len(self.text):
-            out.append(self.piece())
-        return "".join(out)
-
-    def piece(self) -> str:
-        if self.starts("\\"):
-            return self.escape(inside=False)
-        if self.starts("["):
-            return self.char_class()
-        if self.starts("(?<") and self.text[self.at + 3 : self.at + 4] not in "=!":
-            self.take(3)
-            return "(?P<"
-        if self.starts("$"):
-            self.take()
-            return "\\Z"
-        return self.take()
-
-    def escape(self, *, inside: bool) -> str:
-        self.take()
-        letter = self.take()
-        if letter == "Q":
-            end = self.text.find("\\E", self.at)
-            end = len(self.text) if end < 0 else end
-            literal = self.text[self.at : end]
-            self.at = end + 2
-            return re.escape(literal)
-        if letter == "z":
-            return "\\Z"
-        if letter in "pP":
-            return self.unicode_escape(letter == "P", inside)
-        if letter.lower() in _PERL:
-            return self.perl_escape(letter, inside)
-        if letter == "x" and self.starts("{"):
-            end = self.text.index("}", self.at)
-            code = int(self.text[self.at + 1 : end], 16)
-            self.at = end + 1
-            return f"\\U{code:08x}"
-        if letter == "C":
-            raise UnsupportedError("A regular expression matches single bytes (\\C).")
-        return "\\" + letter
-
-    def unicode_escape(self, negative: bool, inside: bool) -> str:
-        if self.starts("{"):
-            end = self.text.index("}", self.at)
-            name = self.text[self.at + 1 : end]
-            self.at = end + 1
-        else:
-            name = self.take()
-        if name.startswith("^"):
-            negative, name = not negative, name[1:]
-        if inside and negative:
-            raise UnsupportedError("A negated Unicode class inside a class.")
-        ranges = _unicode_class(name)
-        return ranges if inside else f"[{'^' if negative else ''}{ranges}]"
-
-    def perl_escape(self, letter: str, inside: bool) -> str:
-        ranges = _PERL[letter.lower()]
-        if not inside:
-            return f"[{'^' if letter.isupper() else ''}{ranges}]"
-        if letter.isupper():
-            return "\\" + letter
-        return ranges
-
-    def char_class(self) -> str:
-        out = [self.take()]
-        if self.starts("^"):
-            out.append(self.take())
-        if self.starts("]"):
-            self.take()
-            out.append("\\]")
-        while self.at < len(self.text) and not self.starts("]"):
-            out.append(self.class_item())
-        out.append(self.take())
-        return "".join(out)
-
-    def class_item(self) -> str:
-        if self.starts("\\"):
-            return self.escape(inside=True)
-        found = re.match(r"\[:(\^?)(\w+):\]", self.text[self.at :])
-        if found:
-            self.take(found.end())
-            if found[1]:
-                raise UnsupportedError("A negated POSIX class inside a class.")
-            return _POSIX[found[2]]
-        if self.starts("["):
-            self.take()
-            return "\\["
-        # Python warns of signs that may become set operators.
-        item = self.take()
-        return "\\" + item if item in "&~|" else item
+# Lengths of UTF-8 sequences by the range of their first byte.
+_FIRST_BYTES = ((0xC2, 0xE0, 2), (0xE0, 0xF0, 3), (0xF0, 0xF5, 4))
 
 
 @functools.lru_cache(maxsize=256)
-def compiled(pattern: str) -> re.Pattern[str]:
-    """Returns RE2's `pattern` for Python.
+def compiled(pattern: bytes) -> Any:
+    """Returns RE2's object for a pattern.
 
     Raises:
-        UnsupportedError: It uses what Python cannot do.
+        UnsupportedError: RE2 refuses it, as TensorFlow would.
     """
-    translated = ""
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
     try:
-        translated = _Translator(pattern).run()
-        return re.compile(translated, re.ASCII)
-    except (re.error, ValueError, KeyError) as error:
+        return re2.compile(pattern, options=options)
+    except re2.error as error:
         raise UnsupportedError(
-            f"Regular expression {pattern!r} has no equal in Python: {error}."
+            f"Regular expression {pattern!r} is invalid: {_shown(error)}."
         ) from None
 
 
-def rewritten(match: re.Match[str], rewrite: str) -> str:
-    r"""Returns RE2's replacement text for a match: `\\0` to `\\9`, and `\\\\`."""
+def _shown(error: Exception) -> str:
+    found = error.args[0] if error.args else ""
+    return found.decode(errors="replace") if isinstance(found, bytes) else str(found)
+
+
+def matches(pattern: bytes, text: bytes) -> bool:
+    """Whether the whole text matches."""
+    return compiled(pattern).fullmatch(text) is not None
+
+
+def replaced(pattern: bytes, text: bytes, rewrite: bytes, *, once: bool) -> bytes:
+    r"""Returns the text with matches replaced by `rewrite`: `\\0` to `\\9`, `\\\\`.
+
+    An empty match right behind another match doesn't count.
+    """
+    expression = compiled(pattern)
     out = []
+    at, last = 0, -1
+    while at <= len(text):
+        match = expression.search(text, at)
+        if match is None:
+            break
+        start, end = match.span()
+        out.append(text[at:start])
+        if start == end == last:
+            after = start + _character(text, start)
+            out.append(text[start:after])
+            at = after
+            if start == len(text):
+                break
+            continue
+        out.append(_rewritten(match, rewrite))
+        at = last = end
+        if once:
+            break
+    out.append(text[at:])
+    return b"".join(out)
+
+
+def _character(text: bytes, at: int) -> int:
+    """Length of the character at a place: one byte where it is no UTF-8."""
+    first = text[at] if at < len(text) else 0
+    for low, high, length in _FIRST_BYTES:
+        if low <= first < high:
+            try:
+                text[at : at + length].decode()
+            except UnicodeDecodeError:
+                return 1
+            return length
+    return 1
+
+
+def _rewritten(match: Any, rewrite: bytes) -> bytes:
+    out = bytearray()
     parts = iter(rewrite)
     for sign in parts:
-        if sign != "\\":
+        if sign != 0x5C:  # a backslash
             out.append(sign)
             continue
-        following = next(parts, "\\")
-        if following.isdigit():
-            number = int(following)
-            out.append((match[number] or "") if number <= match.re.groups else "")
+        following = next(parts, 0x5C)
+        if 0x30 <= following <= 0x39:
+            number = following - 0x30
+            groups = match.re.groups
+            out += (match.group(number) or b"") if number <= groups else b""
         else:
             out.append(following)
-    return "".join(out)
+    return bytes(out)

@@ -14,7 +14,7 @@ import numpy as np
 
 from regraft.errors import MismatchError, UnsupportedError
 from regraft.graph.runtime.kernels import hashing, values
-from regraft.graph.runtime.kernels.regex import compiled, rewritten
+from regraft.graph.runtime.kernels.regex import matches, replaced
 from regraft.graph.runtime.registry import kernel
 
 _host = functools.partial(kernel, host=True)
@@ -49,22 +49,21 @@ def _strings(items: Any, shape: Any = None) -> Any:
 # Regular expressions
 
 
-def _replace(input: Any, pattern: str, rewrite: str, replace_global: bool) -> Any:
-    expression = compiled(pattern)
-    count = 0 if replace_global else 1
+def _bytes(attribute: str | bytes) -> bytes:
+    """An attribute that may be text."""
+    return attribute if isinstance(attribute, bytes) else raw(attribute)
 
-    def one(item: bytes) -> bytes:
-        return raw(expression.sub(lambda m: rewritten(m, rewrite), text(item), count))
 
-    return each(one, input)
+def _replace(input: Any, pattern: bytes, rewrite: bytes, replace_global: bool) -> Any:
+    return each(lambda s: replaced(pattern, s, rewrite, once=not replace_global), input)
 
 
 @_host("StaticRegexReplace")
 def static_regex_replace(
-    input: Any, *, pattern: str, rewrite: str, replace_global: bool
+    input: Any, *, pattern: str | bytes, rewrite: str | bytes, replace_global: bool
 ) -> Any:
     """Matches replaced."""
-    return _replace(input, pattern, rewrite, replace_global)
+    return _replace(input, _bytes(pattern), _bytes(rewrite), replace_global)
 
 
 @_host("RegexReplace")
@@ -72,20 +71,19 @@ def regex_replace(
     input: Any, pattern: Any, rewrite: Any, *, replace_global: bool
 ) -> Any:
     """Matches replaced."""
-    return _replace(input, text(pattern.item()), text(rewrite.item()), replace_global)
+    return _replace(input, pattern.item(), rewrite.item(), replace_global)
 
 
 @_host("StaticRegexFullMatch")
-def static_regex_full_match(input: Any, *, pattern: str) -> Any:
+def static_regex_full_match(input: Any, *, pattern: str | bytes) -> Any:
     """Whether the whole text matches."""
-    expression = compiled(pattern)
-    return each(lambda s: expression.fullmatch(text(s)) is not None, input, dtype=bool)
+    return each(lambda s: matches(_bytes(pattern), s), input, dtype=bool)
 
 
 @_host("RegexFullMatch")
 def regex_full_match(input: Any, pattern: Any) -> Any:
     """Whether the whole text matches."""
-    return static_regex_full_match(input, pattern=text(pattern.item()))
+    return static_regex_full_match(input, pattern=pattern.item())
 
 
 # Case, parts, lengths
