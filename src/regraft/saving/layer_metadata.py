@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from regraft import _compat
+from regraft.model.keras2.host_layers import file_dtype
 from regraft.model.metadata import TensorShape, TypeSpec
 from regraft.model.state_tree import is_network
 from regraft.saving.trace_specs import expects_training
@@ -169,8 +170,8 @@ def _specs(value: Any) -> Any:
         return {key: _specs(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(_specs(item) for item in value)
-    dtype = keras.backend.standardize_dtype(value.dtype)
-    return TypeSpec("tf.TensorSpec", (TensorShape(value.shape), dtype, value.name))
+    shape, dtype = TensorShape(value.shape), file_dtype(value)
+    return TypeSpec("tf.TensorSpec", (shape, dtype, value.name))
 
 
 def _shape_specs(shape: Any, model: keras.Model) -> Any:

@@ -12,6 +12,7 @@ from jax import export
 
 from regraft import _compat
 from regraft.errors import UnsupportedError
+from regraft.model.keras2.host_layers import file_dtype
 from regraft.model.state_tree import is_network
 from regraft.saving.trace_calls import LayerCall
 
@@ -85,7 +86,7 @@ def model_inputs(model: keras.Model) -> Any:
     return keras.tree.map_structure(
         lambda t: TensorInput(
             (None,) * len(t.shape[: batch.start]) + tuple(t.shape[batch]),
-            keras.backend.standardize_dtype(t.dtype),
+            file_dtype(t),
             "inputs",
         ),
         symbolic,

@@ -15,6 +15,7 @@ from jax import export
 from regraft import _compat
 from regraft.errors import UnsupportedError
 from regraft.graph.tracing.function_graph import (
+    HANDLE,
     CalledFunction,
     Graph,
     Mark,
@@ -22,6 +23,9 @@ from regraft.graph.tracing.function_graph import (
 )
 from regraft.graph.tracing.lowerings.elementwise import cast
 from regraft.graph.tracing.tracer import Call, Tracing, trace
+from regraft.graph.tracing.values import Value
+from regraft.model.keras2.host_layers import traced_by
+from regraft.model.keras2.host_pass import host_layers
 from regraft.saving.trace_calls import SEED_STATE, LayerCall, LayerCalls, restored
 from regraft.saving.trace_composites import composites
 from regraft.saving.trace_inputs import (
@@ -37,10 +41,12 @@ from regraft.saving.trace_specs import (
     call_spec,
     expects_training,
     full_arg_spec,
+    handles_are_text,
     input_signature,
     structure,
     tensor_spec,
 )
+from regraft.saving.trace_text import HostLayerTracer
 from regraft.saving.traces import (
     LayerTraces,
     ModelTraces,
@@ -52,7 +58,12 @@ from regraft.saving.traces import (
 SERVING_DEFAULT = "serving_default"
 
 # JAX has no 64-bit numbers unless asked to; a signature keeps the dtype it promised.
-_TRACED_DTYPES = {"int64": "int32", "uint64": "uint32", "float64": "float32"}
+_TRACED_DTYPES = {
+    "int64": "int32",
+    "uint64": "uint32",
+    "float64": "float32",
+    "string": HANDLE,
+}
 
 
 def trace_model(
@@ -129,6 +140,7 @@ class _ModelTracer:
         self._model = model
         self._inputs = inputs
         self._tracing = Tracing()
+        self._tracing.has_text = bool(host_layers(model))
         self._calls = LayerCalls(self._tracing)
         self._notes: list[tuple[str, str]] = []
         self._taken: dict[str, TracedFunction] = {}
@@ -137,6 +149,10 @@ class _ModelTracer:
         self._variables = [v for v in model.variables if v.name != SEED_STATE]
 
     def traces(self, signatures: Mapping[str, SignatureRequest] | None) -> ModelTraces:
+        with handles_are_text(self._tracing.has_text):
+            return self._traces(signatures)
+
+    def _traces(self, signatures: Mapping[str, SignatureRequest] | None) -> ModelTraces:
         model = self._model
         takes_training = self._expects_training(model)
         flags = (True, False) if takes_training and self._way.trains else (False,)
@@ -216,6 +232,7 @@ class _ModelTracer:
             warnings.catch_warnings(),
             self._tracing.activate(),
             composites(),
+            traced_by(HostLayerTracer(self._tracing)),
             calls.activate(training),
         ):
             # JAX says that it has no 64-bit numbers; the signature casts.
@@ -363,7 +380,7 @@ class _ModelTracer:
         names = dict(zip(call.mark.inputs, call.mark.input_names, strict=False))
         for i in called.operands:
             aval = call.jaxpr.in_avals[i]
-            dtype, shape = str(aval.dtype), tuple(aval.shape)
+            dtype, shape = graph.boundary(aval), tuple(aval.shape)
             if i in called.variables:
                 captured = call.variables[i]
                 operands[i] = graph.variable("unknown", dtype, shape, captured)
@@ -535,7 +552,7 @@ class _ModelTracer:
             aval = call.jaxpr.in_avals[places[name]]
             label = _node_name(name).lower()
             value = graph.argument(label, inputs[name].dtype, tuple(aval.shape))
-            operands[places[name]] = cast(graph, value, str(aval.dtype))
+            operands[places[name]] = _as_traced(graph, value, str(aval.dtype))
         wanted = [*call.mark.outputs, *call.mark.updates]
         captures = []
         for i in sorted(used_operands(jaxpr, wanted) & call.variables.keys()):
@@ -594,6 +611,16 @@ def _own_variables(layer: keras.Layer) -> list[keras.Variable]:
         id(v) for child in _compat.sublayers(layer) for v in child.trainable_variables
     }
     return [v for v in layer.trainable_variables if id(v) not in below]
+
+
+def _as_traced(graph: Graph, value: Value, dtype: str) -> Value:
+    """Returns an input of a signature as the traced function takes it."""
+    if value.dtype == "string":
+        return value
+    traced = cast(graph, value, dtype)
+    if traced is not value:
+        traced.wide = value
+    return traced
 
 
 def _node_name(name: str) -> str:

@@ -5,8 +5,10 @@ Source: TensorFlow `core/protobuf/saved_object_graph.proto` (`FunctionSpec`).
 
 from __future__ import annotations
 
+import contextvars
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -14,6 +16,7 @@ import keras
 from regraft.errors import UnsupportedError
 from regraft.graph import ir
 from regraft.graph.tracing.builder import shape_of
+from regraft.graph.tracing.function_graph import HANDLE
 from regraft.saving.trace_calls import LayerCall, Leaf, call_signature
 
 _PLAIN = (bool, int, float, str, type(None))
@@ -120,9 +123,25 @@ def structure(value: Any, specs: Sequence[ir.TensorSpec]) -> Any:
     return plain(value)
 
 
+_has_text: contextvars.ContextVar[bool] = contextvars.ContextVar(
+    "has_text", default=False
+)
+
+
+@contextmanager
+def handles_are_text(has_text: bool) -> Iterator[None]:
+    """Makes specs of this block say that tensors of handles are text."""
+    token = _has_text.set(has_text)
+    try:
+        yield
+    finally:
+        _has_text.reset(token)
+
+
 def tensor_spec(shape: Sequence[Any], dtype: Any, name: str = "") -> ir.TensorSpec:
     """Returns the spec of a tensor; symbolic lengths are unknown ones."""
-    return ir.TensorSpec(shape_of(shape), ir.DataType.of(str(dtype)), name)
+    dtype = "string" if _has_text.get() and str(dtype) == HANDLE else str(dtype)
+    return ir.TensorSpec(shape_of(shape), ir.DataType.of(dtype), name)
 
 
 def input_signature(

@@ -109,11 +109,12 @@ class Table:
         """Returns the value of each key, `default` where there is none."""
         keys = np.asarray(keys)
         default = np.asarray(default)
-        rows = [self.entries.get(key, default) for key in keys.reshape(-1).tolist()]
+        row = default[()]  # of an array without dimensions what it holds
+        rows = [self.entries.get(key, row) for key in keys.reshape(-1).tolist()]
         row_shape = np.shape(rows[0]) if rows else default.shape
         out = np.empty((len(rows), *row_shape), default.dtype)
-        for index, row in enumerate(rows):
-            out[index] = row
+        for index, found in enumerate(rows):
+            out[index] = found
         return out.reshape(*keys.shape, *row_shape)
 
     def remove(self, keys: Any) -> None:

@@ -36,6 +36,7 @@ class _Draft:
     inputs: tuple[str, ...]
     attrs: dict[str, ir.AttrValue]
     controls: list[str] = field(default_factory=list)
+    needed: tuple[str, ...] = ()
 
 
 @functools.cache
@@ -279,6 +280,8 @@ class FunctionBuilder:
 
     def constant(self, array: Array, dtype: str) -> str:
         """Returns the tensor of a constant."""
+        if dtype == "string":
+            return self._text(array)
         numpy = dtypes.from_name(dtype).numpy
         array = np.ascontiguousarray(array, dtype=numpy).reshape(np.shape(array))
         key = ("Const", dtype, array.shape, array.tobytes())
@@ -293,6 +296,19 @@ class FunctionBuilder:
             self._known[key] = Value(dtype, array.shape, name=f"{node}:output:0")
         known = self._known[key]
         return known.name  # type: ignore[union-attr, return-value]
+
+    def _text(self, array: Array) -> str:
+        """Returns the tensor of a constant of `bytes`."""
+        array = np.asarray(array, object)
+        key = ("Const", "string", array.shape, tuple(array.reshape(-1).tolist()))
+        if key not in self._known:
+            attrs: dict[str, ir.AttrValue] = {
+                "dtype": data_type("string"),
+                "value": ir.TensorValue.from_numpy(array),
+            }
+            node = self._node("Const", "Const", (), attrs)
+            self._known[key] = Value("string", array.shape, name=f"{node}:output:0")
+        return self._known[key].name  # type: ignore[union-attr, return-value]
 
     def _read(self, value: Value) -> str:
         state: Any = value.variable
@@ -414,8 +430,9 @@ class FunctionBuilder:
         reads: Sequence[Value] = (),
         writes: Sequence[Value] = (),
         has_effects: bool = False,
+        after: Sequence[str] = (),
     ) -> str:
-        """Adds a node that calls functions; returns its name.
+        """Adds a node with effects, such as a call of a function; returns its name.
 
         Args:
             op: Such as `"PartitionedCall"`.
@@ -425,18 +442,20 @@ class FunctionBuilder:
             reads: Variables that the function reads.
             writes: Variables that it writes.
             has_effects: Whether it must run though nobody needs its results.
+            after: Nodes that it comes after, and that it needs.
         """
         tensors = tuple(i if isinstance(i, str) else self.tensor(i) for i in inputs)
         for variable in writes:
             # What was asked for before the call must not see what it writes.
             self._read(variable)
-        controls: list[str] = []
+        controls = [*after]
         for variable in (*reads, *writes):
             state = self._states[variable.variable.resource]  # type: ignore[union-attr]
             controls += [state.after] if state.after else []
         for variable in writes:
             controls += self._readers.get(variable.variable.resource, ())  # type: ignore[union-attr]
         node = self._node(name, op, tensors, attrs, dict.fromkeys(controls))
+        self._drafts[node].needed = tuple(after)
         for variable in reads:
             resource = variable.variable.resource  # type: ignore[union-attr]
             self._readers.setdefault(resource, []).append(node)
@@ -524,6 +543,7 @@ class FunctionBuilder:
                 continue
             live.add(name)
             pending += [t.partition(":")[0] for t in self._drafts[name].inputs]
+            pending += self._drafts[name].needed
         return tuple(
             ir.Node(
                 draft.name,

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 Jaxpr = Any
 
+# While a model that reads text is traced, arrays of this dtype stand for text.
+HANDLE = "uint32"
+# What lengths are called that follow from text.
+TOKENS = "tokens_"
+
 
 @dataclass(frozen=True, eq=False)
 class Mark:
@@ -119,6 +124,7 @@ class Graph(SymbolicBuilder):
         self.tracing = tracing
         self.equation: Any = None
         self.out: tuple[Any, ...] = ()
+        self._tables: dict[Any, tuple[str, str]] = {}
         self.live: tuple[bool, ...] = ()
 
     def run(
@@ -231,7 +237,7 @@ class Graph(SymbolicBuilder):
             for i in called.operands
         ]
         inputs += [self.dim_symbol(symbol) for symbol in called.symbols]
-        dtypes = tuple(dtype_of(self.out[i]) for i in called.results)
+        dtypes = tuple(self.boundary(self.out[i]) for i in called.results)
         attrs: dict[str, ir.AttrValue] = {
             "Tin": tuple(
                 ir.DataType.of("resource" if isinstance(i, str) else i.dtype)
@@ -257,12 +263,19 @@ class Graph(SymbolicBuilder):
         for place, i in enumerate(called.results):
             shape = tuple(self.out[i].shape)
             results[i] = Value(dtypes[place], shape, name=f"{node}:output:{place}")
+            self.show_own_lengths(results[i])
         for out, operand in (updates or {}).items():
             variable = operands[operand]
             results[out] = (
                 self.wrote(variable, node) if operand in called.written else variable
             )
         return results
+
+    def show_own_lengths(self, value: Any) -> None:
+        """Notes the lengths of a value that no argument has: those of token lists."""
+        for axis, dim in enumerate(value.dims):
+            if str(dim).startswith(TOKENS):
+                self.show(dim, value, axis)
 
     def gather_variable(self, variable: Value, indices: Value) -> Value:
         """Returns rows of a variable, without reading all of it."""
@@ -280,6 +293,42 @@ class Graph(SymbolicBuilder):
     def _resource(self, value: Value) -> str:
         state: VariableState = value.variable  # type: ignore[assignment]
         return state.resource
+
+    def table(self, name: str, keys: Value, values: Value) -> tuple[str, str]:
+        """Returns a table's handle, and the node after which the table is filled."""
+        key = ("table", name)
+        if key not in self._tables:
+            types: dict[str, ir.AttrValue] = {
+                "key_dtype": ir.DataType.of(keys.dtype),
+                "value_dtype": ir.DataType.of(values.dtype),
+            }
+            attrs = {**types, "shared_name": name.encode()}
+            handle = f"{self.call('HashTableV2', [], attrs, 'table')}:table_handle:0"
+            filled = self.call(
+                "InitializeTableV2",
+                [handle, keys, values],
+                {"Tkey": types["key_dtype"], "Tval": types["value_dtype"]},
+                "fill",
+            )
+            self._tables[key] = (handle, filled)
+            self.is_stateful = True
+        return self._tables[key]
+
+    def find(self, table: tuple[str, str], keys: Value, default: Value) -> Value:
+        """Returns what a table holds for keys."""
+        handle, filled = table
+        attrs: dict[str, ir.AttrValue] = {
+            "Tin": ir.DataType.of(keys.dtype),
+            "Tout": ir.DataType.of(default.dtype),
+        }
+        inputs: list[Value | str] = [handle, keys, default]
+        node = self.call("LookupTableFindV2", inputs, attrs, "find", after=[filled])
+        return Value(default.dtype, keys.shape, name=f"{node}:values:0")
+
+    def boundary(self, aval: Any) -> str:
+        """Returns the dtype of a tensor where functions meet: text for handles."""
+        dtype = dtype_of(aval)
+        return "string" if self.tracing.has_text and dtype == HANDLE else dtype
 
     def dim_symbol(self, name: str) -> Value:
         """Returns a named length."""
@@ -303,7 +352,8 @@ def constant(array: Any, dtype: str | None = None) -> Value:
 
 
 def _checked(value: Value, aval: Any, primitive: str) -> Value:
-    if value.dtype != (dtype := dtype_of(aval)):
+    dtype = dtype_of(aval)
+    if value.dtype != dtype and (value.dtype, dtype) != ("string", HANDLE):
         raise TypeError(
             f"The lowering of '{primitive}' gives {value.dtype} instead of {dtype}."
         )

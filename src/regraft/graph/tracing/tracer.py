@@ -64,10 +64,12 @@ class Tracing:
         library: The functions so far.
         marks: By the name that JAX carries.
         calls: The marked functions that were called, by the same name.
+        has_text: Whether arrays of `HANDLE`s stand for text.
     """
 
     def __init__(self) -> None:
         self.library = FunctionLibrary()
+        self.has_text = False
         self.marks: dict[str, Mark] = {}
         self.calls: dict[str, Call] = {}
         self._numbers = itertools.count()
@@ -244,7 +246,9 @@ class Tracing:
                 )
             elif i in mark.inputs or i in used:
                 label = labels.get(i, "args" if i in mark.inputs else "unknown")
-                values[i] = graph.argument(label, dtype_of(aval), tuple(aval.shape))
+                values[i] = graph.argument(
+                    label, graph.boundary(aval), tuple(aval.shape)
+                )
             else:
                 continue
             operands.append(i)

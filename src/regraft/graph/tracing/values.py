@@ -29,6 +29,7 @@ class Value:
             the source's dimensions.
         key: It is a random generator's key, for which TensorFlow has no tensor.
         dimensions: See `source`.
+        wide: The 64-bit tensor that this one was cut from, for what reads all digits.
     """
 
     dtype: str
@@ -39,6 +40,7 @@ class Value:
     source: Value | None = None
     key: bool = False
     dimensions: tuple[int, ...] = ()
+    wide: Value | None = None
 
     @property
     def rank(self) -> int:

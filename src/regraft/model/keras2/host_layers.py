@@ -12,7 +12,7 @@ A `HostLayer` is a pure function of arrays, `compute`. It runs in one of three w
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -61,6 +61,19 @@ def replayed() -> bool:
     return _replay.get() is not None
 
 
+_tracer: contextvars.ContextVar[Any] = contextvars.ContextVar("tracer", default=None)
+
+
+@contextmanager
+def traced_by(trace: Callable[[HostLayer, Any], Any]) -> Iterator[None]:
+    """Lets a function write host layers down that are called in this block."""
+    token = _tracer.set(trace)
+    try:
+        yield
+    finally:
+        _tracer.reset(token)
+
+
 @contextmanager
 def replay(results: Mapping[tuple[int, int], Any]) -> Iterator[None]:
     """Lets host layers that are called in this block take known results."""
@@ -87,6 +100,16 @@ class InputLayer(keras.layers.InputLayer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "dtype": self.file_dtype}
+
+
+def file_dtype(tensor: keras.KerasTensor) -> str:
+    """Returns what files call the dtype of a model's input or output."""
+    operation, _, _ = _compat.keras_history(tensor)
+    if isinstance(operation, InputLayer):
+        return operation.file_dtype
+    if isinstance(operation, HostLayer) and operation.gives_text:
+        return "string"
+    return str(keras.backend.standardize_dtype(tensor.dtype))
 
 
 def widen(layer: keras.layers.InputLayer) -> None:
@@ -175,7 +198,8 @@ class HostLayer(keras.layers.Layer):
         if known is not None:
             return known
         if any(_compat.is_traced(leaf) for leaf in keras.tree.flatten(inputs)):
-            return self._called_back(inputs)
+            trace = _tracer.get() or HostLayer._called_back
+            return trace(self, inputs)
         out = self.compute(keras.tree.map_structure(seen, inputs))
         return keras.ops.convert_to_tensor(device_array(out, self.name))
 

@@ -15,6 +15,7 @@ _FAMILIES = (
     "random",
     "reduction",
     "sorting",
+    "text",
 )
 
 

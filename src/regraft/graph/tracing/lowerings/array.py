@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,10 @@ def reshape(g: Graph, x: Value, *lengths: Value, dimensions: Any) -> Value:
     """The same elements in another shape."""
     if dimensions is not None:
         x = transpose(g, x, permutation=dimensions)
-    return reshaped(g, x, g.shape_of())
+    found = reshaped(g, x, g.shape_of())
+    if x.wide is not None and found is not x:
+        found = replace(found, wide=reshaped(g, x.wide, g.shape_of()))
+    return found
 
 
 def reshaped(g: Graph, x: Value, shape: tuple[Dim, ...]) -> Value:

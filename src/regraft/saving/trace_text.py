@@ -1,0 +1,155 @@
+"""Host layers in a trace: what each one does, for the lowering that writes it down."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from jax import export
+
+from regraft import _compat
+from regraft.errors import UnsupportedError
+from regraft.graph.tracing.function_graph import TOKENS
+from regraft.graph.tracing.tracer import Tracing
+from regraft.model.keras2.host_layers import HostLayer
+from regraft.model.keras2.host_lookup import IndexLookup
+from regraft.model.keras2.host_text import (
+    CategoryCrossing,
+    HashedCrossing,
+    Hashing,
+    TextVectorization,
+)
+
+
+class HostLayerTracer:
+    """Marks the calls of host layers.
+
+    Args:
+        tracing: Where the functions go.
+    """
+
+    def __init__(self, tracing: Tracing) -> None:
+        self._tracing = tracing
+
+    def __call__(self, layer: HostLayer, inputs: Any) -> Any:
+        """Returns what stands for the output of a layer."""
+        spec = _spec(layer)
+        operands = keras.tree.flatten(inputs)
+        given = keras.tree.map_structure(lambda tensor: tuple(tensor.shape), inputs)
+        shape = _named_lengths(layer.output_shape_of(given), operands)
+        dtype = layer.device_dtype
+
+        def stand_in(*arrays: Any) -> Any:
+            # It can't be written down itself: only the mark can.
+            return _compat.call_host(_never, shape, dtype, list(arrays))
+
+        return self._tracing.composite("host_layer", stand_in, *operands, spec=spec)
+
+
+def _never(*arrays: Any) -> Any:
+    raise UnsupportedError("A layer that is being traced was run.")
+
+
+_numbers = itertools.count()
+
+
+def _named_lengths(shape: Any, operands: list[Any]) -> tuple[Any, ...]:
+    """Names the lengths of a shape that follow from text alone."""
+    if None not in shape:
+        return tuple(shape)
+    dims = [dim for operand in operands for dim in operand.shape]
+    scopes = [dim.scope for dim in dims if hasattr(dim, "scope")]
+    scope = scopes[0] if scopes else export.SymbolicScope()
+    return tuple(
+        export.symbolic_shape(f"{TOKENS}{next(_numbers)}", scope=scope)[0]
+        if dim is None
+        else dim
+        for dim in shape
+    )
+
+
+def _spec(layer: HostLayer) -> dict[str, Any]:
+    """Returns what a layer does, as plain data."""
+    for cls, describe in _DESCRIPTIONS.items():
+        if isinstance(layer, cls):
+            return {"dtype": layer.device_dtype, **describe(layer)}
+    raise UnsupportedError(
+        f"Layer '{layer.name}' of class {type(layer).__name__} can't be written as "
+        "TensorFlow ops."
+    )
+
+
+def _lookup(layer: Any) -> dict[str, Any]:
+    return {
+        "kind": "lookup",
+        "tokens": _tokens(layer),
+        "is_text": layer.text_tokens,
+        "first": layer.token_start,
+        "oov_start": layer.oov_start,
+        "oov": None if layer.oov_token is None else layer.key(layer.oov_token),
+        "oov_count": layer.num_oov_indices,
+        "mask": None if layer.mask_token is None else layer.key(layer.mask_token),
+        "invert": layer.invert,
+        **_encoding(layer, layer.depth),
+        "idf": None if layer.idf is None else layer.idf.astype("float32"),
+    }
+
+
+def _tokens(layer: Any) -> Any:
+    tokens = np.empty(len(layer.vocabulary or ()), object)
+    tokens[:] = layer.vocabulary or ()
+    return tokens if layer.text_tokens else tokens.astype("int64")
+
+
+def _encoding(layer: Any, depth: int) -> dict[str, Any]:
+    return {"mode": layer.output_mode, "depth": depth, "dtype": layer.device_dtype}
+
+
+def _vectorization(layer: Any) -> dict[str, Any]:
+    if callable(layer.standardize) or callable(layer.split):
+        raise UnsupportedError(
+            f"Layer '{layer.name}' standardizes or splits text with a Python function, "
+            "which has no TensorFlow form."
+        )
+    lookup = _lookup(layer.lookup)
+    return {
+        **lookup,
+        "kind": "vectorization",
+        "standardize": layer.standardize or "",
+        "split": layer.split,
+        "widths": layer.widths,
+        "joins": layer.ngrams is not None,
+        "length": layer.output_sequence_length,
+        "mode": layer.output_mode,
+        "dtype": layer.device_dtype,
+    }
+
+
+def _hashing(layer: Any) -> dict[str, Any]:
+    mask = layer.mask_value
+    return {
+        "kind": "hashing",
+        "salt": layer.salt,
+        "mask": mask.encode() if isinstance(mask, str) else mask,
+        **_encoding(layer, layer.num_bins),
+    }
+
+
+def _crossing(layer: Any) -> dict[str, Any]:
+    return {"kind": "crossing", **_encoding(layer, layer.num_bins)}
+
+
+def _category_crossing(layer: Any) -> dict[str, Any]:
+    return {"kind": "category_crossing", "separator": layer.separator}
+
+
+_DESCRIPTIONS: dict[type, Callable[[Any], dict[str, Any]]] = {
+    IndexLookup: _lookup,
+    TextVectorization: _vectorization,
+    Hashing: _hashing,
+    HashedCrossing: _crossing,
+    CategoryCrossing: _category_crossing,
+}
