@@ -82,3 +82,72 @@ def serve(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     names = signature.structured_input_signature[1]
     found = signature(**{name: _tensor(arrays[name]) for name in names})
     return {name: value.numpy() for name, value in found.items()}
+
+
+def _sequential() -> Any:
+    model = tf_keras.Sequential(
+        [
+            tf_keras.Input((1,), dtype=tf.string),
+            tf_keras.layers.TextVectorization(vocabulary=["the", "cat", "sat", "dog"]),
+            tf_keras.layers.Embedding(6, 4, mask_zero=True),
+            tf_keras.layers.GlobalAveragePooling1D(),
+            tf_keras.layers.Dense(2),
+        ]
+    )
+    return model
+
+
+def _nested() -> Any:
+    word = tf_keras.Input((2,), dtype=tf.string, name="inner_words")
+    ids = tf_keras.layers.StringLookup(vocabulary=["red", "blue"])(word)
+    vectors = tf_keras.layers.Embedding(3, 4)(ids)
+    encoder = tf_keras.Model(word, tf_keras.layers.Flatten()(vectors), name="encoder")
+    words = tf_keras.Input((2,), dtype=tf.string, name="words")
+    others = tf_keras.Input((2,), dtype=tf.string, name="others")
+    number = tf_keras.Input((3,), name="number")
+    merged = tf_keras.layers.Concatenate()(
+        [encoder(words), encoder(others), tf_keras.layers.Dense(2)(number)]
+    )
+    merged = tf_keras.layers.Dropout(0.0)(merged)
+    inputs = {"words": words, "others": others, "number": number}
+    return tf_keras.Model(inputs, tf_keras.layers.Dense(2)(merged))
+
+
+def _behind() -> Any:
+    number = tf_keras.Input((3,), name="number")
+    word = tf_keras.Input((1,), dtype=tf.string, name="word")
+    scores = tf_keras.layers.Dense(4, name="scores")(number)
+    label = tf_keras.layers.StringLookup(
+        vocabulary=["a", "b", "c"], invert=True, name="label"
+    )(tf.argmax(scores, axis=-1))
+    bins = tf_keras.layers.Discretization([-0.5, 0.0, 0.5])(scores[:, :1])
+    cross = tf_keras.layers.HashedCrossing(7)([bins, word])
+    vectors = tf_keras.layers.Flatten()(tf_keras.layers.Embedding(7, 3)(cross))
+    out = tf_keras.layers.Dense(2, name="out")(vectors)
+    return tf_keras.Model([number, word], [out, label])
+
+
+_MODELS = {"sequential": _sequential, "nested": _nested, "behind": _behind}
+
+
+def _given(data: Any) -> Any:
+    return tf.nest.map_structure(_tensor, data)
+
+
+def train(
+    name: str, path: Path, data: Any, targets: np.ndarray
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Saves a model, and returns its outputs before and after one more step."""
+    tf_keras.utils.set_random_seed(1)
+    tf_keras.backend.clear_session()
+    model = _MODELS[name]()
+    trained = len(model.outputs) == 1
+    if trained:
+        model.compile(tf_keras.optimizers.SGD(0.1), "mse")
+    given = tf.nest.map_structure(_tensor, data)
+    before = tf.nest.flatten(model(given, training=False))
+    model.save(path, save_traces=False, save_format="tf")
+    if trained:
+        model.train_on_batch(given, targets)
+    after = tf.nest.flatten(model(given, training=False))
+    return [v.numpy() for v in before], [v.numpy() for v in after]
