@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from regraft.errors import UnsupportedError
+from regraft.model.keras2.host_values import device_dtype
 from regraft.model.keras2.op_layers_math import same_dtype
 
 
@@ -237,7 +238,7 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
 
 
 def cast(x: Any, dtype: str) -> Any:
-    return ops.cast(x, dtype)
+    return ops.cast(x, device_dtype(dtype))
 
 
 def saturate_cast(value: Any, dtype: str) -> Any:
@@ -417,7 +418,7 @@ SYMBOLS: dict[str, Callable[..., Any]] = {
     "cast": cast,
     "compat.v1.to_float": lambda x: ops.cast(x, "float32"),
     "compat.v1.to_int32": lambda x: ops.cast(x, "int32"),
-    "compat.v1.to_int64": lambda x: ops.cast(x, "int64"),
+    "compat.v1.to_int64": lambda x: cast(x, "int64"),
     "dtypes.cast": cast,
     "dtypes.saturate_cast": saturate_cast,
     "saturate_cast": saturate_cast,

@@ -13,6 +13,8 @@ from typing import Any
 
 from keras import ops
 
+from regraft.model.keras2.host_values import device_dtype
+
 Axis = int | list[int] | tuple[int, ...] | None
 
 
@@ -153,7 +155,7 @@ def count_nonzero(
     input_tensor: Any = None,
 ) -> Any:
     values = input if input is not None else input_tensor
-    nonzero = ops.cast(ops.not_equal(values, 0), dtype)
+    nonzero = ops.cast(ops.not_equal(values, 0), device_dtype(dtype))
     return ops.sum(nonzero, axis=axes(axis), keepdims=bool(keepdims))
 
 
@@ -161,14 +163,14 @@ def argmax(
     input: Any, axis: Any = None, output_type: str = "int64", dimension: Any = None
 ) -> Any:
     axis = axis if axis is not None else dimension or 0
-    return ops.cast(ops.argmax(input, axis=int(axis)), output_type)
+    return ops.cast(ops.argmax(input, axis=int(axis)), device_dtype(output_type))
 
 
 def argmin(
     input: Any, axis: Any = None, output_type: str = "int64", dimension: Any = None
 ) -> Any:
     axis = axis if axis is not None else dimension or 0
-    return ops.cast(ops.argmin(input, axis=int(axis)), output_type)
+    return ops.cast(ops.argmin(input, axis=int(axis)), device_dtype(output_type))
 
 
 def _cumulative(function: Callable[..., Any], start: float) -> Callable[..., Any]:
