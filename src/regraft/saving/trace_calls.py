@@ -468,3 +468,32 @@ def _names(record: LayerCall) -> list[str]:
         for leaf in leaves:
             names[leaf.index] = name.lower()
     return names
+
+
+def distinct_calls(
+    records: Sequence[LayerCall], takes_training: bool
+) -> list[LayerCall]:
+    """Returns one call per argument shapes and training, training first."""
+    chosen: dict[Any, LayerCall] = {}
+    for record in records:
+        shapes = tuple((_generic(t.shape), str(t.dtype)) for t in record.tensors)
+        key = (
+            shapes,
+            record.training if takes_training else False,
+            str(record.args),
+            str({**record.kwargs, "training": None}),
+        )
+        chosen.setdefault(key, record)
+    return sorted(chosen.values(), key=lambda r: not r.training)
+
+
+def _generic(shape: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(d if isinstance(d, int) else None for d in shape)
+
+
+def own_variables(layer: keras.Layer) -> list[keras.Variable]:
+    """Returns variables of a layer that belong to none of the layers below it."""
+    below = {
+        id(v) for child in _compat.sublayers(layer) for v in child.trainable_variables
+    }
+    return [v for v in layer.trainable_variables if id(v) not in below]

@@ -21,12 +21,17 @@ from regraft.graph.tracing.function_graph import (
     Mark,
     used_operands,
 )
-from regraft.graph.tracing.lowerings.elementwise import cast
 from regraft.graph.tracing.tracer import Call, Tracing, trace
-from regraft.graph.tracing.values import Value
 from regraft.model.keras2.host_layers import traced_by
 from regraft.model.keras2.host_pass import host_layers
-from regraft.saving.trace_calls import SEED_STATE, LayerCall, LayerCalls, restored
+from regraft.saving.trace_calls import (
+    SEED_STATE,
+    LayerCall,
+    LayerCalls,
+    distinct_calls,
+    own_variables,
+    restored,
+)
 from regraft.saving.trace_composites import composites
 from regraft.saving.trace_inputs import (
     SignatureRequest,
@@ -46,7 +51,7 @@ from regraft.saving.trace_specs import (
     structure,
     tensor_spec,
 )
-from regraft.saving.trace_text import HostLayerTracer
+from regraft.saving.trace_text import HostLayerTracer, as_traced
 from regraft.saving.traces import (
     LayerTraces,
     ModelTraces,
@@ -273,7 +278,7 @@ class _ModelTracer:
     def _traces_of(self, records: Sequence[LayerCall]) -> LayerTraces:
         layer = records[0].layer
         takes_training = self._expects_training(layer)
-        chosen = _distinct(self._complete(records, takes_training), takes_training)
+        chosen = distinct_calls(self._complete(records, takes_training), takes_training)
         spec = call_spec(layer, takes_training)
         plain, some, every = [], [], []
         for record in chosen:
@@ -291,7 +296,7 @@ class _ModelTracer:
             ),
             activity_regularizer=self._activity_regularizer(chosen[0]),
             regularization_losses=self._weight_regularizers(layer.trainable_variables),
-            own_regularization_losses=self._weight_regularizers(_own_variables(layer)),
+            own_regularization_losses=self._weight_regularizers(own_variables(layer)),
             expects_training=takes_training,
         )
 
@@ -552,7 +557,7 @@ class _ModelTracer:
             aval = call.jaxpr.in_avals[places[name]]
             label = _node_name(name).lower()
             value = graph.argument(label, inputs[name].dtype, tuple(aval.shape))
-            operands[places[name]] = _as_traced(graph, value, str(aval.dtype))
+            operands[places[name]] = as_traced(graph, value, str(aval.dtype))
         wanted = [*call.mark.outputs, *call.mark.updates]
         captures = []
         for i in sorted(used_operands(jaxpr, wanted) & call.variables.keys()):
@@ -584,43 +589,6 @@ class _ModelTracer:
         name = self._tracing.library.add_distinct(function)
         traced = TracedFunction(name, tuple(captures), ((), specs), outputs)
         return SignatureTrace(traced, specs, outputs)
-
-
-def _distinct(records: Sequence[LayerCall], takes_training: bool) -> list[LayerCall]:
-    """Returns one call per argument shapes and training, training first."""
-    chosen: dict[Any, LayerCall] = {}
-    for record in records:
-        shapes = tuple((_generic(t.shape), str(t.dtype)) for t in record.tensors)
-        key = (
-            shapes,
-            record.training if takes_training else False,
-            str(record.args),
-            str({**record.kwargs, "training": None}),
-        )
-        chosen.setdefault(key, record)
-    return sorted(chosen.values(), key=lambda r: not r.training)
-
-
-def _generic(shape: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(d if isinstance(d, int) else None for d in shape)
-
-
-def _own_variables(layer: keras.Layer) -> list[keras.Variable]:
-    """Returns variables of a layer that belong to none of the layers below it."""
-    below = {
-        id(v) for child in _compat.sublayers(layer) for v in child.trainable_variables
-    }
-    return [v for v in layer.trainable_variables if id(v) not in below]
-
-
-def _as_traced(graph: Graph, value: Value, dtype: str) -> Value:
-    """Returns an input of a signature as the traced function takes it."""
-    if value.dtype == "string":
-        return value
-    traced = cast(graph, value, dtype)
-    if traced is not value:
-        traced.wide = value
-    return traced
 
 
 def _node_name(name: str) -> str:

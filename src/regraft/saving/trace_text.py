@@ -12,8 +12,10 @@ from jax import export
 
 from regraft import _compat
 from regraft.errors import UnsupportedError
-from regraft.graph.tracing.function_graph import TOKENS
+from regraft.graph.tracing.function_graph import TOKENS, Graph
+from regraft.graph.tracing.lowerings.elementwise import cast
 from regraft.graph.tracing.tracer import Tracing
+from regraft.graph.tracing.values import Value
 from regraft.model.keras2.host_layers import HostLayer
 from regraft.model.keras2.host_lookup import IndexLookup
 from regraft.model.keras2.host_text import (
@@ -153,3 +155,13 @@ _DESCRIPTIONS: dict[type, Callable[[Any], dict[str, Any]]] = {
     HashedCrossing: _crossing,
     CategoryCrossing: _category_crossing,
 }
+
+
+def as_traced(graph: Graph, value: Value, dtype: str) -> Value:
+    """Returns an input of a signature as the traced function takes it."""
+    if value.dtype == "string":
+        return value
+    traced = cast(graph, value, dtype)
+    if traced is not value:
+        traced.wide = value
+    return traced

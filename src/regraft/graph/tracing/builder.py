@@ -12,6 +12,7 @@ import numpy as np
 from regraft import dtypes
 from regraft.errors import UnsupportedError
 from regraft.graph import ir, op_defs
+from regraft.graph.tracing.attributes import freeze, guess, splat
 from regraft.graph.tracing.values import (
     Array,
     Dim,
@@ -149,7 +150,7 @@ class FunctionBuilder:
         full = self._attrs(definition, inputs, types, attrs)
         key = None
         if not definition.is_stateful and op not in _APART:
-            key = (op, tuple(names), _freeze(full))
+            key = (op, tuple(names), freeze(full))
             if (known := self._known.get(key)) is not None:
                 return known
         self.is_stateful |= definition.is_stateful
@@ -189,7 +190,7 @@ class FunctionBuilder:
                 if isinstance(item, Value):
                     types.setdefault(arg.type_attr, item.dtype)
                 else:
-                    guesses.setdefault(arg.type_attr, _guess(item))
+                    guesses.setdefault(arg.type_attr, guess(item))
         return {**guesses, **types}
 
     def _input(self, arg: ir.ArgDef, given: Input, types: dict[str, str]) -> list[str]:
@@ -286,7 +287,7 @@ class FunctionBuilder:
         array = np.ascontiguousarray(array, dtype=numpy).reshape(np.shape(array))
         key = ("Const", dtype, array.shape, array.tobytes())
         if key not in self._known:
-            flat = _splat(array)
+            flat = splat(array)
             number = data_type(dtype)
             tensor = ir.TensorValue(
                 number, ir.TensorShape(array.shape), flat, flat.size == array.size
@@ -561,22 +562,6 @@ def same_shape(left: tuple[Dim, ...], right: tuple[Dim, ...]) -> bool:
     return len(left) == len(right) and all(map(same_dim, left, right))
 
 
-def _guess(item: Any) -> str:
-    array = np.asarray(item)
-    if isinstance(item, np.ndarray | np.generic):
-        return dtypes.from_numpy(array.dtype).name
-    return {"f": "float32", "i": "int32", "b": "bool", "c": "complex64"}[
-        array.dtype.kind
-    ]
-
-
-def _splat(array: Array) -> Array:
-    """Returns one element for an array of equal ones, which TensorFlow repeats."""
-    flat = array.reshape(-1)
-    raw = flat.view(np.uint8).reshape(flat.size, -1) if flat.size > 1 else flat
-    return flat[:1] if flat.size > 1 and (raw == raw[0]).all() else flat
-
-
 def _attr(kind: str, value: Any) -> ir.AttrValue:
     """Returns an attribute's value in the type that its op wants."""
     if kind.startswith("list("):
@@ -598,17 +583,3 @@ def shape_of(shape: Iterable[Dim]) -> ir.TensorShape:
     return ir.TensorShape(
         tuple(int(d) if isinstance(d, int | np.integer) else None for d in shape)
     )
-
-
-def _freeze(attrs: Mapping[str, ir.AttrValue]) -> Any:
-    return tuple(sorted((name, _hashable(value)) for name, value in attrs.items()))
-
-
-def _hashable(value: Any) -> Any:
-    if isinstance(value, ir.TensorValue):
-        return value.dtype, value.shape, value.flat.tobytes()
-    if isinstance(value, ir.FunctionRef):
-        return value.name
-    if isinstance(value, tuple):
-        return tuple(map(_hashable, value))
-    return type(value).__name__, value

@@ -70,7 +70,9 @@ def _attrs(attrs: Mapping[str, ir.AttrValue]) -> Any:
 
 def _attr(value: Any) -> Any:
     if isinstance(value, ir.TensorValue):
-        return int(value.dtype), str(value.shape), value.flat.tobytes()
+        flat = value.flat
+        content = tuple(flat.tolist()) if flat.dtype == object else flat.tobytes()
+        return int(value.dtype), str(value.shape), content
     if isinstance(value, ir.FunctionRef):
         return value.name
     if isinstance(value, tuple):
