@@ -18,6 +18,7 @@ FAMILIES = (
     "linalg",
     "math",
     "nn",
+    "partition",
     "quantize",
     "ragged",
     "random",

@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
-from graph.cases.case import Case, f32, i32, normal
+from typing import Any
+
+from graph.cases.case import Case, Program, f32, i32, integers, normal
 
 _X = normal(4, 3) * 4
 
 
+def _dequantize(kind: str, mode: str, low: Any, high: Any, **attrs: Any) -> Any:
+    def build(tf: Any, x: Any) -> Any:
+        given = tf.bitcast(x, getattr(tf, kind))
+        return tf.raw_ops.Dequantize(
+            input=given, min_range=low, max_range=high, mode=mode, **attrs
+        )
+
+    return build
+
+
 ROWS = [
+    *(
+        Program(
+            f"dequantize-{kind}-{mode}-{narrow}",
+            _dequantize(kind, mode, -1.7, 3.2, narrow_range=narrow),
+            (integers(low, low + 256, 3, 4, dtype=kind[1:]),),
+        )
+        for kind, low in (("qint8", -128), ("quint8", 0))
+        for mode in ("MIN_COMBINED", "MIN_FIRST", "SCALED")
+        for narrow in ((False, True) if mode == "SCALED" else (False,))
+    ),
+    Program(
+        "dequantize-axis",
+        _dequantize("qint8", "SCALED", [-1.0, -2.0, -3.0], [1.0, 3.0, 2.0], axis=0),
+        (integers(-128, 128, 3, 4, dtype="int8"),),
+    ),
     Case(
         "FakeQuantWithMinMaxArgs",
         {"inputs": _X},

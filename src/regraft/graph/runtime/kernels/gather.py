@@ -298,6 +298,34 @@ def _sparse(function: Callable[..., Any]) -> Callable[..., Any]:
     return kernel_function
 
 
+def _sparse_counted(how: str) -> Callable[..., Any]:
+    def kernel_function(
+        data: Any, indices: Any, segment_ids: Any, num_segments: Any
+    ) -> Any:
+        rows = xp.take(data, indices, axis=0)
+        count = int(num_segments)
+        total = _segments("add", rows, segment_ids, count)
+        if how == "Sum":
+            return total
+        sizes = np.bincount(segment_ids, minlength=count).clip(1)
+        sizes = sizes.reshape(-1, *(1,) * (values.rank_of(total) - 1))
+        dtype = values.numpy_dtype(values.dtype_of(data))
+        return xp.divide(
+            total, (sizes if how == "Mean" else np.sqrt(sizes)).astype(dtype)
+        )
+
+    return kernel_function
+
+
+register_table(
+    {
+        f"SparseSegment{how}WithNumSegments": _sparse_counted(how)
+        for how in ("Sum", "Mean", "SqrtN")
+    },
+    static=("segment_ids", "num_segments"),
+    ignored=("Tidx", "Tsegmentids", "Tnumsegments", "sparse_gradient"),
+)
+
 for _op, _function in (
     ("Sum", _sorted("add")),
     ("Mean", _mean),

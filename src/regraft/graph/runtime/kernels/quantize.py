@@ -154,3 +154,48 @@ def quantize_and_dequantize_v3(
         narrow_range,
         axis,
     )
+
+
+# Real numbers from quantized ones
+
+_BITS = {"qint8": 8, "quint8": 8, "qint16": 16, "quint16": 16, "qint32": 32}
+
+
+@kernel("Dequantize")
+def dequantize(
+    input: Any,
+    min_range: Any,
+    max_range: Any,
+    *,
+    T: str,
+    mode: str,
+    narrow_range: bool,
+    axis: int,
+    dtype: str,
+) -> Any:
+    """The real numbers that quantized ones stand for."""
+    bits = _BITS[T]
+    signed = not T.startswith("qu")
+    lowest = -(2.0 ** (bits - 1)) if signed else 0.0
+    highest = lowest + 2.0**bits - 1
+    x = ops.cast(values.to_tensor(input), "float32")
+    low = _per_axis(x, values.to_tensor(min_range), axis)
+    high = _per_axis(x, values.to_tensor(max_range), axis)
+    if mode == "MIN_COMBINED":
+        half = 2.0 ** (bits - 1) if signed else 0.0
+        out = (x + half) * ((high - low) / (highest - lowest)) + low
+    elif mode == "MIN_FIRST":
+        scale = (high - low) / (highest - lowest)
+        # The range is moved so that zero is exact.
+        first = ops.where(high == low, low, _half_away(low / scale) * scale)
+        out = first + (x - lowest) * scale
+    elif signed:
+        down = low / (lowest + float(narrow_range))
+        out = x * ops.maximum(down, high / highest)
+    else:
+        out = x * (high / highest)
+    return ops.cast(out, values.device_dtype(dtype))
+
+
+def _half_away(x: Any) -> Any:
+    return ops.sign(x) * ops.floor(ops.abs(x) + 0.5)

@@ -218,6 +218,33 @@ def _crossed(count: int, columns: Any, cross: Callable[[list[Any]], Any]) -> Any
     return indices, out, np.array([count, widest], np.int64)
 
 
+def _hash_of(hash_key: int, num_buckets: int) -> Callable[[list[Any]], int]:
+    """Returns what hashes a combination of values, in their order."""
+
+    def cross(combination: list[Any]) -> int:
+        joined = hash_key & 0xFFFFFFFFFFFFFFFF
+        for item in combination:
+            part = (
+                hashing.fingerprint64(item)
+                if isinstance(item, bytes)
+                else int(item) & 0xFFFFFFFFFFFFFFFF
+            )
+            joined = hashing.fingerprint_cat64(joined, part)
+        return joined % (num_buckets or 2**63 - 1)
+
+    return cross
+
+
+def _joined_by(separator: bytes) -> Callable[[list[Any]], bytes]:
+    def cross(combination: list[Any]) -> bytes:
+        return separator.join(
+            item if isinstance(item, bytes) else str(item).encode()
+            for item in combination
+        )
+
+    return cross
+
+
 @kernel("SparseCrossHashed", host=True, ignored=("N", "sparse_types", "dense_types"))
 def sparse_cross_hashed(
     indices: list[Any],
@@ -266,17 +293,7 @@ def sparse_cross(
         return sparse_cross_v2(indices, values_in, shapes, dense_inputs, sep)
     count, columns = _columns(indices, values_in, shapes, dense_inputs)
 
-    def cross(combination: list[Any]) -> int:
-        joined = hash_key & 0xFFFFFFFFFFFFFFFF
-        for item in combination:
-            part = (
-                hashing.fingerprint64(item)
-                if isinstance(item, bytes)
-                else int(item) & 0xFFFFFFFFFFFFFFFF
-            )
-            joined = hashing.fingerprint_cat64(joined, part)
-        return joined % (num_buckets or 2**63 - 1)
-
+    cross = _hash_of(hash_key, num_buckets)
     places, found, shape = _crossed(count, columns, cross)
     return places, np.array(found, np.int64), shape
 
@@ -292,14 +309,49 @@ def sparse_cross_v2(
     """All combinations of the columns' values as text, per row."""
     count, columns = _columns(indices, values_in, shapes, dense_inputs)
 
-    def cross(combination: list[Any]) -> bytes:
-        joined: bytes = sep.item().join(
-            item if isinstance(item, bytes) else str(item).encode()
-            for item in combination
-        )
-        return joined
-
-    places, found, shape = _crossed(count, columns, cross)
+    places, found, shape = _crossed(count, columns, _joined_by(sep.item()))
     out = np.empty(len(found), object)
     out[:] = found
     return places, out, shape
+
+
+@kernel(
+    "RaggedCross",
+    host=True,
+    ignored=(
+        *("Nsparse", "ragged_values_types", "ragged_splits_types"),
+        *("sparse_values_types", "dense_types"),
+    ),
+)
+def ragged_cross(
+    ragged_values: list[Any],
+    ragged_row_splits: list[Any],
+    sparse_indices: list[Any],
+    sparse_values: list[Any],
+    sparse_shape: list[Any],
+    dense_inputs: list[Any],
+    *,
+    input_order: str,
+    hashed_output: bool,
+    num_buckets: int,
+    hash_key: int,
+    out_values_type: str,
+    out_row_splits_type: str,
+) -> tuple[Any, Any]:
+    """All combinations of the columns' values per row, ragged."""
+    count, others = _columns(sparse_indices, sparse_values, sparse_shape, dense_inputs)
+    ragged: list[Callable[[int], list[Any]]] = []
+    for found, splits in zip(ragged_values, ragged_row_splits, strict=True):
+        count = max(count, len(splits) - 1)
+        rows = [part.tolist() for part in np.split(found, splits[1:-1])]
+        ragged.append(rows.__getitem__)
+    sparse = len(sparse_indices)
+    waiting = {"R": ragged, "S": others[:sparse], "D": others[sparse:]}
+    columns = [waiting[kind].pop(0) for kind in input_order]
+    cross = _hash_of(hash_key, num_buckets) if hashed_output else _joined_by(b"_X_")
+    places, crossed, _ = _crossed(count, columns, cross)
+    sizes = np.bincount(places[:, 0], minlength=count)
+    splits_out = np.concatenate([[0], np.cumsum(sizes)])
+    out = np.empty(len(crossed), values.numpy_dtype(out_values_type))
+    out[:] = crossed
+    return out, splits_out.astype(values.numpy_dtype(out_row_splits_type))
