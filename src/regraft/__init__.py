@@ -31,6 +31,7 @@ from regraft.options import LoadOptions as LoadOptions
 from regraft.options import SaveOptions as SaveOptions
 
 if TYPE_CHECKING:
+    from regraft.api import accept_text as accept_text
     from regraft.api import load as load
     from regraft.api import load_model as load_model
     from regraft.api import save_model as save_model
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 _choose_backend()
 
 _LAZY = {
+    "accept_text": "regraft.api",
     "save_model": "regraft.api",
     "load": "regraft.api",
     "load_model": "regraft.api",
@@ -65,6 +67,7 @@ __all__ = [
     "UnsafeFileError",
     "UnsupportedError",
     "UnsupportedOpError",
+    "accept_text",
     "export_signature",
     "inspect",
     "install",

@@ -22,6 +22,7 @@ from regraft.loading.report import LoadReport, load_report
 from regraft.loading.verify import check_file
 from regraft.model.description import ModelDescription
 from regraft.model.dialects.context import Note
+from regraft.model.keras2 import host_models
 from regraft.options import LoadOptions, SaveOptions
 from regraft.other_backends import trace_elsewhere, traces_here
 from regraft.saving.describe import SavedModelParts, check_built, describe
@@ -183,9 +184,10 @@ def load_model(
     options = options or LoadOptions()
     target = _target(filepath)
     if _is_keras_archive(target):
-        return _compat.keras_load_model(
+        model = _compat.keras_load_model(
             target, custom_objects=custom_objects, compile=compile, safe_mode=safe_mode
         )
+        return accept_text(model)
     with _open(target, options) as description:
         model = _build(description, custom_objects, compile, safe_mode, options)
     if options.verify and (differing := load_report(model).differing):
@@ -245,6 +247,22 @@ def verify_file(filepath: Any) -> LoadReport:
         return LoadReport(target, "no Keras model", tensors_checked=check_file(target))
     with _open(target, options) as description:
         return load_report(_build(description, None, True, True, options))
+
+
+def accept_text(model: keras.Model) -> keras.Model:
+    """Lets a model of your own take text, if layers of a loaded model read it.
+
+    Models that `load_model` gives take text already; this is for a new model around
+    their layers, and for one that Keras itself loaded.
+
+    Args:
+        model: Functional or Sequential. It is changed in place.
+
+    Returns:
+        The model.
+    """
+    host_models.accept_text(model)
+    return model
 
 
 def load(

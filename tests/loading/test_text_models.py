@@ -236,6 +236,22 @@ def _check(found: list[Any], expected: list[np.ndarray]) -> None:
             np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+def test_model_built_around_text_layers_takes_text(
+    model: keras.Model, tmp_path: Path
+) -> None:
+    features = model.get_layer("concatenate").output
+    new = keras.Model(model.inputs, keras.layers.Dense(2)(features))
+
+    assert regraft.accept_text(new) is new
+    new.compile("sgd", "mse")
+    new.fit(_data(), TARGETS, verbose=0)
+    expected = new.predict(_data(), verbose=0)
+
+    new.save(tmp_path / "new.keras")
+    again = regraft.load_model(tmp_path / "new.keras")
+    np.testing.assert_array_equal(again.predict(_data(), verbose=0), expected)
+
+
 def test_vocabulary_file_of_a_config_is_never_opened(
     path: Path, tmp_path: Path
 ) -> None:
