@@ -374,3 +374,28 @@ def test_frozen_layers_and_weights_stay_frozen(tmp_path: Path) -> None:
         v.path for v in model.trainable_variables
     ]
     assert not loaded.layers[0].trainable
+
+
+@pytest.mark.parametrize("name", ["model", "model.h5"])
+@pytest.mark.parametrize("late", [False, True])
+def test_frozen_layer_trains_as_before_what_it_holds_inside(
+    name: str, late: bool, tmp_path: Path
+) -> None:
+    """Keras 3 trains the cell of a layer that was made with `trainable=False`."""
+    wrapped = keras.layers.Bidirectional(keras.layers.LSTM(2), trainable=late)
+    inputs = keras.Input((3, 4))
+    attended = keras.layers.MultiHeadAttention(2, 2, trainable=False)(inputs, inputs)
+    model = keras.Model(inputs, keras.layers.Dense(1)(wrapped(attended)))
+    if late:
+        wrapped.trainable = False
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
+    x, y = np.ones((2, 3, 4), "float32"), np.ones((2, 1), "float32")
+    model.train_on_batch(x, y)
+    regraft.save_model(model, tmp_path / name)
+    again = regraft.load_model(tmp_path / name)
+    paths = [variable.path for variable in model.trainable_variables]
+    assert [variable.path for variable in again.trainable_variables] == paths
+    model.train_on_batch(x, y)
+    again.train_on_batch(x, y)
+    for ours, theirs in zip(again.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)

@@ -115,8 +115,10 @@ def _build_and_plan(
     model = _build_root(description, context, reviver)
     if not is_built(model):
         build_from_spec(model, description)
-    freeze_again(model)
-    plan = make_plan(description, state_tree(model))
+    tree = state_tree(model)
+    if not _train_again(tree, description):
+        freeze_again(model)
+    plan = make_plan(description, tree)
     plan.add_forgotten(model)
     if reviver is not None:
         reviver.bind(plan)
@@ -207,6 +209,17 @@ def assign_weights(
     values.assign_existing()
     _finalize(model)
     return skipped
+
+
+def _train_again(tree: StateNode, description: ModelDescription) -> bool:
+    """Marks each variable as trainable or not, if the file says so of each."""
+    flags = description.extra.get("trainable")
+    variables = [variable for _, variable in tree.edges()]
+    if not isinstance(flags, list) or len(flags) != len(variables):
+        return False
+    for variable, flag in zip(variables, flags, strict=True):
+        variable.trainable = bool(flag)
+    return True
 
 
 def freeze_again(model: keras.Model) -> None:

@@ -55,6 +55,10 @@ def describe(model: keras.Model, *, include_optimizer: bool) -> SavedModelParts:
     seeds = [[int(n) for n in state] for state in _seed_states(model)]
     if seeds:
         extra["random_state"] = seeds
+    tree = state_tree(model)
+    if not all(layer.trainable for layer in _compat.all_layers(model)):
+        # A layer made with `trainable=False` still trains what it makes later inside.
+        extra["trainable"] = [bool(variable.trainable) for _, variable in tree.edges()]
     training_config = None
     if include_optimizer and model.compiled:
         training_config = describe_compile_arguments(model, KERAS_2, notes)
@@ -65,7 +69,7 @@ def describe(model: keras.Model, *, include_optimizer: bool) -> SavedModelParts:
         model,
         describe_network(model, KERAS_2, notes),
         training_config,
-        state_tree(model),
+        tree,
         extra,
         notes,
     )

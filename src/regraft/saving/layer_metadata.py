@@ -11,6 +11,8 @@ from typing import Any
 import keras
 
 from regraft import _compat
+from regraft.model.dialects.describe import trains
+from regraft.model.dialects.names import original_name
 from regraft.model.keras2.host_layers import file_dtype
 from regraft.model.metadata import TensorShape, TypeSpec
 from regraft.model.state_tree import is_network
@@ -68,7 +70,7 @@ def layer_metadata(
         return {"class_name": class_name, **kept, "config": config}
     found = {
         "name": config.get("name", getattr(layer, "name", None)),
-        "trainable": bool(getattr(layer, "trainable", True)),
+        "trainable": layer is None or trains(layer),
         "expects_training_arg": _expects_training(layer),
         "dtype": config.get("dtype", "float32"),
         "batch_input_shape": config.get("batch_input_shape"),
@@ -171,7 +173,10 @@ def _specs(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_specs(item) for item in value)
     shape, dtype = TensorShape(value.shape), file_dtype(value)
-    return TypeSpec("tf.TensorSpec", (shape, dtype, value.name))
+    # The tensor's own name counts the tensors of the process.
+    source = _compat.keras_history(value)[0]
+    name = original_name(source) if isinstance(source, keras.Layer) else value.name
+    return TypeSpec("tf.TensorSpec", (shape, dtype, name))
 
 
 def _shape_specs(shape: Any, model: keras.Model) -> Any:

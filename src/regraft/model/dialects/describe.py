@@ -55,6 +55,9 @@ def describe_plain_layer(
     config = dict(layer.get_config())
     if "name" in config:
         config["name"] = name
+    if config.get("trainable") is False:
+        # Keras 2 would freeze what the layer makes inside, and Keras 3 trains it.
+        config["trainable"] = trains(layer)
     if is_builtin(cls):
         config = _builtin_config(layer, config, dialect, notes, describe)
     else:
@@ -64,6 +67,11 @@ def describe_plain_layer(
     # A layer over traces goes on under the name of the class that was traced.
     name = getattr(layer, "saved_class_name", class_name(cls))
     return {"class_name": name, "config": config}
+
+
+def trains(layer: keras.layers.Layer) -> bool:
+    """Whether a layer, or one inside it, has a variable that a model trains."""
+    return bool(layer.trainable) or any(v.trainable for v in layer.variables)
 
 
 def _builtin_config(
