@@ -28,6 +28,7 @@ from regraft.model.dialects.registry import find_custom
 from regraft.model.dialects.topology import build_layer, build_network, is_network
 from regraft.model.keras2.host_models import accept_text
 from regraft.model.state_tree import StateNode, state_tree
+from regraft.model.weight_layouts import writer_of
 from regraft.options import LoadOptions
 
 
@@ -82,7 +83,7 @@ def dialect_of(description: ModelDescription) -> Dialect:
     """The Keras in whose words the config is: Keras 3's where Regraft added them."""
     if description.extra.get("config"):
         return Dialect.from_keras_version(description.extra["keras_version"])
-    return Dialect.from_keras_version(description.keras_version)
+    return _writer(description)
 
 
 def _build_with_values(
@@ -143,7 +144,19 @@ def make_plan(description: ModelDescription, tree: StateNode) -> restore.Restore
         return restore.plan_from_objects(tree, description.objects.root)
     if description.weights is None:
         raise MismatchError(f"'{description.path}' holds no weights.")
-    return restore.plan_from_order(tree, description.weights, path=description.path)
+    return restore.plan_from_order(
+        tree, description.weights, _writer(description), path=description.path
+    )
+
+
+def _writer(description: ModelDescription) -> Dialect:
+    """The Keras that wrote the file, in whose order and layout its weights are."""
+    layers = description.weights.layers if description.weights is not None else ()
+    return writer_of(
+        description.keras_version,
+        description.backend,
+        [name for layer in layers for name, _ in layer.weights],
+    )
 
 
 def _reviver(

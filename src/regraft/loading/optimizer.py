@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -20,6 +21,8 @@ from regraft.model.optimizers import (
     state_from_hdf5,
     state_from_object_graph,
 )
+from regraft.model.weight_layouts import Placed, RawWeight
+from regraft.storage.tensor import StoredTensor
 
 
 def compile_model(
@@ -139,9 +142,42 @@ def _read_state(
     if description.optimizer_weights is None:
         return None
     config = _optimizer_config(description)
-    return state_from_hdf5(
-        description.optimizer_weights, config, variables, context.notes
-    )
+    placed = [item.placed for item in plan.assignments if item.variable.trainable]
+    laid_out = [item for item in placed if item is not None]
+    first = context.dialect.generation == 1
+    if not first and all(item.convert is None for item in laid_out):
+        return state_from_hdf5(
+            description.optimizer_weights, config, variables, context.notes
+        )
+    raw = _raw_weights(laid_out, by_name=first)
+    state = state_from_hdf5(description.optimizer_weights, config, raw, context.notes)
+    return _laid_out(state, raw, laid_out)
+
+
+def _raw_weights(placed: Sequence[Placed], *, by_name: bool) -> list[RawWeight]:
+    """The file's own trainable weights, in the order of its optimizer."""
+    found = {part.position: part for item in placed for part in item.parts}
+    if by_name:  # Keras 1 sorted what it optimized by name.
+        names = {key: part.path.split("/", 1)[-1] for key, part in found.items()}
+        return [found[key] for key in sorted(found, key=lambda key: names[key])]
+    return [found[position] for position in sorted(found)]
+
+
+def _laid_out(
+    state: OptimizerState, raw: Sequence[RawWeight], placed: Sequence[Placed]
+) -> OptimizerState:
+    """What is kept for the file's weights as what is kept for the model's."""
+    index = {weight.position: place for place, weight in enumerate(raw)}
+    slots: dict[str, tuple[StoredTensor | None, ...]] = {}
+    for name, tensors in state.slots.items():
+        column: list[StoredTensor | None] = []
+        for item in placed:
+            parts = [tensors[index[part.position]] for part in item.parts]
+            known = [part for part in parts if part is not None]
+            whole = len(known) == len(parts)
+            column.append(item.lay_out(known) if whole else None)
+        slots[name] = tuple(column)
+    return replace(state, slots=slots)
 
 
 def _optimizer_config(description: ModelDescription) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -23,10 +23,12 @@ from regraft.model.description import (
     OrderedWeights,
     Variable,
 )
+from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.names import original_name
 from regraft.model.keras2.host_layers import HostLayer
 from regraft.model.ordering import ordered_variables
 from regraft.model.state_tree import StateNode
+from regraft.model.weight_layouts import Placed, RawWeight, place
 from regraft.storage.tensor import StoredTensor
 
 # Where Keras 2 keeps what a Keras 3 layer has as an attribute of its own.
@@ -48,6 +50,7 @@ class Assignment:
         place: Path of the value in the file, for messages.
         node_id: Its node in the object graph; `None` in an HDF5 file.
         trainable: What the file says of the variable itself.
+        placed: Which of an HDF5 file's weights the value is made of.
     """
 
     variable: keras.Variable
@@ -55,6 +58,7 @@ class Assignment:
     place: str
     node_id: int | None = None
     trainable: bool = True
+    placed: Placed | None = None
 
 
 @dataclass
@@ -340,7 +344,7 @@ def _unused(root: ObjectNode, taken: set[int]) -> list[str]:
 
 
 def plan_from_order(
-    tree: StateNode, weights: OrderedWeights, *, path: str
+    tree: StateNode, weights: OrderedWeights, writer: Dialect, *, path: str
 ) -> RestorePlan:
     """Matches a model with the ordered weights of an HDF5 file.
 
@@ -351,15 +355,13 @@ def plan_from_order(
         MismatchError: The number of layers or of a layer's weights differs.
     """
     plan = RestorePlan()
-    live = [
-        (child.owner, ordered_variables(child))
-        for _, child in tree.children
-        if child.owner is not None
-    ]
+    live = [child for _, child in tree.children if child.owner is not None]
     if tree.kind == "layer":  # lists of layers of a subclassed model, in order
-        live = [(node.owner, ordered_variables(node)) for node in _top_layers(tree)]
+        live = list(_top_layers(tree))
     outside = {
-        original_name(layer): layer for layer, own in live if keeps_tables(layer)
+        original_name(node.owner): node.owner
+        for node in live
+        if node.owner is not None and keeps_tables(node.owner)
     }
     plan.stored += [
         (outside[layer.name], layer.weights)
@@ -367,12 +369,22 @@ def plan_from_order(
         if layer.name in outside
     ]
     stored = [layer for layer in weights.layers if layer.name not in outside]
-    pairs = _pair_layers(live, stored, path)
-    for variables, layer in pairs:
-        _plan_layer(plan, variables, layer.name, layer.weights, path)
-    own = [variable for _, variable in tree.variables]
-    if own or weights.top_level:
-        _plan_layer(plan, own, "top_level_model_weights", weights.top_level, path)
+    count = 0
+    for node, layer in _pair_layers(live, stored, path):
+        raw = [
+            RawWeight(count + index, f"{layer.name}/{name}", tensor)
+            for index, (name, tensor) in enumerate(layer.weights)
+        ]
+        count += len(raw)
+        _plan_layer(plan, node, layer.name, raw, writer, path)
+    own = replace(tree, children=())
+    if own.variables or weights.top_level:
+        name = "top_level_model_weights"
+        raw = [
+            RawWeight(count + index, f"{name}/{weight}", tensor)
+            for index, (weight, tensor) in enumerate(weights.top_level)
+        ]
+        _plan_layer(plan, own, name, raw, writer, path)
     return plan
 
 
@@ -385,43 +397,45 @@ def _top_layers(tree: StateNode) -> Iterator[StateNode]:
 
 
 def _pair_layers(
-    live: Sequence[tuple[Any, list[keras.Variable]]],
-    stored: Iterable[LayerWeights],
-    path: str,
-) -> list[tuple[list[keras.Variable], LayerWeights]]:
-    ours = [(layer, variables) for layer, variables in live if variables]
+    live: Sequence[StateNode], stored: Iterable[LayerWeights], path: str
+) -> list[tuple[StateNode, LayerWeights]]:
+    ours = [(node.owner, node) for node in live if ordered_variables(node)]
     theirs = [layer for layer in stored if layer.weights]
-    by_name = {original_name(layer): variables for layer, variables in ours}
+    by_name = {original_name(layer): node for layer, node in ours if layer is not None}
     if by_name.keys() == {layer.name for layer in theirs} and len(by_name) == len(
         theirs
     ):
         return [(by_name[layer.name], layer) for layer in theirs]
     if len(ours) != len(theirs):
+        names = ", ".join(layer.name for layer, _ in ours if layer is not None)
         raise MismatchError(
             f"Layer count mismatch: the model has {len(ours)} layers with weights "
-            f"({', '.join(layer.name for layer, _ in ours)}), '{path}' has "
+            f"({names}), '{path}' has "
             f"{len(theirs)} ({', '.join(layer.name for layer in theirs)})."
         )
-    return [
-        (variables, layer) for (_, variables), layer in zip(ours, theirs, strict=True)
-    ]
+    return [(node, layer) for (_, node), layer in zip(ours, theirs, strict=True)]
 
 
 def _plan_layer(
     plan: RestorePlan,
-    variables: Sequence[keras.Variable],
+    node: StateNode,
     name: str,
-    weights: Sequence[tuple[str, StoredTensor]],
+    raw: Sequence[RawWeight],
+    writer: Dialect,
     path: str,
 ) -> None:
-    if len(variables) != len(weights):
+    placed = place(node, raw, writer)
+    if placed is None:
+        variables = ordered_variables(node)
         raise MismatchError(
             f"Weight count mismatch for layer '{name}': the layer has "
             f"{len(variables)} weights ({', '.join(v.path for v in variables)}), "
-            f"'{path}' has {len(weights)} ({', '.join(w for w, _ in weights)})."
+            f"'{path}' has {len(raw)} ({', '.join(w.path for w in raw)})."
         )
-    for variable, (weight_name, tensor) in zip(variables, weights, strict=True):
-        plan.assignments.append(Assignment(variable, tensor, f"{name}/{weight_name}"))
+    for item in placed:
+        tensor = item.lay_out([part.tensor for part in item.parts])
+        where = item.parts[0].path if item.parts else name
+        plan.assignments.append(Assignment(item.variable, tensor, where, placed=item))
 
 
 # ---------------------------------------------------------------- values

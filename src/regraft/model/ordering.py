@@ -28,6 +28,17 @@ def trainable_variables(tree: StateNode) -> list[keras.Variable]:
     return [v for _, v in edges_in_order(tree) if v.trainable]
 
 
+def owned_in_order(
+    tree: StateNode,
+) -> list[tuple[keras.Layer | None, keras.Variable]]:
+    """All variables below with the layer that owns each, without states, in order."""
+    return [
+        (owner, variable)
+        for edge, variable, owner in _in_order(tree, "", tree.owner)
+        if "states" not in edge.split(".")
+    ]
+
+
 def edges_in_order(
     tree: StateNode, prefix: str = ""
 ) -> list[tuple[str, keras.Variable]]:
@@ -36,10 +47,19 @@ def edges_in_order(
     A layer's own variables come before those of its sublayers, a model's own ones
     after those of its layers.
     """
-    own = [(prefix + name, variable) for name, variable in tree.variables]
+    return [
+        (edge, variable) for edge, variable, _ in _in_order(tree, prefix, tree.owner)
+    ]
+
+
+def _in_order(
+    tree: StateNode, prefix: str, owner: keras.Layer | None
+) -> list[tuple[str, keras.Variable, keras.Layer | None]]:
+    owner = tree.owner or owner
+    own = [(prefix + name, variable, owner) for name, variable in tree.variables]
     below = [
         edge
         for name, child in tree.children
-        for edge in edges_in_order(child, f"{prefix}{name}.")
+        for edge in _in_order(child, f"{prefix}{name}.", owner)
     ]
     return below + own if isinstance(tree.owner, keras.Model) else own + below

@@ -21,7 +21,7 @@ from regraft.model.dialects.context import BuildContext, Note
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.registry import find_custom
 from regraft.model.keras2.losses import FUNCTIONS as KERAS_2_FUNCTIONS
-from regraft.model.keras2.losses import Keras2Loss
+from regraft.model.keras2.losses import Keras2Loss, averaged_cosine_proximity
 
 _CLASSES = {
     name: value
@@ -96,6 +96,8 @@ def _build_named(
             f"Unknown loss {name!r}. If it is your own, pass it in "
             f"`custom_objects={{{plain_name(name)!r}: …}}`."
         )
+    if context.dialect.cosine_is_averaged and plain == "cosine_similarity":
+        return averaged_cosine_proximity
     if rules.keras2 and plain in KERAS_2_FUNCTIONS:
         return Keras2Loss(
             plain,

@@ -92,7 +92,11 @@ def node_offsets(
     for name, entry, calls in zip(names, entries, nodes, strict=True):
         offset = 0
         inner = entry["config"]
-        if isinstance(inner, (list, Mapping)) and "layers" in inner and calls:
+        # Keras 1's config of a Sequential is the list of its layers.
+        network = isinstance(inner, list) or (
+            isinstance(inner, Mapping) and "layers" in inner
+        )
+        if network and calls:
             offset = _offset(seen[name], len(calls))
         offsets[name] = offset
     return offsets

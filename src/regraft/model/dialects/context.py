@@ -41,6 +41,7 @@ class BuildContext:
         shared_objects: Objects built so far by class and `shared_object_id`.
         original_names: The file's name of each layer that had to be renamed.
         depth: How many networks or wrappers the layer being built is in.
+        keras1_layout: Layout of images where a layer of Keras 1 doesn't say it.
     """
 
     dialect: Dialect
@@ -52,6 +53,7 @@ class BuildContext:
     shared_objects: dict[tuple[str, int], Any] = field(default_factory=dict)
     original_names: dict[str, str] = field(default_factory=dict)
     depth: int = 0
+    keras1_layout: str | None = None
 
     def note(self, object_path: str, text: str) -> None:
         """Adds a note once."""

@@ -21,6 +21,7 @@ from regraft.model.dialects.layers import is_regraft, row_of
 from regraft.model.dialects.names import original_name
 from regraft.model.dialects.objects import KERAS_3_HARD_SIGMOID, is_entry
 from regraft.model.dialects.registry import is_builtin
+from regraft.model.keras2 import layers_theano
 from regraft.model.keras2.registration import PACKAGE
 
 Entry = dict[str, Any]
@@ -64,6 +65,9 @@ def describe_plain_layer(
         config = {
             key: old_words(key, value, name, notes) for key, value in config.items()
         }
+    if layers_theano.CLASSES.get(cls.__name__) is cls:
+        text = "Theano's padding is not that of TensorFlow; the words are the same"
+        notes.append(Note(f"layer {name!r}", text))
     # A layer over traces goes on under the name of the class that was traced.
     name = getattr(layer, "saved_class_name", class_name(cls))
     return {"class_name": name, "config": config}
@@ -214,6 +218,10 @@ def _old_object(key: str, value: Mapping[str, Any], owner: str, notes: Any) -> A
         return old_dtype(value, owner, notes)
     if not isinstance(config, Mapping):
         return value
+    if name == "SummedOverBatch":
+        text = "tf.keras averages an activity regularizer's loss over the batch"
+        notes.append(Note(f"layer {owner!r}", text))
+        return old_words(key, config["regularizer"], owner, notes)
     registered = value.get("registered_name")
     found = {
         inner: old_words(inner, item, owner, notes)

@@ -25,24 +25,29 @@ class Dialect:
         version: Keras' version, three numbers.
         tensorflow: True for `tf.keras` and `tf_keras`; False for the multi-backend
             Keras (1.x and 2.x before 2.4) and for Keras 3.
+        theano: Whether the multi-backend Keras ran on Theano.
 
     >>> Dialect.from_keras_version("2.2.4-tf")
-    Dialect(generation=2, version=(2, 2, 4), tensorflow=True)
+    Dialect(generation=2, version=(2, 2, 4), tensorflow=True, theano=False)
     """
 
     generation: int
     version: tuple[int, ...]
     tensorflow: bool
+    theano: bool = False
 
     @classmethod
-    def from_keras_version(cls, keras_version: str | None) -> Dialect:
+    def from_keras_version(
+        cls, keras_version: str | None, backend: str | None = None
+    ) -> Dialect:
         """Reads the `keras_version` of a file; `None` (none stated) is Keras 1.
 
         An unreadable version is taken as the last of Keras 2, whose words are the
         most common.
         """
+        theano = backend == "theano"
         if keras_version is None:
-            return cls(1, (1, 0, 0), False)
+            return cls(1, (1, 0, 0), False, theano)
         match = _VERSION.match(keras_version)
         if match is None:
             return KERAS_2
@@ -51,7 +56,7 @@ class Dialect:
         tensorflow = generation == 2 and (
             "tf" in match.group(4) or version >= _FIRST_WITHOUT_SUFFIX
         )
-        return cls(generation, version, tensorflow)
+        return cls(generation, version, tensorflow, theano and generation < 3)
 
     @property
     def keras_version(self) -> str:
@@ -75,11 +80,18 @@ class Dialect:
         """Where the moving variance takes Bessel's correction in training.
 
         `"fused"`: N / (N - 1) where TensorFlow fuses (rank 4 and 5);
-        `"always"`: N / (N - 1 - epsilon), the multi-backend Keras; `None`: nowhere.
+        `"always"`: N / (N - 1 - epsilon), the multi-backend Keras since 2.1.4;
+        `"epsilon"`: nowhere, but Theano added epsilon; `"epsilon_always"`: both;
+        `None`: nowhere.
         """
         if self.generation == 3:
             return None
-        return "fused" if self.tensorflow else "always"
+        if self.tensorflow:
+            return "fused"
+        corrects = self.version >= (2, 1, 4)
+        if self.theano:
+            return "epsilon_always" if corrects else "epsilon"
+        return "always" if corrects else None
 
     @property
     def batch_norm_sees_masks(self) -> bool:
@@ -95,6 +107,21 @@ class Dialect:
     def random_crop_resizes_first(self) -> bool:
         """Whether RandomCrop out of training resizes, then crops the center."""
         return self.version < (2, 7)
+
+    @property
+    def same_padding_is_symmetric(self) -> bool:
+        """Whether `"same"` pads as much before as after, and crops the result."""
+        return self.theano
+
+    @property
+    def activity_is_summed(self) -> bool:
+        """Whether activity regularizers sum over the batch, not average."""
+        return self.generation < 3 and not self.tensorflow and self.version < (2, 3)
+
+    @property
+    def cosine_is_averaged(self) -> bool:
+        """Whether the loss `cosine_proximity` is the cosine over the last length."""
+        return self.generation == 1
 
     @property
     def counts_own_node(self) -> bool:

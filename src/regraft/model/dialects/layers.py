@@ -22,7 +22,9 @@ from regraft.model.dialects.objects import (
 )
 from regraft.model.dialects.registry import builtin_layers, find_custom, is_builtin
 from regraft.model.dialects.rows import ALIASES, EVERYWHERE, NO_ROW, ROWS, Row
+from regraft.model.keras2 import layers_theano
 from regraft.model.keras2.registration import PACKAGE
+from regraft.model.keras2.regularizers import SummedOverBatch
 
 BuildLayer = Callable[[Entry, BuildContext], keras.layers.Layer]
 
@@ -77,15 +79,20 @@ def find_layer_class(entry: Entry, context: BuildContext) -> type | None:
         return None
     plain = name.rpartition(">")[2]
     plain = ALIASES.get(plain, plain)
-    row = ROWS.get(plain)
-    if row is not None and (context.dialect.generation < 3 or row.replaces):
-        chosen = _keras2_class(row, entry["config"], context.dialect)
+    row = ROWS.get(plain, NO_ROW)
+    if context.dialect.generation < 3 or row.replaces:
+        chosen = _keras2_class(plain, row, entry["config"], context.dialect)
         if chosen is not None:
             return chosen
     return builtin_layers().get(plain)
 
 
-def _keras2_class(row: Row, config: Any, dialect: Dialect) -> type | None:
+def _keras2_class(name: str, row: Row, config: Any, dialect: Dialect) -> type | None:
+    same = isinstance(config, Mapping) and config.get("padding") == "same"
+    # The states of a ConvLSTM2D are padded always.
+    symmetric = dialect.same_padding_is_symmetric and (same or name == "ConvLSTM2D")
+    if symmetric and name in layers_theano.CLASSES:
+        return layers_theano.CLASSES[name]
     if row.choose is not None and isinstance(config, Mapping):
         return row.choose(config, dialect)
     return row.keras2_class
@@ -107,7 +114,9 @@ def build_from_row(
     """
     first = context.dialect.generation == 1
     if first and find_custom(entry["class_name"], context) is None:
-        name, config = keras1.modernized(entry["class_name"], dict(entry["config"]))
+        name, config = keras1.modernized(
+            entry["class_name"], dict(entry["config"]), context.keras1_layout
+        )
         entry = {**entry, "class_name": name, "config": config}
     return shared(entry, context, lambda: _build_or_revive(entry, context, build))
 
@@ -166,6 +175,9 @@ def _build_builtin(
     except (TypeError, ValueError) as error:
         error.add_note(f"While building {where} of class {entry['class_name']!r}.")
         raise
+    regularizer = getattr(layer, "activity_regularizer", None)
+    if context.dialect.activity_is_summed and regularizer is not None:
+        layer.activity_regularizer = SummedOverBatch(regularizer)
     if context.dialect.generation < 3 and row_of(cls).ends_masks:
         layer.compute_mask = _no_mask
     if context.fill is not None:

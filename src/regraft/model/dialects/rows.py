@@ -20,6 +20,7 @@ from regraft.model.keras2 import (
     host_layers,
     host_lookup,
     host_text,
+    layers_keras1,
     layers_local,
     layers_preprocessing,
     op_layers,
@@ -339,6 +340,18 @@ ROWS: Mapping[str, Row] = {
         keras2_class=recurrent.CuDNNGRU,
         dropped={"time_major": FALSY},
     ),
+    **{
+        name: Row(keras2_class=getattr(layers_keras1, name))
+        for name in (
+            "CosineMerge",
+            "DroppedEmbedding",
+            "Highway",
+            "MaxoutDense",
+            "ModalBatchNormalization",
+            "ParametricSoftplus",
+            "SReLU",
+        )
+    },
     "AddLoss": Row(keras2_class=keras2.AddLoss),
     "AddMetric": Row(keras2_class=keras2.AddMetric, translate=_add_metric),
 }

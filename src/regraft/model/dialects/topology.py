@@ -29,7 +29,7 @@ from regraft._compat import (
     set_own_trainable,
 )
 from regraft.errors import FormatError, LimitError
-from regraft.model.dialects import calls
+from regraft.model.dialects import calls, keras1, keras1_topology
 from regraft.model.dialects.context import BuildContext, Entry
 from regraft.model.dialects.layers import build_from_row
 from regraft.model.dialects.names import remember_name, reserve_names, stand_ins
@@ -111,8 +111,14 @@ def _build_network(entry: Entry, context: BuildContext) -> keras.Model:
         if context.depth > MAX_NESTING:
             raise LimitError(f"Models are nested more than {MAX_NESTING} deep")
         config = entry["config"]
+        if context.dialect.generation == 1 and context.keras1_layout is None:
+            context.keras1_layout = keras1.layout_of(config)
         if isinstance(config, (list, tuple)):
             config = {"name": entry.get("name") or "sequential", "layers": config}
+        if keras1_topology.begins_with_branches(list(config["layers"])):
+            config = keras1_topology.as_graph(
+                str(config.get("name") or "sequential"), list(config["layers"])
+            )
         custom = _network_class(entry, context)
         if "input_layers" in config:
             model = _Functional(config, context).build(custom, entry)

@@ -13,6 +13,8 @@ from keras import ops
 
 from regraft.model.keras2.registration import registered
 
+_CORRECTIONS = ("fused", "always", "epsilon", "epsilon_always", "never")
+
 
 @registered
 class BatchNormalization(keras.layers.BatchNormalization):
@@ -21,7 +23,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     Args:
         correction: Where the moving variance takes Bessel's correction in training:
             `"fused"` (TensorFlow's fused kernel: N / (N - 1) on rank 4 and 5),
-            `"always"` (multi-backend Keras: N / (N - 1 - epsilon)), `"never"`.
+            `"always"` (multi-backend Keras: N / (N - 1 - epsilon)), `"never"`;
+            `"epsilon"` adds epsilon instead (Theano), `"epsilon_always"` does both.
         ignores_mask: True for the Keras versions that normalized over masked steps.
     """
 
@@ -33,7 +36,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        if correction not in ("fused", "always", "never"):
+        if correction not in _CORRECTIONS:
             raise ValueError(f"Invalid correction: {correction!r}.")
         self.correction = correction
         self.ignores_mask = ignores_mask
@@ -41,14 +44,19 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         if self.ignores_mask:
             mask = None
-        corrected = self.correction == "always" or self._is_fused(inputs)
+        everywhere = self.correction in ("always", "epsilon", "epsilon_always")
+        corrected = everywhere or self._is_fused(inputs)
         if not (training and self.trainable and corrected) or self.renorm:
             return super().call(inputs, training=training, mask=mask)
         momentum = self.momentum
         kept = ops.convert_to_tensor(self.moving_variance) * momentum
         outputs = super().call(inputs, training=training, mask=mask)
         added = ops.convert_to_tensor(self.moving_variance) - kept
-        self.moving_variance.assign(kept + added * self._bessel(inputs))
+        if self.correction.startswith("epsilon"):
+            added = added + (1.0 - momentum) * self.epsilon
+        if self.correction != "epsilon":
+            added = added * self._bessel(inputs)
+        self.moving_variance.assign(kept + added)
         return outputs
 
     def _is_fused(self, inputs: Any) -> bool:
@@ -65,7 +73,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         for index, length in enumerate(shape):
             count = count * (1 if index == axis else length)
         count = ops.cast(count, self.moving_variance.dtype)
-        if self.correction == "always":
+        if self.correction.endswith("always"):
             return count / (count - (1.0 + self.epsilon))
         return count / ops.maximum(count - 1.0, 1.0)
 

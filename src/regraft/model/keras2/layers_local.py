@@ -185,7 +185,10 @@ class _LocallyConnected(keras.layers.Layer):
             result = ops.reshape(result, (-1, *self._output))
         if self.bias is not None:
             bias = ops.convert_to_tensor(self.bias)
-            result = result + (ops.moveaxis(bias, -1, 0) if self._first else bias)
+            if self._first:
+                # Keras 2 reads it as if channels came first in it, too.
+                bias = ops.reshape(bias, self._output)
+            result = result + bias
         return self.activation(result)
 
     def _by_patches(self, flat: Any) -> Any:

@@ -249,9 +249,16 @@ class _CuDNN(keras.layers.RNN):
     def _projected(self, inputs: Any, state: Any) -> tuple[list[Any], list[Any]]:
         wide = self.units * self.gates
         bias = ops.convert_to_tensor(self.bias)
-        x = ops.matmul(inputs, self.kernel) + bias[:wide]
-        h = ops.matmul(state, self.recurrent_kernel) + bias[wide:]
+        x = ops.matmul(inputs, self._matrix(self.kernel)) + bias[:wide]
+        h = ops.matmul(state, self._matrix(self.recurrent_kernel)) + bias[wide:]
         return ops.split(x, self.gates, axis=-1), ops.split(h, self.gates, axis=-1)
+
+    def _matrix(self, kernel: Any) -> Any:
+        """The gates' matrices; cuDNN reads each gate's values row by row of units."""
+        size = kernel.shape[0]
+        gates = ops.split(ops.convert_to_tensor(kernel), self.gates, axis=-1)
+        rows = [ops.reshape(gate, (self.units, size)) for gate in gates]
+        return ops.concatenate([ops.transpose(gate) for gate in rows], axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         config = keras.layers.Layer.get_config(self)

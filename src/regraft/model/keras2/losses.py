@@ -261,3 +261,10 @@ def _function_name(function: Function) -> str:
         if found is function:
             return name
     return str(keras.saving.get_registered_name(function))
+
+
+@registered
+def averaged_cosine_proximity(y_true: Any, y_pred: Any) -> Any:
+    """Keras 1's `cosine_proximity`: the negative mean of the products, not the sum."""
+    products = ops.normalize(y_true, axis=-1) * ops.normalize(y_pred, axis=-1)
+    return -ops.mean(products, axis=-1)

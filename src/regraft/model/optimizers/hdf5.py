@@ -101,7 +101,7 @@ def state_from_hdf5(
     weights = list(weights)
     shapes = [tuple(variable.shape) for variable in variables]
     iterations = None
-    if (weights and _ITERATIONS.search(weights[0][0])) or _leads(weights):
+    if (weights and _ITERATIONS.search(weights[0][0])) or _leads(weights, shapes):
         iterations = weights.pop(0)[1]
     hyperparameters: dict[str, StoredTensor] = {}
     if weights and re.search(r"(^|/)learning_rate$", weights[0][0]):
@@ -112,9 +112,13 @@ def state_from_hdf5(
     if plain_name(str(entry.get("class_name"))) == "Nadam":
         if style == LEGACY and weights and weights[0][1].shape == ():
             scalars[U_PRODUCT] = weights.pop(0)[1]
-        elif style != LEGACY:
+        else:
             scalars[U_PRODUCT] = nadam_u_product(
-                iterations, entry, len(shapes), per_variable=style == NEW
+                iterations,
+                entry,
+                len(shapes),
+                per_variable=style == NEW,
+                slowed=style == LEGACY,
             )
     if slots_of(str(entry.get("class_name"))) is None:
         known, rest = _named_slots(weights, variables)
@@ -154,9 +158,14 @@ def _named_slots(
     return {name: tuple(found) for name, found in slots.items()}, tuple(loose)
 
 
-def _leads(weights: Weights) -> bool:
-    """Whether the first weight is a counter under an unknown name."""
-    return bool(weights) and weights[0][1].shape == () and "int" in weights[0][1].dtype
+def _leads(weights: Weights, shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Whether the first weight is a counter under an unknown name.
+
+    Keras 1 counted in floating point.
+    """
+    if not weights or weights[0][1].shape != ():
+        return False
+    return "int" in weights[0][1].dtype or () not in shapes
 
 
 def _aligned(
@@ -235,6 +244,7 @@ def nadam_u_product(
     variable_count: int,
     *,
     per_variable: bool,
+    slowed: bool = False,
 ) -> StoredTensor:
     """The product of Nadam's momenta after so many steps, which no file holds.
 
@@ -243,12 +253,18 @@ def nadam_u_product(
         entry: Config of the optimizer.
         variable_count: Number of trainable variables.
         per_variable: Whether it is Keras 2's, see `keras2.optimizers.Nadam`.
+        slowed: Whether `decay` slows the schedule, see `optimizers_legacy.Nadam`.
     """
     steps = 0 if iterations is None else int(np.ravel(iterations.read())[0])
-    beta_1 = np.float32((entry.get("config") or {}).get("beta_1", 0.9))
+    config = entry.get("config") or {}
+    beta_1 = np.float32(config.get("beta_1", 0.9))
+    pace = np.float32(1.0)
+    if slowed:
+        pace = np.float32(config.get("schedule_decay", config.get("decay", 0.004)))
     product = np.float32(1.0)
     for step in range(steps):
-        momentum = beta_1 * np.float32(1.0 - 0.5 * np.float32(0.96) ** (step + 1))
+        power = np.float32(0.96) ** np.float32(pace * (step + 1))
+        momentum = beta_1 * np.float32(1.0 - 0.5 * power)
         times = 1
         if per_variable:
             spared = 0 <= step + 1 - variable_count < variable_count

@@ -1,0 +1,72 @@
+"""HDF5 files of the multi-backend Keras, 1.0 to 2.2, on Theano and TensorFlow.
+
+Expected values are what that Keras itself computed: see `tests/data/multi_backend`.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import regraft
+from data.multi_backend import corpus
+
+PREDICT_TOLERANCE = 1e-5  # Of the output's scale, float32.
+NEXT_TOLERANCE = 1e-4
+
+
+def _parameters(every: int) -> list[object]:
+    """A seeded share of the files; the rest is slow."""
+    chosen = random.Random(1)
+    return [
+        pytest.param(
+            case,
+            id=case.id,
+            marks=[] if chosen.randrange(every) == 0 else [pytest.mark.slow],
+        )
+        for case in corpus.cases()
+    ]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return corpus.unpack(tmp_path_factory.mktemp("multi_backend"))
+
+
+def _group(arrays: dict[str, np.ndarray], prefix: str) -> list[np.ndarray]:
+    keys = sorted(key for key in arrays if key.startswith(f"{prefix}_"))
+    return [arrays[key] for key in keys]
+
+
+def _one(arrays: list[np.ndarray]) -> np.ndarray | list[np.ndarray]:
+    return arrays[0] if len(arrays) == 1 else arrays
+
+
+def _worst(model: keras.Model, arrays: dict[str, np.ndarray], expected: str) -> float:
+    outputs = model.predict(_one(_group(arrays, "in")), verbose=0)
+    outputs = outputs if isinstance(outputs, list) else [outputs]
+    wanted = _group(arrays, expected)
+    assert [a.shape for a in outputs] == [b.shape for b in wanted]
+    return max(
+        float(np.max(np.abs(a - b)) / np.max(np.abs(b)))
+        for a, b in zip(outputs, wanted, strict=True)
+    )
+
+
+@pytest.mark.parametrize("case", _parameters(12))
+def test_file_predicts_and_takes_the_same_next_step(
+    case: corpus.Case, files: Path
+) -> None:
+    with np.load(case.arrays(files)) as file:
+        arrays = dict(file)
+    model = regraft.load_model(case.path(files))
+    assert _worst(model, arrays, "out") < PREDICT_TOLERANCE
+    if _group(arrays, "next"):
+        model.train_on_batch(_one(_group(arrays, "tx")), _one(_group(arrays, "ty")))
+        assert _worst(model, arrays, "next") < NEXT_TOLERANCE
+        # Nothing started fresh.
+        assert not regraft.load_report(model).notes
