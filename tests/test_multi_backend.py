@@ -19,14 +19,27 @@ PREDICT_TOLERANCE = 1e-5  # Of the output's scale, float32.
 NEXT_TOLERANCE = 1e-4
 
 
+# What TensorFlow 1 made of these no other backend does: given the same file, the same
+# Keras on Theano takes our step. Its updates of variables overtake the reads of them.
+RACES = {("1.2.2-tensorflow", name) for name in ("dense", "time_dense", "wrapped")}
+RACE = "TensorFlow 1 let updates overtake reads; Keras 1.2 on Theano takes our step"
+
+
+def _marks(case: corpus.Case, here: bool) -> list[pytest.MarkDecorator]:
+    marks = [] if here else [pytest.mark.slow]
+    if tuple(case) in RACES:
+        marks.append(pytest.mark.xfail(strict=True, reason=RACE))
+    return marks
+
+
 def _parameters(every: int) -> list[object]:
-    """A seeded share of the files; the rest is slow."""
+    """A seeded share of the files; the others are slow."""
     chosen = random.Random(1)
     return [
         pytest.param(
             case,
             id=case.id,
-            marks=[] if chosen.randrange(every) == 0 else [pytest.mark.slow],
+            marks=_marks(case, chosen.randrange(every) == 0),
         )
         for case in corpus.cases()
     ]
@@ -57,7 +70,7 @@ def _worst(model: keras.Model, arrays: dict[str, np.ndarray], expected: str) -> 
     )
 
 
-@pytest.mark.parametrize("case", _parameters(12))
+@pytest.mark.parametrize("case", _parameters(14))
 def test_file_predicts_and_takes_the_same_next_step(
     case: corpus.Case, files: Path
 ) -> None:

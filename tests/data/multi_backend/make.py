@@ -130,7 +130,7 @@ def images_first():
 
 @model()
 def images_last():
-    return image_model(False, keras.optimizers.RMSprop(lr=0.01))
+    return image_model(False, keras.optimizers.SGD(lr=0.1, momentum=0.9))
 
 
 def deconv_model(channels_first):
@@ -204,7 +204,7 @@ def sequence_convs():
     layers = [conv(3, 3, padding="same", activation="relu", input_shape=(8, 2)),
               conv(2, 2, strides=2), L.Flatten(), L.Dense(2)]
     m = Sequential(layers)
-    m.compile(keras.optimizers.Adamax(lr=0.01), "mse")
+    m.compile(keras.optimizers.SGD(lr=0.1, nesterov=True, momentum=0.5), "mse")
     return m, [f32(9, 3, 8, 2)], [f32(10, 5, 8, 2)], [f32(11, 5, 2)]
 
 
@@ -611,6 +611,11 @@ def clipped():
 @model()
 def clipped_value():
     return losses_of("mse", optimizer=keras.optimizers.Adam(lr=0.1, clipvalue=0.001))
+
+
+@model()
+def adamax():
+    return losses_of("mse", optimizer=keras.optimizers.Adamax(lr=0.01))
 
 
 @model()

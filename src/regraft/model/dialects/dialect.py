@@ -80,18 +80,18 @@ class Dialect:
         """Where the moving variance takes Bessel's correction in training.
 
         `"fused"`: N / (N - 1) where TensorFlow fuses (rank 4 and 5);
-        `"always"`: N / (N - 1 - epsilon), the multi-backend Keras since 2.1.4;
-        `"epsilon"`: nowhere, but Theano added epsilon; `"epsilon_always"`: both;
-        `None`: nowhere.
+        `"fused_always"`: N / (N - 1 - epsilon) everywhere, besides where TensorFlow
+        fuses (the multi-backend Keras since 2.1.4); `"epsilon"`: nowhere, but Theano
+        added epsilon; `"epsilon_always"`: both; `None`: nowhere.
         """
         if self.generation == 3:
             return None
         if self.tensorflow:
             return "fused"
         corrects = self.version >= (2, 1, 4)
-        if self.theano:
+        if self.theano and self.version >= (1, 2):
             return "epsilon_always" if corrects else "epsilon"
-        return "always" if corrects else None
+        return "fused_always" if corrects else None
 
     @property
     def batch_norm_sees_masks(self) -> bool:

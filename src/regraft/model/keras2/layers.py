@@ -13,7 +13,14 @@ from keras import ops
 
 from regraft.model.keras2.registration import registered
 
-_CORRECTIONS = ("fused", "always", "epsilon", "epsilon_always", "never")
+_CORRECTIONS = (
+    "fused",
+    "always",
+    "fused_always",
+    "epsilon",
+    "epsilon_always",
+    "never",
+)
 
 
 @registered
@@ -24,6 +31,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         correction: Where the moving variance takes Bessel's correction in training:
             `"fused"` (TensorFlow's fused kernel: N / (N - 1) on rank 4 and 5),
             `"always"` (multi-backend Keras: N / (N - 1 - epsilon)), `"never"`;
+            `"fused_always"` is the product of both where the multi-backend Keras
+            fused (channels last on rank 4);
             `"epsilon"` adds epsilon instead (Theano), `"epsilon_always"` does both.
         ignores_mask: True for the Keras versions that normalized over masked steps.
     """
@@ -44,7 +53,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         if self.ignores_mask:
             mask = None
-        everywhere = self.correction in ("always", "epsilon", "epsilon_always")
+        everywhere = self.correction.endswith(("always", "epsilon"))
         corrected = everywhere or self._is_fused(inputs)
         if not (training and self.trainable and corrected) or self.renorm:
             return super().call(inputs, training=training, mask=mask)
@@ -56,6 +65,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
             added = added + (1.0 - momentum) * self.epsilon
         if self.correction != "epsilon":
             added = added * self._bessel(inputs)
+        if self.correction == "fused_always" and self._is_fused_twice(inputs):
+            count = self._count(inputs)
+            added = added * (count / ops.maximum(count - 1.0, 1.0))
         self.moving_variance.assign(kept + added)
         return outputs
 
@@ -66,13 +78,19 @@ class BatchNormalization(keras.layers.BatchNormalization):
         axis = self.axis % rank
         return rank in (4, 5) and axis in (1, rank - 1)
 
-    def _bessel(self, inputs: Any) -> Any:
+    def _is_fused_twice(self, inputs: Any) -> bool:
+        return len(inputs.shape) == 4 and self.axis % 4 == 3
+
+    def _count(self, inputs: Any) -> Any:
         shape = ops.shape(inputs)
         axis = self.axis % len(shape)
         count: Any = 1
         for index, length in enumerate(shape):
             count = count * (1 if index == axis else length)
-        count = ops.cast(count, self.moving_variance.dtype)
+        return ops.cast(count, self.moving_variance.dtype)
+
+    def _bessel(self, inputs: Any) -> Any:
+        count = self._count(inputs)
         if self.correction.endswith("always"):
             return count / (count - (1.0 + self.epsilon))
         return count / ops.maximum(count - 1.0, 1.0)
