@@ -26,9 +26,9 @@ from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.names import original_name
 from regraft.model.dialects.registry import find_custom
 from regraft.model.dialects.topology import build_layer, build_network, is_network
+from regraft.model.dialects.weight_layouts import writer_of
 from regraft.model.keras2.host_models import accept_text
 from regraft.model.state_tree import StateNode, state_tree
-from regraft.model.weight_layouts import writer_of
 from regraft.options import LoadOptions
 
 

@@ -14,6 +14,7 @@ from regraft.loading.report import LoadReport
 from regraft.model.compile import build_compile_arguments, build_keras3_compile
 from regraft.model.description import ModelDescription
 from regraft.model.dialects.context import BuildContext
+from regraft.model.dialects.weight_layouts import Placed, RawWeight
 from regraft.model.optimizers import (
     OptimizerState,
     build_optimizer,
@@ -21,7 +22,6 @@ from regraft.model.optimizers import (
     state_from_hdf5,
     state_from_object_graph,
 )
-from regraft.model.weight_layouts import Placed, RawWeight
 from regraft.storage.tensor import StoredTensor
 
 

@@ -25,10 +25,10 @@ from regraft.model.description import (
 )
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.names import original_name
+from regraft.model.dialects.weight_layouts import Placed, RawWeight, place
 from regraft.model.keras2.host_layers import HostLayer
 from regraft.model.ordering import ordered_variables
 from regraft.model.state_tree import StateNode
-from regraft.model.weight_layouts import Placed, RawWeight, place
 from regraft.storage.tensor import StoredTensor
 
 # Where Keras 2 keeps what a Keras 3 layer has as an attribute of its own.
