@@ -13,6 +13,7 @@ FAMILIES = (
     "counting",
     "csv",
     "ctc",
+    "cudnn",
     "example",
     "gather",
     "gradient",
