@@ -163,6 +163,12 @@ def keras_history(tensor: keras.KerasTensor) -> tuple[keras.Operation, Any, int]
     return operation, operation._inbound_nodes[node_index], tensor_index
 
 
+def maker(tensor: keras.KerasTensor) -> keras.Operation | None:
+    """Returns the operation that made a symbolic tensor, `None` where none did."""
+    history = getattr(tensor, "_keras_history", None)
+    return None if history is None else history.operation
+
+
 def without_own_masks(call: Any) -> tuple[list[Any], dict[str, Any]]:
     """Returns the arguments of a recorded call without the masks Keras put there.
 

@@ -270,6 +270,23 @@ def test_vocabulary_file_of_a_config_is_never_opened(
         regraft.load_model(saved)
 
 
+def test_subclassed_model_that_reads_text_names_the_way_out(
+    peer: Peer, tmp_path: Path
+) -> None:
+    texts = np.array([["a b"], ["c"]])
+    expected = peer.call("text_layers.subclassed", tmp_path / "model", texts)
+
+    model = regraft.load_model(tmp_path / "model")
+
+    notes = " ".join(regraft.load_report(model).notes)
+    assert "read text" in notes
+    for use in (model, model.predict, model.fit):
+        with pytest.raises(UnsupportedError, match=r"signatures.*'Subclassed'"):
+            use(texts)
+    served = regraft.load(tmp_path / "model").signatures["serving_default"](texts)
+    np.testing.assert_allclose(served["output_1"], expected, atol=1e-6)
+
+
 def test_summary_and_config_are_there(model: keras.Model, tmp_path: Path) -> None:
     lines: list[str] = []
     model.summary(print_fn=lines.append)

@@ -164,6 +164,12 @@ class Reviver:
         self._live[node.node_id] = layer
         self._add_children(layer, node)
         layer.built = True
+        if isinstance(layer, RevivedModel) and layer.reads_text:
+            self._context.note(
+                f"model {layer.name!r}",
+                "its functions read text, which runs through "
+                "`regraft.load(path).signatures` alone",
+            )
         if metadata.get("trainable") is False:
             layer.trainable = False
         self.revived.append((layer, node, reason))

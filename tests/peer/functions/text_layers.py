@@ -151,3 +151,25 @@ def train(
         model.train_on_batch(given, targets)
     after = tf.nest.flatten(model(given, training=False))
     return [v.numpy() for v in before], [v.numpy() for v in after]
+
+
+class Subclassed(tf_keras.Model):
+    """A model without a graph that reads text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens = tf_keras.layers.TextVectorization(
+            vocabulary=["a", "b"], output_sequence_length=3
+        )
+        self.vectors = tf_keras.layers.Embedding(4, 2)
+
+    def call(self, texts: Any) -> Any:
+        return tf.reduce_mean(self.vectors(self.tokens(texts)), 1)
+
+
+def subclassed(path: Path, texts: np.ndarray) -> np.ndarray:
+    """Saves the model above, and returns its outputs."""
+    model = Subclassed()
+    outputs = model(_tensor(texts))
+    model.save(path, save_format="tf")
+    return outputs.numpy()

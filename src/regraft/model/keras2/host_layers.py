@@ -104,7 +104,7 @@ class InputLayer(keras.layers.InputLayer):
 
 def file_dtype(tensor: keras.KerasTensor) -> str:
     """Returns what files call the dtype of a model's input or output."""
-    operation, _, _ = _compat.keras_history(tensor)
+    operation = _compat.maker(tensor)
     if isinstance(operation, InputLayer):
         return operation.file_dtype
     if isinstance(operation, HostLayer) and operation.gives_text:
