@@ -69,19 +69,18 @@ def deferred_variables() -> Iterator[DeferredValues]:
     """Makes variables that get their first value when the block ends.
 
     A variable for which no value was set gets what its own initializer makes. If
-    the block raises, every variable made in it becomes zeros, so that nothing waits
-    for a value any more.
+    the block or an initializer raises, no variable made in it waits for a value any
+    more; none is made then, since a file may ask for any size.
     """
     values = DeferredValues()
+    before = list(global_state.get_global_attribute(_WAITING) or ())
     try:
         with keras.StatelessScope(initialize_variables=False):
             yield values
-    except BaseException:
-        for variable in global_state.get_global_attribute(_WAITING) or ():
-            variable._initializer = keras.ops.zeros
-        raise
-    finally:
         initialize_all_variables()
+    except BaseException:
+        global_state.set_global_attribute(_WAITING, before)
+        raise
     values.assign_existing()
 
 

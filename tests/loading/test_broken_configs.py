@@ -111,3 +111,19 @@ def test_layer_entry_of_the_wrong_kind_is_a_format_error(
         file.attrs["model_config"] = json.dumps(config)
     with pytest.raises(FormatError, match=r"m\.h5|entry"):
         regraft.load_model(path)
+
+
+def test_a_file_that_fails_leaves_nothing_behind(vintage: Path, tmp_path: Path) -> None:
+    """Variables that a file wanted are neither made nor waited for afterwards."""
+    path = tmp_path / "m.h5"
+    good = CASES[0].path(vintage)
+    shutil.copy(good, path)
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        layers = config["config"]["layers"]
+        dense = [layer for layer in layers if layer["class_name"] == "Dense"]
+        dense[-1]["config"]["units"] = 2**40
+        file.attrs["model_config"] = json.dumps(config)
+    with pytest.raises(ValueError, match="1099511627776"):
+        regraft.load_model(path)
+    assert regraft.load_model(good).built
