@@ -1,0 +1,90 @@
+"""Broken and harmful files end in typed errors: no crash, hang or flood of memory.
+
+`mutations` changes real files, seeded; `worker` opens each in a process with a limit
+of memory and time.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hostile import mutations, worker
+
+HDF5 = (
+    "2.15.1/seed_example/model.h5",
+    "2.6.5/multi_io/model.h5",
+    "2.21.0/op_layers/model.h5",
+    "2.15.1/recurrent/model.h5",
+)
+SAVED_MODELS = (
+    "2.15.1/seed_example/saved_model",
+    "2.6.5/multi_io/saved_model",
+    "2.15.1/custom_layer/saved_model",
+    "2.15.1/op_layers/saved_model",
+    "2.21.0/seed_example/saved_model",
+)
+# A file of a few kilobytes must not need more than this over the imports.
+PEAK_MB = 1500
+
+
+def _spoiled(vintage: Path, folder: Path, seeds: range) -> list[Path]:
+    made = []
+    for sources, table in (
+        (HDF5, mutations.HDF5),
+        (SAVED_MODELS, mutations.SAVED_MODEL),
+    ):
+        for name, change in table.items():
+            for seed in seeds:
+                rng = random.Random(f"{name} {seed}")
+                source = vintage / rng.choice(sources)
+                target = folder / f"{name}-{seed}-{source.name}" / source.name
+                target.parent.mkdir(parents=True)
+                if source.is_dir():
+                    shutil.copytree(source, target)
+                else:
+                    shutil.copy(source, target)
+                change(target, rng)
+                made.append(target)
+    return made
+
+
+def _opened(paths: list[Path], good: Path, folder: Path) -> list[dict[str, Any]]:
+    listed = folder / "paths.txt"
+    listed.write_text("".join(f"{path}\n" for path in paths))
+    done = subprocess.run(
+        [sys.executable, worker.__file__, listed, good],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    if done.returncode:
+        last = next((line for line in reversed(lines) if "start" in line), None)
+        raise AssertionError(f"Died at {last}: {done.stderr[-2000:]}")
+    return [line for line in lines if "error" in line]
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [range(2), pytest.param(range(2, 20), marks=pytest.mark.slow)],
+    ids=["few", "many"],
+)
+def test_every_way_to_open_a_spoiled_file_ends_in_a_typed_error(
+    seeds: range, vintage: Path, tmp_path: Path
+) -> None:
+    paths = _spoiled(vintage, tmp_path, seeds)
+    outcomes = _opened(paths, vintage / HDF5[0], tmp_path)
+    assert {outcome["path"] for outcome in outcomes} == set(map(str, paths))
+    assert [outcome for outcome in outcomes if outcome["fault"]] == []
+    assert max(outcome["peak_mb"] for outcome in outcomes) < PEAK_MB
+    # Most of what was changed matters, and is noticed.
+    refused = sum(outcome["error"] != "none" for outcome in outcomes)
+    assert refused > len(outcomes) / 5
