@@ -236,6 +236,7 @@ def _covered() -> set[str]:
 WITHOUT_ROW = {
     "AnonymousHashTable": "Its handle cannot pass a session.",
     "AnonymousMutableHashTable": "Its handle cannot pass a session.",
+    "ControlTrigger": "It computes nothing.",
     "Copy": "Only TensorFlow's debugger makes it.",
     "CudnnRNN": "Tested against tf_keras' layers.",
     "CudnnRNNV2": "Tested against tf_keras' layers.",
@@ -259,6 +260,7 @@ WITHOUT_ROW = {
     "RemoteCall": "Needs a device by name.",
     "RestoreV2": "Tested on the vintage corpus.",
     "ShardedFilename": "Tested on the vintage corpus.",
+    "TopK": "TensorFlow 2.21 itself cannot run it; it is TopKV2 with a fixed k.",
     "XlaCallModule": "Tested against JAX, which made the module.",
 }
 

@@ -96,6 +96,51 @@ ROWS = [
         {"field_delim": ";", "select_cols": [1, 3], "use_quote_delim": False},
         "selected",
     ),
+    *(
+        Case("DataFormatDimMap", {"x": i32(0, 1, -1, 2)}, attrs, label)
+        for label, attrs in (
+            ("", {}),
+            ("back", {"src_format": "NCHW", "dst_format": "NHWC"}),
+        )
+    ),
+    *(
+        Case("DataFormatVecPermute", {"x": x}, attrs, label)
+        for label, x, attrs in (
+            ("", i32(10, 20, 30, 40), {}),
+            ("pairs", i32([[1, 2], [3, 4], [5, 6], [7, 8]]), {}),
+            ("spatial", i32(3, 4), {"src_format": "NHWC", "dst_format": "NCHW"}),
+            ("back", i32(1, 2, 3, 4), {"src_format": "NCHW", "dst_format": "NHWC"}),
+        )
+    ),
+    *(
+        Case(
+            "SparseReduceMax",
+            {
+                "input_indices": i64([[0, 1], [0, 2], [2, 3]]),
+                "input_values": f32(1, 2, -3),
+                "input_shape": i64(3, 4),
+                "reduction_axes": axes,
+            },
+            {"keep_dims": keep},
+            f"{axes.tolist()}-{keep}",
+        )
+        for axes in (i32([1]), i32([-2]), i32([0, 1]))
+        for keep in (False, True)
+    ),
+    *(
+        Case(
+            "SparseSplit",
+            {
+                "split_dim": i64(axis),
+                "indices": i64([[0, 1], [0, 2], [2, 3]]),
+                "values": f32(1, 2, -3),
+                "shape": i64(3, 4),
+            },
+            {"num_split": 2},
+            str(axis),
+        )
+        for axis in (0, 1)
+    ),
     Case("CTCLoss", _CTC, tolerance=1e-5),
     *(
         Case(

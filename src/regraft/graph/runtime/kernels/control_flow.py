@@ -115,6 +115,11 @@ def no_op() -> None:
     """Nothing."""
 
 
+@kernel("ControlTrigger")
+def control_trigger() -> None:
+    """Nothing; it only orders others."""
+
+
 @kernel("Assert", ignored=("T", "summarize"), limits="checked where it is concrete")
 def assert_(condition: Any, data: list[Any]) -> None:
     """Refuses values that a graph itself refuses."""

@@ -156,6 +156,12 @@ def top_k_v2(input: Any, k: Any, *, index_type: str) -> tuple[Any, Any]:
     return _top(input, int(k), index_type)
 
 
+@kernel("TopK", ignored=("sorted",))
+def top_k(input: Any, *, k: int) -> tuple[Any, Any]:
+    """The `k` largest values of each row, and where they stand."""
+    return _top(input, k, "int32")
+
+
 @kernel("NthElement", static=("n",))
 def nth_element(input: Any, n: Any, *, reverse: bool) -> Any:
     """The n-th smallest (or largest) value of each row."""

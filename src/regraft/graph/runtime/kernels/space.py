@@ -335,3 +335,33 @@ def matrix_band_part(input: Any, num_lower: Any, num_upper: Any) -> Any:
     )
     zero = np.zeros((), values.numpy_dtype(values.dtype_of(input)))
     return xp.where(band, input, zero)
+
+
+# Layouts by name
+
+
+def _moved(src_format: str, dst_format: str) -> list[int]:
+    """Returns where each axis of the source stands in the destination."""
+    return [dst_format.index(letter) for letter in src_format]
+
+
+@kernel("DataFormatDimMap")
+def data_format_dim_map(x: Any, *, src_format: str, dst_format: str) -> Any:
+    """Axes of one layout as axes of another."""
+    places = np.array(_moved(src_format, dst_format), np.int32)
+    dtype = values.dtype_of(x)
+    return values.cast(xp.take(places, xp.mod(x, len(places)), axis=0), dtype)
+
+
+@kernel("DataFormatVecPermute")
+def data_format_vec_permute(x: Any, *, src_format: str, dst_format: str) -> Any:
+    """Numbers (or pairs) per axis of one layout in the order of another."""
+    count = values.shape_of(x)[0]
+    if count == len(src_format) - 2:
+        # The spatial axes alone.
+        src_format, dst_format = (
+            "".join(c for c in name if c not in "NC")
+            for name in (src_format, dst_format)
+        )
+    order = [src_format.index(letter) for letter in dst_format]
+    return xp.take(x, np.array(order, np.int32), axis=0)

@@ -129,3 +129,53 @@ def sparse_softmax(sp_indices: Any, sp_values: Any, sp_shape: Any) -> Any:
     powers = xp.exp(xp.subtract(sp_values, xp.take(largest, rows, axis=0)))
     total = scatter_nd(np.zeros(count, dtype), rows[:, None], powers, "add")
     return xp.divide(powers, xp.take(total, rows, axis=0))
+
+
+@kernel("SparseReduceMax", static=("input_indices", "input_shape", "reduction_axes"))
+def sparse_reduce_max(
+    input_indices: Any,
+    input_values: Any,
+    input_shape: Any,
+    reduction_axes: Any,
+    *,
+    keep_dims: bool,
+) -> Any:
+    """The largest entries along axes, dense; 0 where there are none."""
+    rank = len(input_shape)
+    axes = [int(axis) % rank for axis in reduction_axes.reshape(-1)] or range(rank)
+    lengths = [1 if i in axes else int(n) for i, n in enumerate(input_shape)]
+    places = np.where(np.isin(np.arange(rank), list(axes)), 0, input_indices)
+    flat = np.ravel_multi_index(tuple(places.T), tuple(lengths))
+    dtype = values.numpy_dtype(values.dtype_of(input_values))
+    count = int(np.prod(values.checked(tuple(lengths))))
+    empty = ~np.isin(np.arange(count), flat)
+    lowest = -np.inf if dtype.kind == "f" else np.iinfo(dtype).min
+    found = scatter_nd(
+        np.full(count, lowest, dtype), flat[:, None], input_values, "max"
+    )
+    out = xp.where(empty, np.zeros((), dtype), found)
+    kept = [n for i, n in enumerate(lengths) if keep_dims or i not in axes]
+    return xp.reshape(out, tuple(kept))
+
+
+@kernel("SparseSplit", static=("split_dim", "indices", "shape"))
+def sparse_split(
+    split_dim: Any, indices: Any, values_in: Any, shape: Any, *, num_split: int
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """Parts along an axis; the first ones are longer where it doesn't divide."""
+    axis = int(split_dim) % len(shape)
+    base, longer = divmod(int(shape[axis]), num_split)
+    sizes = [base + (number < longer) for number in range(num_split)]
+    places, found, shapes = [], [], []
+    start = 0
+    for size in sizes:
+        inside = (indices[:, axis] >= start) & (indices[:, axis] < start + size)
+        moved = indices[inside].copy()
+        moved[:, axis] -= start
+        places.append(moved)
+        found.append(xp.take(values_in, np.flatnonzero(inside), axis=0))
+        part = np.array(shape, np.int64)
+        part[axis] = size
+        shapes.append(part)
+        start += size
+    return places, found, shapes
