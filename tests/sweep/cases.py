@@ -136,6 +136,7 @@ _APART: tuple[frozenset[str], ...] = (
     frozenset({"strides", "dilation_rate"}),
     frozenset({"padding", "output_padding"}),
     frozenset({"data_format", "axis"}),
+    frozenset({"data_format", "cropping"}),
     frozenset({"time_major", "unroll"}),
     frozenset({"renorm", "axis"}),
 )

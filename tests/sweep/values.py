@@ -179,6 +179,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "kernel_regularizer": _VECTOR_REGULARIZERS,
     "Dense.kernel_regularizer": _REGULARIZERS,
     "recurrent_regularizer": _REGULARIZERS[2:],
+    **{f"ConvLSTM{n}D.recurrent_regularizer": _REGULARIZERS[1:3] for n in (1, 2, 3)},
     "bias_regularizer": _VECTOR_REGULARIZERS,
     "depthwise_regularizer": _VECTOR_REGULARIZERS[:2],
     "pointwise_regularizer": _VECTOR_REGULARIZERS[1:],

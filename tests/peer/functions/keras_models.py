@@ -152,3 +152,26 @@ def save_layers_without_config(path, inputs):
     model = tf_keras.Sequential([tf_keras.Input((3,)), Scale(4.0), inner, Scale(5.0)])
     model.save(path, save_format="tf")
     return model.predict(inputs, verbose=0)
+
+
+def train_and_resave(path, target, save_format, batch):
+    """Loads a model with tf_keras, takes a step and saves it again.
+
+    tf_keras restores an optimizer's slots when it first needs them, and saves none
+    that it has not needed.
+
+    Args:
+        path: What to load.
+        target: Where to save.
+        save_format: `"traces"`, `"plain"` (without traces) or `"h5"`.
+        batch: Arguments of `train_on_batch`.
+    """
+    import tf_keras
+
+    tf_keras.backend.clear_session()
+    model = tf_keras.models.load_model(path)
+    model.train_on_batch(*batch)
+    if save_format == "h5":
+        model.save(target, save_format="h5")
+    else:
+        model.save(target, save_format="tf", save_traces=save_format == "traces")

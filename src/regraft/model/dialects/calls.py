@@ -147,7 +147,9 @@ def plain(data: Any, convert: Any = None) -> Any:
     ):
         if isinstance(data, Mapping):
             return {key: convert(value) for key, value in data.items()}
-        if isinstance(data, (list, tuple)):
+        if isinstance(data, tuple):
+            return tuple(convert(item) for item in data)
+        if isinstance(data, list):
             return [convert(item) for item in data]
         return data
     name = data["class_name"]
