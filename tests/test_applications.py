@@ -1,0 +1,74 @@
+"""Every architecture of tf_keras.applications opens here and takes the next step.
+
+tf_keras makes it with random weights, trains it a step with Adam, saves it and goes
+on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import regraft
+
+FAMILIES = {
+    "ConvNeXt": "Base Large Small Tiny XLarge",
+    "DenseNet": "121 169 201",
+    "EfficientNet": "B0 B1 B2 B3 B4 B5 B6 B7 V2B0 V2B1 V2B2 V2B3 V2L V2M V2S",
+    "Inception": "ResNetV2 V3",
+    "MobileNet": ". V2 V3Large V3Small",
+    "NASNet": "Large Mobile",
+    "RegNet": (
+        "X002 X004 X006 X008 X016 X032 X040 X064 X080 X120 X160 X320 "
+        "Y002 Y004 Y006 Y008 Y016 Y032 Y040 Y064 Y080 Y120 Y160 Y320"
+    ),
+    "ResNet": "50 101 152 50V2 101V2 152V2 RS50 RS101 RS152 RS200 RS270 RS350 RS420",
+    "VGG": "16 19",
+    "Xception": ".",
+}
+NAMES = [
+    family + kind.replace(".", "")
+    for family, kinds in FAMILIES.items()
+    for kind in kinds.split()
+]
+# The smallest input that each takes.
+SIZES = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71, "NASNetLarge": 331}
+SIZES |= {"NASNetMobile": 224}
+
+
+@pytest.mark.peer
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_application_goes_on_from_its_file(
+    name: str, peer: Any, tmp_path: Path
+) -> None:
+    expected = peer.call(
+        "trained_applications.write",
+        name,
+        SIZES.get(name, 32),
+        str(tmp_path),
+        timeout_s=3000,
+    )
+    for file in ("plain", "model.h5"):
+        model = regraft.load_model(tmp_path / file)
+        assert not regraft.load_report(model).notes
+        before = model.predict(expected["x"], verbose=0)
+        np.testing.assert_allclose(before, expected["before"], rtol=1e-4, atol=1e-5)
+        if expected["random"]:
+            continue
+        model.train_on_batch(expected["x"], expected["y"])
+        after = model.predict(expected["x"], verbose=0)
+        np.testing.assert_allclose(after, expected["after"], rtol=1e-3, atol=1e-4)
+        for layer in model.layers:
+            wanted = expected["weights"].get(layer.name, [])
+            for value, other in zip(layer.get_weights(), wanted, strict=True):
+                scale = max(1.0, float(np.max(np.abs(other), initial=0)))
+                assert np.max(np.abs(value - other), initial=0) < 1e-4 * scale
+
+
+@pytest.mark.peer
+def test_no_application_is_forgotten(peer: Any) -> None:
+    assert sorted(NAMES) == peer.call("trained_applications.names")
