@@ -17,7 +17,12 @@ from regraft import _compat
 from regraft.errors import FormatError, MismatchError, UnsupportedError
 from regraft.loading.build import assign_weights, build_model
 from regraft.loading.loaded import LoadedModel, load_saved_model
-from regraft.loading.read import holds_keras_model, open_hdf5, read_saved_model
+from regraft.loading.read import (
+    holds_keras_model,
+    open_hdf5,
+    read_checkpoint,
+    read_saved_model,
+)
 from regraft.loading.report import LoadReport, load_report
 from regraft.loading.verify import check_file
 from regraft.model.description import ModelDescription
@@ -299,11 +304,13 @@ def load_weights(
     skip_mismatch: bool = False,
     options: LoadOptions | None = None,
 ) -> None:
-    """Gives a built model the weights of a SavedModel directory or an HDF5 file.
+    """Gives a built model the weights of a SavedModel, HDF5 file or checkpoint.
 
     Args:
         model: A built model with the same layers as the one in the file.
-        filepath: As for `load_model`; an HDF5 file may hold weights alone.
+        filepath: As for `load_model`; an HDF5 file may hold weights alone. Or what
+            `save_weights` of Keras 2 was given for a checkpoint: `ckpt` for
+            `ckpt.index`. Layers are matched by their order there, as Keras 2 does.
         skip_mismatch: Whether a variable without a value of its shape in the file
             keeps the one it has, with a warning, instead of being an error.
         options: See `LoadOptions`.
@@ -312,7 +319,13 @@ def load_weights(
         OSError: There is no such file or directory.
         MismatchError: A variable has no value in the file, or of another shape.
     """
-    with _open(_target(filepath), options or LoadOptions()) as description:
+    options = options or LoadOptions()
+    target = _target(filepath)
+    if isinstance(target, str) and is_checkpoint(target):
+        opened: Any = nullcontext(read_checkpoint(target, options))
+    else:
+        opened = _open(target, options)
+    with opened as description:
         for skipped in assign_weights(model, description, skip_mismatch=skip_mismatch):
             warnings.warn(f"Skipped loading of {skipped}", stacklevel=2)
 
@@ -435,6 +448,11 @@ def _open(
     if not is_remote(target):
         _check_exists(target)
     return open_hdf5(target, options)
+
+
+def is_checkpoint(path: str) -> bool:
+    """Whether `path` is the prefix of a checkpoint, as `save_weights` takes it."""
+    return not os.path.exists(path) and os.path.isfile(f"{path}.index")
 
 
 def _check_exists(path: str) -> None:

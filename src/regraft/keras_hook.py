@@ -104,6 +104,8 @@ def _load_weights(
     original: Callable[..., Any], model: keras.Model, filepath: Any, **keywords: Any
 ) -> Any:
     name = os.fspath(filepath) if isinstance(filepath, os.PathLike) else filepath
-    if isinstance(name, str) and is_saved_model_directory(name):
+    if isinstance(name, str) and (
+        is_saved_model_directory(name) or api.is_checkpoint(name)
+    ):
         return api.load_weights(model, name, **keywords)
     return original(model, filepath, **keywords)

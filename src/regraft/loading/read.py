@@ -24,6 +24,7 @@ from regraft.storage.saved_model_directory import (
     read_saved_model_directory,
 )
 from regraft.storage.tensor import StoredTensor
+from regraft.storage.tensor_bundle import TensorBundleReader
 
 OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 EXTRA_KEY = "regraft"
@@ -175,6 +176,40 @@ def read_objects(directory: SavedModelDirectory, meta_graph: Any) -> ObjectGraph
         )
     return read_object_graph(
         saved, checkpoint, tensors, _metadata_texts(directory, saved), path=path
+    )
+
+
+def read_checkpoint(prefix: str, options: LoadOptions) -> ModelDescription:
+    """Reads a checkpoint that `model.save_weights(prefix)` of Keras 2 wrote.
+
+    Raises:
+        FormatError: The checkpoint is broken, or holds no objects.
+    """
+    tensors = TensorBundleReader(
+        prefix, memory_budget_bytes=options.memory_budget_bytes
+    )
+    if OBJECT_GRAPH_KEY not in tensors:
+        raise FormatError(
+            "The checkpoint names no objects, as one of TensorFlow 1's Saver",
+            path=prefix,
+        )
+    checkpoint = proto.parse(
+        messages.TrackableObjectGraph,
+        tensors[OBJECT_GRAPH_KEY].read().item(),
+        path=f"{prefix} ({OBJECT_GRAPH_KEY})",
+    )
+    # A checkpoint doesn't say what its objects are; the root alone is known.
+    saved = messages.SavedObjectGraph()
+    saved.nodes.add().user_object.identifier = "_tf_keras_network"
+    return ModelDescription(
+        path=prefix,
+        format="tf",
+        keras_version=None,
+        tensorflow_version=None,
+        backend="tensorflow",
+        config=None,
+        training_config=None,
+        objects=read_object_graph(saved, checkpoint, tensors, {}, path=prefix),
     )
 
 

@@ -345,13 +345,16 @@ ROWS: Mapping[str, Row] = {
         for name in (
             "CosineMerge",
             "DroppedEmbedding",
-            "Highway",
             "MaxoutDense",
             "ModalBatchNormalization",
             "ParametricSoftplus",
             "SReLU",
         )
     },
+    "Highway": Row(
+        keras2_class=layers_keras1.Highway,
+        dropped={"transform_bias": ANYTHING},  # What a bias began with.
+    ),
     "AddLoss": Row(keras2_class=keras2.AddLoss),
     "AddMetric": Row(keras2_class=keras2.AddMetric, translate=_add_metric),
 }

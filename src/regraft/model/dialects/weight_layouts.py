@@ -335,7 +335,17 @@ def _transposed(
     return _kernels(variables, _kernel(layer, writer, transposed=True))
 
 
+def _highway(
+    layer: Any, variables: Sequence[keras.Variable], shapes: Any, writer: Dialect
+) -> list[Part] | None:
+    """Keras 1.0 listed each bias after its kernel."""
+    if len(variables) != 4 or len(shapes[1]) != 1:
+        return None
+    return [((index,), None) for index in (0, 2, 1, 3)]
+
+
 _RULES: dict[str, Callable[..., list[Part] | None]] = {
+    "Highway": _highway,
     "LSTMCell": _lstm,
     "GRUCell": _gru,
     "ConvLSTMCell": _conv_lstm,

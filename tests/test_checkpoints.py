@@ -1,0 +1,38 @@
+"""Checkpoints that `save_weights` of Keras 2 wrote, and weights that aren't one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import regraft
+from peer import Peer
+from regraft.api import load_weights
+
+INPUTS = (np.arange(24) % 9).reshape(4, 6).astype("int32")
+
+
+@pytest.mark.peer
+def test_checkpoint_gives_a_model_its_weights(peer: Peer, tmp_path: Path) -> None:
+    prefix, file = tmp_path / "weights", tmp_path / "model.h5"
+    expected = peer.call("keras_models.save_checkpoint", str(prefix), str(file), INPUTS)
+    model = regraft.load_model(file)
+    model.set_weights([weight * 0 for weight in model.get_weights()])
+    load_weights(model, prefix)
+    np.testing.assert_allclose(model(INPUTS), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.peer
+def test_keras_own_method_reads_a_checkpoint(peer: Peer, tmp_path: Path) -> None:
+    prefix, file = tmp_path / "weights", tmp_path / "model.h5"
+    expected = peer.call("keras_models.save_checkpoint", str(prefix), str(file), INPUTS)
+    model = regraft.load_model(file)
+    model.set_weights([weight * 0 for weight in model.get_weights()])
+    regraft.install()
+    try:
+        model.load_weights(prefix)
+    finally:
+        regraft.uninstall()
+    np.testing.assert_allclose(model(INPUTS), expected, rtol=1e-5, atol=1e-6)
