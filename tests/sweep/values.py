@@ -379,6 +379,7 @@ INPUTS: dict[str, list[Any]] = {
 # Values that a class refuses, or that TensorFlow has no kernel for on a CPU.
 INVALID: set[tuple[str, str]] = {
     ("ActivityRegularization", "activity_regularizer"),
+    ("ELU", "activity_regularizer"),  # in no config of Keras 3
     *(
         (name, f"dtype={dtype}")
         for name in ("RandomTranslation", "RandomRotation", "RandomZoom")
