@@ -22,6 +22,7 @@ help:
 	@echo "make test         run the tests (builds $(VENV) and $(PEERS), where TensorFlow lives)"
 	@echo "make test-torch   loading, training and saving with Keras on PyTorch"
 	@echo "make sweep        the rest of the golden sweeps, of which make test takes a seeded share"
+	@echo "make interop      measure what opens our files, and write docs/interop.md"
 	@echo "make lint         ruff and mypy"
 	@echo "make format       let ruff format the sources"
 	@echo "make bench        measure against tf_keras, Keras' own .keras files, TensorFlow and OpenVINO"
@@ -42,6 +43,12 @@ test-torch: $(TORCH)/.installed $(PEERS)/.installed
 
 sweep: $(VENV)/.installed-test $(PEERS)/.installed
 	@REGRAFT_PEERS_PYTHON="$(abspath $(PEERS))/bin/python" $(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+interop: $(VENV)/.installed-test $(PEERS)/.installed $(PEERS)-onnx/.installed $(PEERS)-tfjs/.installed
+	@REGRAFT_PEERS_PYTHON="$(abspath $(PEERS))/bin/python" \
+	 REGRAFT_ONNX_PYTHON="$(abspath $(PEERS))-onnx/bin/python" \
+	 REGRAFT_TFJS_PYTHON="$(abspath $(PEERS))-tfjs/bin/python" \
+	 $(BIN)/python tests/interop/matrix.py $(INTEROP_ARGS)
 
 lint: $(VENV)/.installed-test
 	@$(BIN)/ruff check .
@@ -100,4 +107,20 @@ $(PEERS)/.installed: tests/peer/requirements.txt tests/peer/requirements-no-deps
 	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
 	@$(PEERS)/bin/python -m pip install $(PIP_FLAGS) --requirement tests/peer/requirements.txt
 	@$(PEERS)/bin/python -m pip install $(PIP_FLAGS) --no-deps --requirement tests/peer/requirements-no-deps.txt
+	@touch $@
+
+# Converters want versions that don't go with the others', and only `make interop` them.
+$(PEERS)-onnx/.installed: tests/peer/requirements-onnx.txt tests/peer/requirements-no-deps.txt | check-python
+	@echo "Building $(PEERS)-onnx (tf2onnx and onnxruntime, for make interop only) ..."
+	@test -x $(PEERS)-onnx/bin/python || $(PYTHON) -m venv $(PEERS)-onnx
+	@$(PEERS)-onnx/bin/python -m pip install $(PIP_FLAGS) --requirement tests/peer/requirements-onnx.txt
+	@$(PEERS)-onnx/bin/python -m pip install $(PIP_FLAGS) --no-deps --requirement tests/peer/requirements-no-deps.txt
+	@touch $@
+
+$(PEERS)-tfjs/.installed: tests/peer/requirements-tfjs.txt | check-python
+	@echo "Building $(PEERS)-tfjs (tensorflowjs and TensorFlow.js, for make interop only) ..."
+	@command -v npm >/dev/null || { echo "TensorFlow.js runs in Node.js: install node and npm."; exit 1; }
+	@test -x $(PEERS)-tfjs/bin/python || $(PYTHON) -m venv $(PEERS)-tfjs
+	@$(PEERS)-tfjs/bin/python -m pip install $(PIP_FLAGS) --requirement tests/peer/requirements-tfjs.txt
+	@npm install --silent --no-audit --no-fund --prefix $(PEERS)-tfjs @tensorflow/tfjs@4.22.0
 	@touch $@

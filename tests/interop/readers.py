@@ -16,8 +16,23 @@ import numpy as np
 from interop.examples import Example
 from peer import Peer, PeerError, fresh_process
 
-# Of one training step, as a share of the largest change of a weight.
-STEP_TOLERANCE = 1e-3
+# The columns of the matrix, and how much looser each is than its row's tolerance: steps
+# and gradients are measured against the largest change of a weight.
+COLUMNS: Mapping[str, float] = {
+    "tf_keras": 1,
+    "tf_keras trains": 20,
+    "tf.saved_model": 1,
+    "training=": 20,
+    "gradients": 10,
+    "TF 1": 1,
+    "C++": 1,
+    "saved_model_cli": 1,
+    "TFLite": 1,
+    "ONNX": 1,
+    "OpenVINO": 1,
+    "TF.js": 1,
+    "Regraft": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -63,6 +78,10 @@ class Peers:
             if tensorflowjs is None
             else str(Path(tensorflowjs).parents[1] / "node_modules")
         )
+
+    def has(self, reader: str) -> bool:
+        """Whether there is an environment for a reader."""
+        return getattr(self, reader, self.tensorflow) is not None
 
     def close(self) -> None:
         for peer in (self.tensorflow, self.openvino, self.onnx, self.tensorflowjs):

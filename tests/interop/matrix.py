@@ -1,0 +1,154 @@
+"""Measures the interoperation matrix and writes `docs/interop.md`.
+
+    python tests/interop/matrix.py [--rows u_net ResNet50 …] [--readers lite …]
+        [--missing] [--only-docs]
+
+Cells that are not measured keep what `results.json` says; with `--missing` only those
+that it lacks are measured. `REGRAFT_ONNX_PYTHON` and `REGRAFT_TFJS_PYTHON` name the
+Pythons of environments with tf2onnx and with tensorflowjs; without, their columns stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+os.environ["KERAS_BACKEND"] = "jax"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Whole architectures compile ten times faster, and are run a few times only.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+import keras  # noqa: E402
+
+from interop.examples import make_example  # noqa: E402
+from interop.models import ROWS, Row  # noqa: E402
+from interop.readers import COLUMNS, READERS, Cell, peers, read  # noqa: E402
+
+RESULTS = Path(__file__).with_name("results.json")
+PAGE = ROOT / "docs" / "interop.md"
+BEGIN = "<!-- begin: written by tests/interop/matrix.py -->"
+END = "<!-- end -->"
+
+Known = dict[str, dict[str, dict[str, Any]]]
+
+
+def load_results() -> Known:
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+
+def _keep(results: Known, row: str, cells: Mapping[str, Cell]) -> None:
+    held = results.setdefault(row, {})
+    for column, cell in cells.items():
+        held[column] = {"difference": cell.difference, "note": cell.note}
+    ordered = {name: results[name] for name in ROWS if name in results}
+    RESULTS.write_text(json.dumps(ordered, indent=1) + "\n")
+
+
+def measure(rows: list[str], readers: list[str], missing: bool) -> None:
+    """Measures cells, and keeps each as soon as it is known."""
+    results = load_results()
+    with peers(
+        onnx=os.environ.get("REGRAFT_ONNX_PYTHON"),
+        tensorflowjs=os.environ.get("REGRAFT_TFJS_PYTHON"),
+    ) as ask:
+        for row in rows:
+            held = results.get(row, {}) if missing else {}
+            wanted = [r for r in readers if not set(READERS[r][0]) <= set(held)]
+            wanted = [r for r in wanted if ask.has(r)]
+            if not wanted:
+                continue
+            folder = Path(tempfile.mkdtemp(prefix="regraft-interop-"))
+            started = time.monotonic()
+            try:
+                example = make_example(ROWS[row], folder)
+                for reader in wanted:
+                    cells = read(reader, example, ask)
+                    _keep(results, row, cells)
+                    for column, cell in cells.items():
+                        print(f"{row} · {column}: {cell}", flush=True)
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+                keras.utils.clear_session()
+            print(f"{row}: {time.monotonic() - started:.0f} s", flush=True)
+
+
+class Notes:
+    """Numbered footnotes, each once."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def mark(self, note: str) -> str:
+        number = self._numbers.setdefault(note, len(self._numbers) + 1)
+        return f"[{number}]"
+
+    def lines(self) -> Iterator[str]:
+        for note, number in self._numbers.items():
+            yield f"{number}. `{note.replace('`', chr(39))}`"
+
+
+def _shown(cell: Mapping[str, Any] | None, notes: Notes) -> str:
+    if cell is None:
+        return ""
+    mark = notes.mark(cell["note"]) if cell["note"] else ""
+    if cell["difference"] is None:
+        return f"no {mark}"
+    number = f"{cell['difference']:.0e}".replace("e-0", "e-").replace("0e+00", "0")
+    return f"{number} {mark}".strip()
+
+
+def table(results: Known) -> str:
+    """Returns both tables in Markdown, with their notes."""
+    notes = Notes()
+    parts = []
+    for title, wanted in (("Kinds of models", False), ("`keras.applications`", True)):
+        lines = [
+            f"| {title} | {' | '.join(COLUMNS)} |",
+            f"|---|{'---|' * len(COLUMNS)}",
+        ]
+        for name, row in ROWS.items():
+            if row.is_application is wanted and name in results:
+                cells = [_shown(results[name].get(c), notes) for c in COLUMNS]
+                lines.append(f"| {row.title} | {' | '.join(cells)} |")
+        parts.append("\n".join(lines))
+    parts.append("\n".join(["Where a cell says no:", "", *notes.lines()]))
+    return "\n\n".join(parts)
+
+
+def write_page() -> None:
+    """Replaces the generated part of the page."""
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    PAGE.write_text(f"{before}{BEGIN}\n\n{table(load_results())}\n\n{END}{after}")
+
+
+def holds(row: Row, column: str, cell: Mapping[str, Any]) -> bool:
+    """Whether a cell's numbers are as near as they should be."""
+    tolerance = row.tolerance * COLUMNS[column]
+    return Cell(**cell).holds(tolerance)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", nargs="+", choices=[*ROWS], default=[*ROWS])
+    parser.add_argument("--readers", nargs="+", choices=[*READERS], default=[*READERS])
+    parser.add_argument("--missing", action="store_true")
+    parser.add_argument("--only-docs", action="store_true")
+    options = parser.parse_args()
+    if not options.only_docs:
+        measure(options.rows, options.readers, options.missing)
+    write_page()
+
+
+if __name__ == "__main__":
+    main()
