@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import tempfile
@@ -235,15 +236,21 @@ def _simple(column: str, peer: str, function: str) -> Callable[..., dict[str, Ce
             f"interop.{function}", str(example.path), example.inputs
         )
         if isinstance(found, list):  # OpenVINO keeps no names of outputs.
-            found, expected = _by_shape(found), _by_shape(example.served.values())
-            return {column: Cell(worst(found, expected))}
+            return {column: Cell(_nearest(found, list(example.served.values())))}
         return {column: Cell(worst(found, example.served))}
 
     return read
 
 
-def _by_shape(arrays: Any) -> list[np.ndarray]:
-    return sorted(arrays, key=lambda array: array.shape)
+def _nearest(found: list[np.ndarray], expected: list[np.ndarray]) -> float:
+    """Returns what `worst` does, in the order that fits best."""
+    shapes = [array.shape for array in expected]
+    orders = [
+        order
+        for order in itertools.permutations(found)
+        if [array.shape for array in order] == shapes
+    ]
+    return min((worst(order, expected) for order in orders), default=float("inf"))
 
 
 def _converter(column: str, peer: str, function: str) -> Callable[..., dict[str, Cell]]:
@@ -281,8 +288,14 @@ def _both(ours: PeerError, theirs: PeerError) -> str:
     return f"{first}; {same}" if first == second else f"{first}; {same}: {second}"
 
 
-def _short(error: PeerError) -> str:
-    return " ".join((error.message or str(error)).split())[:300]
+def _short(error: Exception) -> str:
+    """Returns the line of an error that says what is wrong."""
+    text = getattr(error, "message", "") or str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    # TensorFlow ends an error of a graph with the node that it came from.
+    at = next((i for i, line in enumerate(lines) if line.startswith("[[")), 1)
+    line = lines[max(at - 1, 0)] if lines else type(error).__name__
+    return line if len(line) <= 240 else f"{line[:240]}…"
 
 
 def read_lite(example: Example, ask: Peers) -> dict[str, Cell]:
@@ -381,7 +394,4 @@ def read(name: str, example: Example, ask: Peers) -> dict[str, Cell]:
     try:
         return function(example, ask)
     except (PeerError, RuntimeError, AssertionError) as error:
-        text = getattr(error, "message", "") or str(error)
-        return {
-            column: Cell(None, " ".join(text.split())[-1500:]) for column in columns
-        }
+        return {column: Cell(None, _short(error)) for column in columns}

@@ -46,13 +46,14 @@ class SignatureRequest:
     inputs: Mapping[str, TensorInput]
 
 
-def length_name(number: int, axis: int, lengths: str) -> str:
+def length_name(number: int, axis: int, lengths: str, multiple: int = 1) -> str:
     """Names an unknown length; all first ones are the batch."""
     if lengths == "fixed":
         return "1"
     if axis == 0:
         return "b"
-    return f"d{axis}" if lengths == "shared" else f"d{number}_{axis}"
+    name = f"d{axis}" if lengths == "shared" else f"d{number}_{axis}"
+    return name if multiple == 1 else f"{multiple}*{name}"
 
 
 def renamed_lengths(

@@ -91,7 +91,11 @@ def trace_model(
     """
     given = model_inputs(model) if inputs is None else inputs
     failure: Exception | None = None
+    shapes = [tensor.shape[1:] for tensor in keras.tree.flatten(given)]
+    has_lengths = any(dim is None for shape in shapes for dim in shape)
     for way in _WAYS:
+        if way in _ROUND and not has_lengths:
+            continue
         try:
             traces = _ModelTracer(model, given, way).traces(signatures)
         except UnsupportedError:
@@ -115,11 +119,13 @@ class _Way:
         lengths: What unknown lengths are called: see `length_name`.
         trains: Whether the call in training is traced too.
         note: What has to be said about it.
+        multiple: What unknown lengths other than the batch are multiples of.
     """
 
     lengths: str
     trains: bool = True
     note: str = ""
+    multiple: int = 1
 
 
 _ONE_SIZE = (
@@ -130,9 +136,21 @@ _NO_TRAINING = (
     "A layer can't be traced in training, so its functions do the same in training as "
     "in inference."
 )
+_MULTIPLES = (
+    "Its layers fit together for some unknown lengths only; the functions are for "
+    "multiples of {}."
+)
+# What is halved k times and doubled again has its length back if that is a multiple
+# of 2 ** k.
+_ROUND = tuple(
+    _Way(lengths, note=_MULTIPLES.format(multiple), multiple=multiple)
+    for multiple in (2, 4, 8, 16, 32, 64)
+    for lengths in ("each", "shared")
+)
 _WAYS = (
     _Way("each"),
     _Way("shared"),
+    *_ROUND,
     _Way("each", trains=False, note=_NO_TRAINING),
     _Way("fixed", note=_ONE_SIZE),
     _Way("fixed", trains=False, note=f"{_ONE_SIZE} {_NO_TRAINING}"),
@@ -191,7 +209,7 @@ class _ModelTracer:
         specs = []
         for number, tensor in enumerate(inputs):
             names = [
-                length_name(number, axis, self._way.lengths)
+                length_name(number, axis, self._way.lengths, self._way.multiple)
                 if dim is None
                 else str(dim)
                 for axis, dim in enumerate(tensor.shape)
@@ -575,7 +593,7 @@ class _ModelTracer:
         kept = dict(zip(output_labels, call.mark.outputs, strict=True))
         function = graph.finish(
             "signature_wrapper",
-            [("identity", results[kept[name]]) for name in sorted(kept)],
+            [("identity", graph.result(results[kept[name]])) for name in sorted(kept)],
             keeps_shapes=True,
         )
         specs = {

@@ -496,16 +496,13 @@ class FunctionBuilder:
         Args:
             name: Of the function.
             results: Names of the results and what they are.
-            keeps_shapes: Whether it is for arguments of these shapes alone, and says
-                so of them and of the results: converters take shapes from there.
+            keeps_shapes: Whether it is for arguments of these shapes alone and says
+                so: converters take shapes from there.
         """
         ret, outputs = {}, []
         for label, value in results:
             tensor = self.tensor(value)
-            if keeps_shapes:
-                shape = shape_of(value.dims)
-                tensor = self._named_result(tensor, data_type(value.dtype), shape)
-            elif ":" not in tensor:
+            if ":" not in tensor:
                 same = Value(value.dtype, value.shape, name=tensor)
                 tensor = self.tensor(self.op("Identity", same))
             label = self._unique(label)
@@ -528,12 +525,14 @@ class FunctionBuilder:
             arg_attrs={i: {"_output_shapes": (shape,)} for i, shape in shapes.items()},
         )
 
-    def _named_result(
-        self, tensor: str, dtype: ir.DataType, shape: ir.TensorShape
-    ) -> str:
-        """Returns what a tensor is called as a result."""
-        attrs: dict[str, ir.AttrValue] = {"T": dtype, "_output_shapes": (shape,)}
-        return f"{self._node('Identity', 'Identity', (tensor,), attrs)}:output:0"
+    def result(self, value: Value) -> Value:
+        """Returns a value as a node that says its shape, for readers to name."""
+        attrs: dict[str, ir.AttrValue] = {
+            "T": data_type(value.dtype),
+            "_output_shapes": (shape_of(value.dims),),
+        }
+        node = self._node("Identity", "Identity", (self.tensor(value),), attrs)
+        return Value(value.dtype, value.shape, name=f"{node}:output:0")
 
     def _live_nodes(self, results: Iterable[str]) -> tuple[ir.Node, ...]:
         live: set[str] = set()

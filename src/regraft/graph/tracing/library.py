@@ -59,6 +59,7 @@ def _content(function: ir.Function) -> Any:
     return (
         nodes,
         tuple((a.name, a.type, a.handle_data) for a in signature.inputs),
+        tuple((i, _attrs(attrs)) for i, attrs in function.arg_attrs.items()),
         tuple((name, tensor(value)) for name, value in function.ret.items()),
         tuple(map(tensor, function.control_ret.values())),
     )

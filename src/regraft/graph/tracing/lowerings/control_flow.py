@@ -81,7 +81,8 @@ class _Body:
 
     def finish(self, name: str, results: Sequence[Value]) -> str:
         named = [("out", value) for value in results if not value.key]
-        return self.graph.tracing.library.add(self.graph.finish(name, named))
+        function = self.graph.finish(name, named, keeps_shapes=True)
+        return self.graph.tracing.library.add(function)
 
 
 def _with_symbols(build: Callable[[list[str]], tuple[Any, list[_Body]]]) -> Any:
