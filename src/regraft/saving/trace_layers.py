@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -52,6 +52,7 @@ from regraft.saving.trace_specs import (
     tensor_spec,
 )
 from regraft.saving.trace_text import HostLayerTracer, as_traced
+from regraft.saving.trace_ways import ROUND, WAYS, Way
 from regraft.saving.traces import (
     LayerTraces,
     ModelTraces,
@@ -93,8 +94,8 @@ def trace_model(
     failure: Exception | None = None
     shapes = [tensor.shape[1:] for tensor in keras.tree.flatten(given)]
     has_lengths = any(dim is None for shape in shapes for dim in shape)
-    for way in _WAYS:
-        if way in _ROUND and not has_lengths:
+    for way in WAYS:
+        if way in ROUND and not has_lengths:
             continue
         try:
             traces = _ModelTracer(model, given, way).traces(signatures)
@@ -111,54 +112,8 @@ def trace_model(
     ) from failure
 
 
-@dataclass(frozen=True)
-class _Way:
-    """One way to trace a model.
-
-    Attributes:
-        lengths: What unknown lengths are called: see `length_name`.
-        trains: Whether the call in training is traced too.
-        note: What has to be said about it.
-        multiple: What unknown lengths other than the batch are multiples of.
-    """
-
-    lengths: str
-    trains: bool = True
-    note: str = ""
-    multiple: int = 1
-
-
-_ONE_SIZE = (
-    "A layer can't be traced with unknown lengths, so the functions are for one "
-    "example of the smallest size."
-)
-_NO_TRAINING = (
-    "A layer can't be traced in training, so its functions do the same in training as "
-    "in inference."
-)
-_MULTIPLES = (
-    "Its layers fit together for some unknown lengths only; the functions are for "
-    "multiples of {}."
-)
-# What is halved k times and doubled again has its length back if that is a multiple
-# of 2 ** k.
-_ROUND = tuple(
-    _Way(lengths, note=_MULTIPLES.format(multiple), multiple=multiple)
-    for multiple in (2, 4, 8, 16, 32, 64)
-    for lengths in ("each", "shared")
-)
-_WAYS = (
-    _Way("each"),
-    _Way("shared"),
-    *_ROUND,
-    _Way("each", trains=False, note=_NO_TRAINING),
-    _Way("fixed", note=_ONE_SIZE),
-    _Way("fixed", trains=False, note=f"{_ONE_SIZE} {_NO_TRAINING}"),
-)
-
-
 class _ModelTracer:
-    def __init__(self, model: keras.Model, inputs: Any, way: _Way) -> None:
+    def __init__(self, model: keras.Model, inputs: Any, way: Way) -> None:
         self._way = way
         self._model = model
         self._inputs = inputs

@@ -1,0 +1,51 @@
+"""The ways to trace a model, from the most general to the last resort."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to trace a model.
+
+    Attributes:
+        lengths: What unknown lengths are called: see `length_name`.
+        trains: Whether the call in training is traced too.
+        note: What has to be said about it.
+        multiple: What unknown lengths other than the batch are multiples of.
+    """
+
+    lengths: str
+    trains: bool = True
+    note: str = ""
+    multiple: int = 1
+
+
+_ONE_SIZE = (
+    "A layer can't be traced with unknown lengths, so the functions are for one "
+    "example of the smallest size."
+)
+_NO_TRAINING = (
+    "A layer can't be traced in training, so its functions do the same in training as "
+    "in inference."
+)
+_MULTIPLES = (
+    "Its layers fit together for some unknown lengths only; the functions are for "
+    "multiples of {}."
+)
+# What is halved k times and doubled again has its length back if that is a multiple
+# of 2 ** k.
+ROUND = tuple(
+    Way(lengths, note=_MULTIPLES.format(multiple), multiple=multiple)
+    for multiple in (2, 4, 8, 16, 32, 64)
+    for lengths in ("each", "shared")
+)
+WAYS = (
+    Way("each"),
+    Way("shared"),
+    *ROUND,
+    Way("each", trains=False, note=_NO_TRAINING),
+    Way("fixed", note=_ONE_SIZE),
+    Way("fixed", trains=False, note=f"{_ONE_SIZE} {_NO_TRAINING}"),
+)
