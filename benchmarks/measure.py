@@ -35,11 +35,12 @@ def peak_bytes() -> int:
 def measured(action: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     """Runs the action and returns its result, its seconds and its memory."""
     before = peak_bytes()
-    start = time.perf_counter()
+    start, computed = time.perf_counter(), time.process_time()
     result = action()
     seconds = time.perf_counter() - start
     return result, {
         "seconds": seconds,
+        "cpu_seconds": time.process_time() - computed,
         "peak_bytes": peak_bytes(),
         "grown_bytes": peak_bytes() - before,
     }
