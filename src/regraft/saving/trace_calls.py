@@ -109,23 +109,29 @@ class LayerCalls:
     Attributes:
         tracing: Where the functions go.
         records: All calls that were traced.
+        failed: The innermost layer whose call raised.
+        is_training: What `training` is where nobody says.
     """
 
-    def __init__(self, tracing: Tracing) -> None:
+    def __init__(
+        self, tracing: Tracing, untrained: Mapping[int, keras.Layer] | None = None
+    ) -> None:
         self.tracing = tracing
+        self.failed: keras.Layer | None = None
+        self._untrained = untrained or {}
         self.records: list[LayerCall] = []
         self._known: dict[Any, _TracedCall] = {}
         self._likenesses: dict[int, Any] = {}
         self._by_training: dict[int, bool] = {}
         self._scope: _Scope | None = None
-        self._training = False
+        self.is_training = False
 
     @contextmanager
     def activate(self, training: bool) -> Iterator[None]:
         """Makes every call of a layer in this block a traced one."""
         original = keras.Layer.__call__
         token = _calls.set(self)
-        self._training = training
+        self.is_training = training
 
         def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
             here = _calls.get()
@@ -163,6 +169,8 @@ class LayerCalls:
         outer = self._scope
         if outer is None or _is_cell(layer) or not layer.built:
             return original(layer, *args, **kwargs)
+        if id(layer) in self._untrained and self.training_of(kwargs):
+            return self._in_inference(layer, args, kwargs)
         args, kwargs = _with_masks(layer, args, kwargs)
         tensors: list[Any] = []
         args, kwargs = _replaced((args, kwargs), tensors)
@@ -186,6 +194,16 @@ class LayerCalls:
             self._known.setdefault((alike, how), fresh)
         return output
 
+    def _in_inference(
+        self, layer: keras.Layer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Calls a layer that can't be traced in training."""
+        self.is_training = False
+        try:
+            return layer(*args, **{**kwargs, "training": False})
+        finally:
+            self.is_training = True
+
     def _likeness(self, layer: keras.Layer) -> Any:
         if id(layer) not in self._likenesses:
             self._likenesses[id(layer)] = likeness(layer)
@@ -203,7 +221,7 @@ class LayerCalls:
     def training_of(self, kwargs: Mapping[str, Any]) -> bool:
         """Returns what `training` is in a call with these arguments."""
         given = kwargs.get("training")
-        return self._training if given is None else bool(given)
+        return self.is_training if given is None else bool(given)
 
 
 class _TracedCall:
@@ -234,14 +252,18 @@ class _TracedCall:
 
     def run(self) -> Any:
         record = self._record
-        results, label = self._calls.tracing.function(
-            _node_name(record.layer),
-            self._pure,
-            self._operands(),
-            inputs=range(len(self._tensors)),
-            input_names=_names(record),
-            roles=self._roles,
-        )
+        try:
+            results, label = self._calls.tracing.function(
+                _node_name(record.layer),
+                self._pure,
+                self._operands(),
+                inputs=range(len(self._tensors)),
+                input_names=_names(record),
+                roles=self._roles,
+            )
+        except Exception:
+            self._calls.failed = self._calls.failed or record.layer
+            raise
         record.label = label
         self._calls.records.append(record)
         return self._spread(results)

@@ -479,7 +479,11 @@ def _random_shuffle(
     tracing: Tracing, original: Function, x: Any, axis: int = 0, seed: Any = None
 ) -> Any:
     def run(x: Any) -> Any:
-        return _seeded(original, x, axis=axis)
+        if isinstance(x.shape[axis], int):
+            return _seeded(original, x, axis=axis)
+        # JAX's own permutation wants to know the length.
+        keys = jax.random.uniform(jax.random.key(0), (x.shape[axis],))
+        return jnp.take(x, jnp.argsort(keys), axis=axis)
 
     return tracing.composite("random_shuffle", run, x, axis=axis)
 

@@ -52,7 +52,7 @@ from regraft.saving.trace_specs import (
     tensor_spec,
 )
 from regraft.saving.trace_text import HostLayerTracer, as_traced
-from regraft.saving.trace_ways import ROUND, WAYS, Way
+from regraft.saving.trace_ways import NO_TRAINING, ROUND, WAYS, Way
 from regraft.saving.traces import (
     LayerTraces,
     ModelTraces,
@@ -92,34 +92,48 @@ def trace_model(
     """
     given = model_inputs(model) if inputs is None else inputs
     failure: Exception | None = None
-    shapes = [tensor.shape[1:] for tensor in keras.tree.flatten(given)]
-    has_lengths = any(dim is None for shape in shapes for dim in shape)
-    for way in WAYS:
-        if way in ROUND and not has_lengths:
+    has_lengths = any(None in t.shape[1:] for t in keras.tree.flatten(given))
+    for way in WAYS if signatures is None else WAYS[:-1]:
+        if way in ROUND and (not has_lengths or isinstance(failure, UnsupportedError)):
             continue
-        try:
-            traces = _ModelTracer(model, given, way).traces(signatures)
-        except UnsupportedError:
-            raise
-        # What a layer's own code raises where it can't do with a symbolic length.
-        except Exception as error:
-            failure = failure or error
-            continue
-        notes = ((model.name, way.note),) if way.note else ()
-        return replace(traces, notes=(*notes, *traces.notes))
-    raise UnsupportedError(
-        f"Model '{model.name}' can't be traced: {failure}"
-    ) from failure
+        untrained: dict[int, keras.Layer] = {}
+        while True:
+            tracer = _ModelTracer(model, given, way, untrained)
+            try:
+                traces = tracer.traces(signatures)
+            # Also what a layer's own code raises where a length is symbolic.
+            except Exception as error:
+                failure = failure or error
+                layer = tracer.untrainable()
+                if layer is None:
+                    break
+                untrained[id(layer)] = layer
+                continue
+            notes = [(layer.name, NO_TRAINING) for layer in untrained.values()]
+            if way.note:
+                notes.append((model.name, way.because(failure)))
+            return replace(traces, notes=(*notes, *traces.notes))
+    if isinstance(failure, UnsupportedError):
+        raise failure
+    text = f"Model '{model.name}' can't be traced: {failure}"
+    raise UnsupportedError(text) from failure
 
 
 class _ModelTracer:
-    def __init__(self, model: keras.Model, inputs: Any, way: Way) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        inputs: Any,
+        way: Way,
+        untrained: Mapping[int, keras.Layer],
+    ) -> None:
         self._way = way
         self._model = model
         self._inputs = inputs
         self._tracing = Tracing()
         self._tracing.has_text = bool(host_layers(model))
-        self._calls = LayerCalls(self._tracing)
+        self._calls = LayerCalls(self._tracing, untrained)
+        self._untrained = untrained
         self._notes: list[tuple[str, str]] = []
         self._taken: dict[str, TracedFunction] = {}
         self._regularizers: dict[int, SavedFunctionSpec] = {}
@@ -136,11 +150,17 @@ class _ModelTracer:
         flags = (True, False) if takes_training and self._way.trains else (False,)
         operands = self._symbolic(keras.tree.flatten(self._inputs))
         for training in flags:
-            self._trace_call(model, [self._packed(operands)], training)
+            try:
+                self._trace_call(model, [self._packed(operands)], training)
+            except UnsupportedError:
+                if not self._way.is_partial:
+                    raise
         layers = self._layer_traces()
+        if not layers:
+            raise UnsupportedError(f"No layer of '{model.name}' can be traced.")
         requested = {SERVING_DEFAULT: None} if signatures is None else signatures
         done = {}
-        for name, request in requested.items():
+        for name, request in () if self._way.is_partial else requested.items():
             made = (
                 self._default_signature()
                 if request is None
@@ -155,6 +175,17 @@ class _ModelTracer:
             signatures=done,
             notes=tuple(self._notes),
         )
+
+    def untrainable(self) -> keras.Layer | None:
+        """Returns the layer that could not be traced in training, if that is why."""
+        if not self._calls.is_training or not self._way.trains:
+            return None
+        label = self._tracing.failed
+        found = (r.layer for r in self._calls.records if r.label == label)
+        layer = self._calls.failed or next(found, None)
+        if layer is None or layer is self._model or id(layer) in self._untrained:
+            return None
+        return layer
 
     # Tracing
 
@@ -284,7 +315,7 @@ class _ModelTracer:
         for missing in {True, False} - flags if takes_training else ():
             alone.append(
                 self._again(alone[0], missing)
-                if self._way.trains
+                if self._way.trains and id(alone[0].layer) not in self._untrained
                 else replace(alone[0], training=missing)
             )
         return alone

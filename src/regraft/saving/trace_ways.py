@@ -14,21 +14,31 @@ class Way:
         trains: Whether the call in training is traced too.
         note: What has to be said about it.
         multiple: What unknown lengths other than the batch are multiples of.
+        is_partial: Whether the model may go without functions, if its layers have
+            theirs.
     """
 
     lengths: str
     trains: bool = True
     note: str = ""
     multiple: int = 1
+    is_partial: bool = False
+
+    def because(self, failure: Exception | None) -> str:
+        """Returns what has to be said, and why it came to that."""
+        return self.note if failure is None else f"{self.note} ({failure})"
 
 
 _ONE_SIZE = (
     "A layer can't be traced with unknown lengths, so the functions are for one "
     "example of the smallest size."
 )
-_NO_TRAINING = (
-    "A layer can't be traced in training, so its functions do the same in training as "
-    "in inference."
+NO_TRAINING = (
+    "It can't be traced in training, so its functions do the same in training as in "
+    "inference."
+)
+_NO_MODEL = (
+    "A layer can't be written as TensorFlow ops: only other layers have functions."
 )
 _MULTIPLES = (
     "Its layers fit together for some unknown lengths only; the functions are for "
@@ -45,7 +55,8 @@ WAYS = (
     Way("each"),
     Way("shared"),
     *ROUND,
-    Way("each", trains=False, note=_NO_TRAINING),
+    Way("each", trains=False, note=NO_TRAINING),
     Way("fixed", note=_ONE_SIZE),
-    Way("fixed", trains=False, note=f"{_ONE_SIZE} {_NO_TRAINING}"),
+    Way("fixed", trains=False, note=f"{_ONE_SIZE} {NO_TRAINING}"),
+    Way("each", is_partial=True, note=_NO_MODEL),
 )

@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 
+from regraft.errors import UnsupportedError
 from regraft.graph.tracing import lowerings
 from regraft.graph.tracing.function_graph import (
     CalledFunction,
@@ -65,6 +66,7 @@ class Tracing:
         marks: By the name that JAX carries.
         calls: The marked functions that were called, by the same name.
         has_text: Whether arrays of `HANDLE`s stand for text.
+        failed: That name, of the innermost function that can't be written.
     """
 
     def __init__(self) -> None:
@@ -72,6 +74,7 @@ class Tracing:
         self.has_text = False
         self.marks: dict[str, Mark] = {}
         self.calls: dict[str, Call] = {}
+        self.failed: str | None = None
         self._numbers = itertools.count()
         self._runs: dict[str, Callable[..., Any]] = {}
         self._cache: dict[Any, CalledFunction] = {}
@@ -210,7 +213,11 @@ class Tracing:
         )
         key = (id(jaxpr), frozenset(variables), wanted)
         if (known := self._cache.get(key)) is None:
-            known = self._write(jaxpr, mark, variables, wanted)
+            try:
+                known = self._write(jaxpr, mark, variables, wanted)
+            except UnsupportedError:
+                self.failed = self.failed or mark.label
+                raise
             self._cache[key] = known
             # An id is only good as a key while its object lives.
             self._cache[(id(jaxpr), "alive")] = jaxpr
