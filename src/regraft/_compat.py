@@ -23,6 +23,8 @@ from keras.src.backend.common.variables import initialize_all_variables
 from keras.src.legacy.saving import json_utils
 from keras.src.legacy.saving import saving_utils as legacy_saving_utils
 from keras.src.legacy.saving.saving_options import keras_option_scope
+from keras.src.ops.function import map_graph
+from keras.src.saving import serialization_lib
 from keras.src.trainers import data_adapters
 from keras.src.trainers.data_adapters import data_adapter
 
@@ -98,6 +100,38 @@ def builds_deferred(optimizer: keras.Optimizer) -> bool:
         cls.__name__ in ("Nadam", "Adafactor", "ScheduleFreeAdamW")
         for cls in type(optimizer).__mro__
     )
+
+
+@contextmanager
+def unlocked(layer: keras.Layer) -> Iterator[None]:
+    """Lets a built layer take new variables, layers and metrics.
+
+    Keras 3.12 to 3.15: a built layer's tracker is locked.
+    """
+    layer._tracker.unlock()
+    try:
+        yield
+    finally:
+        layer._tracker.lock()
+
+
+@contextmanager
+def kept_losses(model: keras.Model) -> Iterator[None]:
+    """Gives all layers the losses of their last call back when the block ends.
+
+    Keras 3.12 to 3.15: each call of a model clears `_losses` and `_loss_ids`.
+    """
+    kept = [
+        (layer, list(layer._losses), set(layer._loss_ids))
+        for layer in all_layers(model)
+    ]
+    try:
+        yield
+    finally:
+        for layer, losses, ids in kept:
+            layer._losses[:] = losses
+            layer._loss_ids.clear()
+            layer._loss_ids.update(ids)
 
 
 def sublayers(layer: keras.Layer) -> list[keras.Layer]:
@@ -200,6 +234,22 @@ def structures(model: keras.Model) -> tuple[Any, Any]:
     Keras 3.12 to 3.15: `inputs` and `outputs` are flat lists.
     """
     return model._inputs_struct, model._outputs_struct
+
+
+def keep_operations(model: keras.Model, tensors: list[keras.KerasTensor]) -> None:
+    """Lets a Functional model run what its outputs don't need, too.
+
+    Keras 3.12 to 3.15: a model runs just what leads to its outputs, so that a layer
+    that only adds a loss would be lost; its plan can be made for more tensors.
+    """
+    nodes, nodes_by_depth, operations, operations_by_depth = map_graph(
+        model._inputs, [*model._outputs, *tensors]
+    )
+    with unlocked(model):
+        model._nodes = nodes
+        model._nodes_by_depth = nodes_by_depth
+        model._operations = operations
+        model._operations_by_depth = operations_by_depth
 
 
 def set_own_trainable(layer: keras.Layer, trainable: bool) -> None:
@@ -356,6 +406,32 @@ def serialize(target: Any) -> Any:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "__array__", DeprecationWarning)
         return keras.saving.serialize_keras_object(target)
+
+
+_SHARED = "shared_objects/id_to_obj_map"
+
+
+@contextmanager
+def object_sharing() -> Iterator[None]:
+    """Lets Keras' configs say which objects are one, and lets Keras heed it.
+
+    Keras 3.12 to 3.15: `ObjectSharingScope` is not exported; scopes don't nest.
+    """
+    if global_state.get_global_attribute(_SHARED) is not None:
+        yield
+        return
+    with serialization_lib.ObjectSharingScope():
+        yield
+
+
+def record_shared(obj: Any, identity: int) -> None:
+    """Makes an object known under its id in configs, see `object_sharing`."""
+    serialization_lib.record_object_after_deserialization(obj, identity)
+
+
+def shared_object(identity: int) -> Any:
+    """Returns an object that was made before, see `object_sharing`."""
+    return serialization_lib.get_shared_object(identity)
 
 
 def hdf5_metadata(model: keras.Model, *, include_optimizer: bool) -> dict[str, Any]:

@@ -113,7 +113,8 @@ def save_model(
         if save_format == "h5":
             write_model(target, parts, options)
         else:
-            traces = _traces_or_note(parts, requests) if save_traces else None
+            with _compat.kept_losses(model):
+                traces = _traces_or_note(parts, requests) if save_traces else None
             write_saved_model(target, parts, options, traces)
     for note in parts.notes:
         warnings.warn(f"{note.object_path}: {note.text}", stacklevel=2)
@@ -301,6 +302,7 @@ def load_weights(
     model: keras.Model,
     filepath: Any,
     *,
+    by_name: bool = False,
     skip_mismatch: bool = False,
     options: LoadOptions | None = None,
 ) -> None:
@@ -311,6 +313,8 @@ def load_weights(
         filepath: As for `load_model`; an HDF5 file may hold weights alone. Or what
             `save_weights` of Keras 2 was given for a checkpoint: `ckpt` for
             `ckpt.index`. Layers are matched by their order there, as Keras 2 does.
+        by_name: Whether only layers with the same name in the file get their weights
+            from it, and all others are left alone. For HDF5 alone.
         skip_mismatch: Whether a variable without a value of its shape in the file
             keeps the one it has, with a warning, instead of being an error.
         options: See `LoadOptions`.
@@ -318,6 +322,7 @@ def load_weights(
     Raises:
         OSError: There is no such file or directory.
         MismatchError: A variable has no value in the file, or of another shape.
+        NotImplementedError: `by_name` with a SavedModel.
     """
     options = options or LoadOptions()
     target = _target(filepath)
@@ -326,7 +331,9 @@ def load_weights(
     else:
         opened = _open(target, options)
     with opened as description:
-        for skipped in assign_weights(model, description, skip_mismatch=skip_mismatch):
+        for skipped in assign_weights(
+            model, description, skip_mismatch=skip_mismatch, by_name=by_name
+        ):
             warnings.warn(f"Skipped loading of {skipped}", stacklevel=2)
 
 

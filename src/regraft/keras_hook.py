@@ -105,7 +105,10 @@ def _load_weights(
 ) -> Any:
     name = os.fspath(filepath) if isinstance(filepath, os.PathLike) else filepath
     if isinstance(name, str) and (
-        is_saved_model_directory(name) or api.is_checkpoint(name)
+        is_saved_model_directory(name)
+        or api.is_checkpoint(name)
+        # Keras 3's own weight files end in this.
+        or (name.endswith((".h5", ".hdf5")) and not name.endswith(".weights.h5"))
     ):
         return api.load_weights(model, name, **keywords)
     return original(model, filepath, **keywords)

@@ -13,17 +13,23 @@ from regraft import _compat
 from regraft.errors import MismatchError
 from regraft.loading import report as reports
 from regraft.loading import restore
+from regraft.loading.extras import add_extras, add_losses
 from regraft.loading.functions import FunctionStore
 from regraft.loading.host_state import HostState, check_vocabularies, fill_stored
 from regraft.loading.optimizer import compile_model
-from regraft.loading.revive import Reviver
+from regraft.loading.places import with_nodes
+from regraft.loading.revive import MODELS, Reviver
 from regraft.loading.revived_layer import Revived
 from regraft.loading.shapes import build_from_spec, is_built
 from regraft.loading.verify import check_layers, check_tensors
 from regraft.model.description import ModelDescription
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.dialect import Dialect
-from regraft.model.dialects.names import original_name
+from regraft.model.dialects.names import (
+    LayerFinder,
+    original_name,
+    remember_name,
+)
 from regraft.model.dialects.registry import find_custom
 from regraft.model.dialects.topology import build_layer, build_network, is_network
 from regraft.model.dialects.weight_layouts import writer_of
@@ -67,6 +73,7 @@ def build_model(
     )
     model, plan = _build_with_values(description, context, options)
     _finalize(model)
+    _find_by_original_names(model)
     accept_text(model)
     _restore_random_state(model, description)
     report = reports.LoadReport(description.path, _written_by(description))
@@ -90,7 +97,7 @@ def _build_with_values(
     description: ModelDescription, context: BuildContext, options: LoadOptions
 ) -> tuple[keras.Model, restore.RestorePlan]:
     try:
-        with _compat.deferred_variables() as values:
+        with _compat.object_sharing(), _compat.deferred_variables() as values:
             return _build_and_plan(description, context, options, values)
     except ValueError as error:
         # A layer of the caller's that makes a variable from a value, not from an
@@ -101,7 +108,8 @@ def _build_with_values(
     context.shared_objects.clear()
     context.original_names.clear()
     values = _compat.DeferredValues()
-    built = _build_and_plan(description, context, options, values)
+    with _compat.object_sharing():
+        built = _build_and_plan(description, context, options, values)
     values.assign_existing()
     return built
 
@@ -114,15 +122,22 @@ def _build_and_plan(
 ) -> tuple[keras.Model, restore.RestorePlan]:
     reviver = _reviver(description, context, options)
     model = _build_root(description, context, reviver)
+    _restore_original_names(model, description)
     if not is_built(model):
         build_from_spec(model, description)
     tree = state_tree(model)
     if not _train_again(tree, description):
         freeze_again(model)
     plan = make_plan(description, tree)
+    if reviver is not None:
+        extras = add_extras(plan, reviver, context)
+        if extras.changed:
+            plan = make_plan(description, state_tree(model))
+            plan.assignments += extras.metrics
     plan.add_forgotten(model)
     if reviver is not None:
         reviver.bind(plan)
+        add_losses(plan, reviver)
         HostState(reviver.store).fill_all(plan)
     fill_stored(plan)
     check_vocabularies(model)
@@ -176,14 +191,20 @@ def _build_root(
     description: ModelDescription, context: BuildContext, reviver: Reviver | None
 ) -> keras.Model:
     config = description.extra.get("config") or description.config or {}
-    if is_network(config):
-        return build_network(config, context)
     root = description.objects.root if description.objects is not None else None
+    if is_network(config):
+        return build_network(
+            config if root is None else with_nodes(config, root), context
+        )
     if (
         reviver is not None
         and root is not None
-        and root.identifier == "_tf_keras_model"
-        and find_custom(str(config.get("class_name")), context) is None
+        and root.identifier in MODELS
+        and not any(
+            find_custom(str(config[key]), context)
+            for key in ("registered_name", "class_name")
+            if config.get(key)
+        )
     ):
         return reviver.root(root)
     layer = build_layer(config, context)
@@ -196,7 +217,11 @@ def _build_root(
 
 
 def assign_weights(
-    model: keras.Model, description: ModelDescription, *, skip_mismatch: bool
+    model: keras.Model,
+    description: ModelDescription,
+    *,
+    skip_mismatch: bool,
+    by_name: bool = False,
 ) -> list[str]:
     """Gives a live model the values of a description.
 
@@ -204,17 +229,31 @@ def assign_weights(
         model: Built.
         description: Its config is not looked at.
         skip_mismatch: Whether to leave a variable without a fitting value as it is.
+        by_name: Whether only layers of the same name are matched, in an HDF5 file.
 
     Returns:
         What was skipped and why.
 
     Raises:
         MismatchError: A variable has no fitting value.
+        NotImplementedError: `by_name` with a SavedModel.
     """
-    plan = make_plan(description, state_tree(model))
+    skipped: list[str] = []
+    if by_name:
+        if description.weights is None:
+            raise NotImplementedError("`by_name` goes with HDF5 files alone.")
+        plan, skipped = restore.plan_from_names(
+            state_tree(model),
+            description.weights,
+            _writer(description),
+            path=description.path,
+            skip_mismatch=skip_mismatch,
+        )
+    else:
+        plan = make_plan(description, state_tree(model))
     if not skip_mismatch:
         plan.check(description.path)
-    skipped = [f"'{place}': the file has no value" for _, place in plan.missing]
+    skipped += [f"'{place}': the file has no value" for _, place in plan.missing]
     if skip_mismatch:
         skipped += plan.drop_mismatches()
     values = _compat.DeferredValues()
@@ -261,6 +300,26 @@ def _restore_random_state(model: keras.Model, description: ModelDescription) -> 
         return
     for variable, state in zip(live, saved, strict=True):
         variable.assign(np.asarray(state, "uint32").reshape(variable.shape))
+
+
+def _restore_original_names(model: keras.Model, description: ModelDescription) -> None:
+    """Gives layers the names of an earlier file, which a config of Keras 3 has not."""
+    names = (description.extra.get("config") or {}).get("original_names")
+    if not isinstance(names, dict):
+        return
+    for layer in _compat.all_layers(model):
+        name = names.get(layer.name)
+        if isinstance(name, str):
+            remember_name(layer, name)
+
+
+def _find_by_original_names(model: keras.Model) -> None:
+    """Lets `get_layer` find layers under the names that the file has."""
+    for layer in _compat.all_layers(model):
+        if isinstance(layer, keras.Model) and any(
+            original_name(below) != below.name for below in layer.layers
+        ):
+            layer.get_layer = LayerFinder(layer)
 
 
 def _finalize(model: keras.Model) -> None:

@@ -388,6 +388,55 @@ def plan_from_order(
     return plan
 
 
+def plan_from_names(
+    tree: StateNode,
+    weights: OrderedWeights,
+    writer: Dialect,
+    *,
+    path: str,
+    skip_mismatch: bool,
+) -> tuple[RestorePlan, list[str]]:
+    """Matches top-level layers with those of their name in an HDF5 file.
+
+    Layers that the other side doesn't have are left alone.
+
+    Args:
+        tree: State tree of the built model.
+        weights: Of the file.
+        writer: The Keras that wrote it.
+        path: Of the file, for messages.
+        skip_mismatch: Whether a layer with another number of weights is left alone.
+
+    Returns:
+        The plan, and which layers were left alone for their number of weights.
+
+    Raises:
+        MismatchError: A layer has another number of weights in the file.
+    """
+    plan = RestorePlan()
+    skipped = []
+    named = {layer.name: (k, layer) for k, layer in enumerate(weights.layers)}
+    for node in _top_layers(tree):
+        if node.owner is None or original_name(node.owner) not in named:
+            continue
+        index, layer = named[original_name(node.owner)]
+        raw = [
+            RawWeight(position, f"{layer.name}/{weight}", tensor)
+            for position, (weight, tensor) in enumerate(layer.weights)
+        ]
+        if place(node, raw, writer) is not None:
+            _plan_layer(plan, node, layer.name, raw, writer, path)
+            continue
+        text = (
+            f"Weight count mismatch for layer #{index} (named '{layer.name}'): the "
+            f"layer has {len(ordered_variables(node))} weights, '{path}' has {len(raw)}"
+        )
+        if not skip_mismatch:
+            raise MismatchError(f"{text}.")
+        skipped.append(text)
+    return plan, skipped
+
+
 def _top_layers(tree: StateNode) -> Iterator[StateNode]:
     for _, child in tree.children:
         if child.owner is None:

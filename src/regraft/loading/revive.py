@@ -9,6 +9,7 @@ import keras
 
 from regraft.graph.runtime.saved_functions import SavedFunction
 from regraft.loading.functions import FunctionStore
+from regraft.loading.places import NODE, with_nodes
 from regraft.loading.restore import RestorePlan, plan_from_objects
 from regraft.loading.revived_layer import (
     RevivedLayer,
@@ -18,6 +19,7 @@ from regraft.loading.revived_layer import (
 )
 from regraft.model.description import ObjectNode, Variable
 from regraft.model.dialects.context import BuildContext
+from regraft.model.dialects.objects import build_dtype, build_object
 from regraft.model.dialects.topology import build_layer
 from regraft.model.metadata import TensorShape
 from regraft.model.state_tree import state_tree
@@ -29,7 +31,7 @@ _FUNCTIONS = (
     "__call__",
 )
 # Children that Keras 2 adds to every layer, which are not attributes of its own.
-_KERAS_CHILDREN = frozenset(
+KERAS_CHILDREN = frozenset(
     {
         *_FUNCTIONS,
         "variables",
@@ -40,9 +42,10 @@ _KERAS_CHILDREN = frozenset(
         "signatures",
         "optimizer",
         "_default_save_signature",
+        "activity_regularizer_fn",
     }
 )
-_MODEL = "_tf_keras_model"
+MODELS = ("_tf_keras_model", "_tf_keras_network", "_tf_keras_sequential")
 
 
 class Reviver:
@@ -70,12 +73,9 @@ class Reviver:
         """
         config = entry.get("config")
         name = config.get("name") if isinstance(config, Mapping) else None
-        class_name = str(entry.get("class_name"))
-        if "place" in entry:
-            model, index = entry["place"]
-            node = self._find_at(model, index, class_name)
-        else:
-            node = self._find(name or entry.get("name"), class_name)
+        node = self._placed(entry.get(NODE), str(entry.get("class_name")))
+        if node is None:
+            node = self._find(name or entry.get("name"), str(entry.get("class_name")))
         if (node.metadata or {}).get("must_restore_from_config"):
             raise ValueError(
                 f"Layer '{name}' of class {entry.get('class_name')!r} can only be "
@@ -99,17 +99,23 @@ class Reviver:
             ) from None
 
     def bind(self, plan: RestorePlan) -> None:
-        """Makes the functions of revived layers use the variables of a plan."""
-        if self.revived:
-            self._store.bind(
-                {
-                    item.node_id: item.variable
-                    for item in plan.assignments
-                    if item.node_id is not None
-                }
-            )
-            for _, node, _ in self.revived:
-                self._add_regularizers(node)
+        """Makes functions use the variables of a plan."""
+        self._store.bind(
+            {
+                item.node_id: item.variable
+                for item in plan.assignments
+                if item.node_id is not None
+            }
+        )
+
+    def _placed(self, node_id: Any, class_name: str) -> ObjectNode | None:
+        """The object that the place of an entry leads to, if its class agrees."""
+        if not isinstance(node_id, int) or node_id in self._live:
+            return None
+        node = self._store.objects.nodes[node_id]
+        if isinstance(node, ObjectNode) and _is_class(node, class_name):
+            return node
+        return None
 
     def _find(self, name: Any, class_name: str) -> ObjectNode:
         for node in self._store.objects.nodes:
@@ -121,40 +127,33 @@ class Reviver:
                 return node
         raise ValueError(f"The file holds no object of layer '{name}'.")
 
-    def _find_at(self, model: str, index: int, class_name: str) -> ObjectNode:
-        """The object at a place of the Sequential of a name."""
-        for owner in self._store.objects.nodes:
-            if not isinstance(owner, ObjectNode) or owner.metadata is None:
-                continue
-            node = owner.children.get(f"layer-{index}")
-            if (
-                owner.metadata.get("name") == model
-                and isinstance(node, ObjectNode)
-                and _is_class(node, class_name)
-                and node.node_id not in self._live
-            ):
-                return node
-        raise ValueError(f"The file holds no object of layer {index} of '{model}'.")
-
-    def layer(self, node: ObjectNode, reason: str) -> keras.Layer:
+    def layer(
+        self, node: ObjectNode, reason: str, *, callable: bool = True
+    ) -> keras.Layer:
         """Returns the live layer of a node that runs its traces.
+
+        Args:
+            node: The layer's object.
+            reason: Why it is not made of its config.
+            callable: Whether it must have traces.
 
         Raises:
             ValueError: The file holds no traces of it.
         """
         functions = self._functions(node)
-        if not functions:
+        if not functions and callable:
             raise ValueError(
                 f"'{(node.metadata or {}).get('name')}' has no traced functions in the "
                 "file (it was saved with `save_traces=False`)."
             )
         metadata = node.metadata or {}
         config = metadata.get("config")
-        cls = RevivedModel if node.identifier == _MODEL else RevivedLayer
-        keywords: dict[str, Any] = {"name": _name(metadata)}
-        if cls is RevivedLayer:
-            keywords["dtype"] = keras.config.floatx()
-            keywords["autocast"] = False
+        cls = RevivedModel if node.identifier in MODELS else RevivedLayer
+        keywords = {"name": _name(metadata), **self._dtype(metadata)}
+        regularizer = self.activity_regularizer(node)
+        if regularizer is not None and _FUNCTIONS[1] in functions:
+            functions.pop(_FUNCTIONS[0], None)
+            keywords["output_regularizer"] = regularizer
         layer = cls(
             functions=functions,
             saved_class_name=str(metadata.get("class_name")),
@@ -175,6 +174,45 @@ class Reviver:
         self.revived.append((layer, node, reason))
         return layer
 
+    def _dtype(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """The dtype policy, and whether it casts, as far as it computes with floats."""
+        try:
+            policy = keras.dtype_policies.get(
+                build_dtype(metadata.get("dtype"), self._context)
+            )
+        except (ValueError, TypeError):
+            policy = None
+        if policy is None or "float" not in str(policy.compute_dtype):
+            return {"dtype": keras.config.floatx(), "autocast": False}
+        return {"dtype": policy, "autocast": metadata.get("autocast") is not False}
+
+    def activity_regularizer(self, node: ObjectNode) -> Any:
+        """Returns a layer's regularizer of its output; `None` without.
+
+        Raises:
+            ValueError: Nobody knows it, and the file holds no trace of it.
+        """
+        spec = (node.metadata or {}).get("activity_regularizer")
+        function = self._store.function(node.child("activity_regularizer_fn"))
+        if spec is None and function is None:
+            return None
+        try:
+            found = build_object("regularizers", spec, self._context, "a layer")
+        except (ValueError, TypeError, NotImplementedError):
+            if function is None:
+                raise
+            found = None
+        if found is None and function is not None:
+            return TracedRegularizer(function, True)
+        return found
+
+    def attached(self, node: ObjectNode) -> keras.Layer | None:
+        """Returns a layer that is an attribute of a network.
+
+        It may hold no function, as one that was never called: then it can't be.
+        """
+        return self._sublayer(node)
+
     def _functions(self, node: ObjectNode) -> dict[str, SavedFunction]:
         found = {}
         for name in _FUNCTIONS:
@@ -189,7 +227,7 @@ class Reviver:
 
     def _add_children(self, layer: keras.Layer, node: ObjectNode) -> None:
         for name, child in node.children.items():
-            if name in _KERAS_CHILDREN or name.startswith("layer_with_weights-"):
+            if name in KERAS_CHILDREN or name.startswith("layer_with_weights-"):
                 continue
             value = self._child(layer, name, child)
             if value is None:
@@ -269,14 +307,15 @@ class Reviver:
                 return self._from_config(node, metadata, config)
             except (ValueError, TypeError, NotImplementedError):
                 self._live.pop(node.node_id, None)
-        if not self._functions(node):
-            return None
-        return self.layer(node, f"unknown class {metadata.get('class_name')!r}")
+        return self.layer(
+            node, f"unknown class {metadata.get('class_name')!r}", callable=False
+        )
 
     def _from_config(
         self, node: ObjectNode, metadata: Mapping[str, Any], config: Mapping[str, Any]
     ) -> keras.Layer:
         entry = {"class_name": metadata.get("class_name"), "config": config}
+        entry = {**with_nodes(entry, node), NODE: node.node_id}
         layer = build_layer(entry, self._context)
         if not layer.built:
             shape = metadata.get("build_input_shape")
@@ -286,25 +325,6 @@ class Reviver:
         if plan.missing or plan.unused:
             raise ValueError("The rebuilt layer has other variables than the file.")
         return layer
-
-    # -------------------------------------------------------------- losses
-
-    def _add_regularizers(self, node: ObjectNode) -> None:
-        """Attaches traced weight losses to the variables that they are of."""
-        api = node.child("keras_api")
-        own = api.child("layer_regularization_losses") if api is not None else None
-        listed = own if own is not None else node.child("regularization_losses")
-        for child in listed.items() if listed is not None else ():
-            if not isinstance(child, ObjectNode):
-                continue
-            function = self._store.function(child)
-            if function is None:
-                continue
-            for node_id in function.traces[0].concrete.bound_inputs:
-                variable = self._store.live_variable(node_id)
-                if variable is not None and variable.regularizer is None:
-                    variable.regularizer = TracedRegularizer(function)
-                    break
 
 
 def _is_class(node: ObjectNode, class_name: str) -> bool:

@@ -13,13 +13,25 @@ from regraft.graph.runtime.saved_functions import SavedFunction, Trace
 
 
 class TracedRegularizer(keras.regularizers.Regularizer):
-    """A weight's regularization loss as the file traced it."""
+    """A regularization loss as the file traced it.
 
-    def __init__(self, function: SavedFunction) -> None:
+    Args:
+        function: Its trace.
+        takes_value: Whether it is of the value that it is called with, not of the
+            variables that the function knows.
+        before: Another loss, to which it is added.
+    """
+
+    def __init__(
+        self, function: SavedFunction, takes_value: bool = False, before: Any = None
+    ) -> None:
         self._function = function
+        self._takes_value = takes_value
+        self._before = before
 
     def __call__(self, x: Any) -> Any:
-        return self._function()
+        found = self._function(x) if self._takes_value else self._function()
+        return found if self._before is None else found + self._before(x)
 
     def get_config(self) -> dict[str, Any]:
         return {}
@@ -39,9 +51,12 @@ class Revived:
         functions: Mapping[str, SavedFunction],
         saved_class_name: str,
         saved_config: Mapping[str, Any],
+        output_regularizer: Any = None,
         **keywords: Any,
     ) -> None:
         super().__init__(**keywords)
+        # Not `activity_regularizer`, which a model heeds in `__call__` alone.
+        self._output_regularizer = output_regularizer
         self.saved_class_name = saved_class_name
         self.saved_config = dict(saved_config)
         # A plain object: Keras must not look for layers in it.
@@ -52,18 +67,37 @@ class Revived:
         """Does nothing: the variables are those of the file."""
         self.built = True
 
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        """Calls the layer; Keras takes tensors alone by position."""
+        names = self._traces.argument_names()
+        count = next(
+            (i for i, value in enumerate(arguments) if not _holds_tensors(value)),
+            len(arguments),
+        )
+        if count < len(arguments) <= len(names):
+            named = dict(zip(names[count:], arguments[count:], strict=False))
+            arguments, keywords = arguments[:count], {**named, **keywords}
+        return super().__call__(*arguments, **keywords)  # type: ignore[misc]
+
     def call(self, *arguments: Any, training: Any = None, **keywords: Any) -> Any:
         """Runs the trace that takes these arguments."""
         function, trace, bound, rest = self._traces.select(
             arguments, {**keywords, "training": training}
         )
         found = trace.run(bound, rest)
-        if not function.returns_losses:
-            return found
-        outputs, losses = found
+        outputs, losses = found if function.returns_losses else (found, ())
         for loss in losses:
             self.add_loss(loss)  # type: ignore[attr-defined]
+        if self._output_regularizer is not None:
+            self._regularize(outputs)
         return outputs
+
+    def _regularize(self, outputs: Any) -> None:
+        """Adds the loss of each output, per example."""
+        for output in keras.tree.flatten(outputs):
+            loss = self._output_regularizer(output)
+            count = keras.ops.cast(keras.ops.shape(output)[0], loss.dtype)
+            self.add_loss(loss / count)  # type: ignore[attr-defined]
 
     def compute_output_spec(
         self, *arguments: Any, training: Any = None, **keywords: Any
@@ -194,6 +228,10 @@ class _Traces:
                 return spec[0] if candidate.returns_losses else spec
         return None
 
+    def argument_names(self) -> Sequence[str]:
+        """Returns what the first function calls its arguments."""
+        return self._candidates[0].function.argument_names if self._candidates else ()
+
     def first_argument(self) -> Any:
         """Returns the spec of the first argument, `None` where there is none."""
         for candidate in self._candidates:
@@ -228,6 +266,10 @@ class _Traces:
                 except MismatchError as error:
                     first_error = first_error or error
         raise first_error or MismatchError("No trace takes the arguments.")
+
+
+def _holds_tensors(value: Any) -> bool:
+    return all(hasattr(item, "shape") for item in keras.tree.flatten(value))
 
 
 def _variants(

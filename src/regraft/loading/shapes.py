@@ -6,12 +6,15 @@ from typing import Any
 
 import keras
 
+from regraft.loading.revived_layer import Revived
 from regraft.model.description import ModelDescription
 from regraft.model.metadata import TensorShape, TypeSpec
 
 
 def is_built(model: keras.Model) -> bool:
     """Whether a model's variables exist."""
+    if isinstance(model, Revived):
+        return True
     if isinstance(model, keras.Sequential) or hasattr(model, "operations"):
         return bool(model.built)
     return bool(model.built and model.variables)

@@ -130,6 +130,15 @@ def _attributes(layer: keras.Layer) -> Iterator[tuple[str, Any]]:
         yield renamed.get(name, name), value
 
 
+def own_metrics(layer: keras.Layer) -> list[tuple[str, keras.Metric]]:
+    """Returns the metrics that somebody set as attributes of a layer."""
+    return [
+        (name, value)
+        for name, value in _own_items(layer)
+        if isinstance(value, keras.Metric) and name not in _internal_names()
+    ]
+
+
 def _own_items(layer: keras.Layer) -> Iterator[tuple[str, Any]]:
     """Yields the attributes of a layer; PyTorch's modules keep layers apart."""
     yield from vars(layer).items()

@@ -13,7 +13,10 @@ from regraft.model.compile import describe_compile_arguments, describe_keras3_co
 from regraft.model.dialects.context import Note
 from regraft.model.dialects.describe_topology import describe_keras3, describe_network
 from regraft.model.dialects.dialect import KERAS_2
+from regraft.model.dialects.registry import builtin_layers, is_builtin
 from regraft.model.state_tree import StateNode, is_network, state_tree
+
+_MODELS = ("Sequential", "Functional", "Model")
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,11 @@ def describe(model: keras.Model, *, include_optimizer: bool) -> SavedModelParts:
     if not all(layer.trainable for layer in _compat.all_layers(model)):
         # A layer made with `trainable=False` still trains what it makes later inside.
         extra["trainable"] = [bool(variable.trainable) for _, variable in tree.edges()]
+    notes += [
+        Note(layer.name, _name_clash(type(layer)))
+        for layer in _compat.all_layers(model)
+        if _clashes(type(layer))
+    ]
     training_config = None
     if include_optimizer and model.compiled:
         training_config = describe_compile_arguments(model, KERAS_2, notes)
@@ -75,6 +83,24 @@ def describe(model: keras.Model, *, include_optimizer: bool) -> SavedModelParts:
     )
 
 
+def _clashes(cls: type) -> bool:
+    """Whether a class of the user's, that is not registered, has Keras' name."""
+    if is_builtin(cls) or cls.__module__.startswith(("keras.", "regraft.")):
+        return False
+    if keras.saving.get_registered_name(cls) != cls.__name__:
+        return False
+    return cls.__name__ in (*builtin_layers(), *_MODELS)
+
+
+def _name_clash(cls: type) -> str:
+    name = cls.__name__
+    return (
+        f"its class has the same name '{name}' as a built-in Keras object, so that "
+        "loaders take one for the other; rename it, or register it with "
+        "`keras.saving.register_keras_serializable`"
+    )
+
+
 def _seed_states(model: keras.Model) -> list[Any]:
     return [
         keras.ops.convert_to_numpy(variable.value)
@@ -88,7 +114,9 @@ def check_built(model: keras.Model) -> None:
     Raises:
         ValueError: They don't, with what to do.
     """
-    if model.built and (is_network(model) or model.variables or not model.layers):
+    if model.built and (
+        is_network(model) or all(layer.built for layer in model.layers)
+    ):
         return
     if isinstance(model, keras.Sequential):
         raise ValueError(

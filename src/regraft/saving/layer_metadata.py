@@ -13,6 +13,7 @@ import keras
 from regraft import _compat
 from regraft.model.dialects.describe import trains
 from regraft.model.dialects.names import original_name
+from regraft.model.dialects.registry import is_builtin
 from regraft.model.keras2.host_layers import file_dtype
 from regraft.model.metadata import TensorShape, TypeSpec
 from regraft.model.state_tree import is_network
@@ -84,7 +85,28 @@ def layer_metadata(
     shape = build_input_shape(layer)
     if shape is not None:
         found["build_input_shape"] = shape
+    if layer is not None and not is_builtin(type(layer)) and layer.input_spec:
+        found["input_spec"] = _input_spec(layer.input_spec)
     return found
+
+
+def _input_spec(spec: Any) -> Any:
+    if isinstance(spec, keras.InputSpec):
+        shape = None if spec.shape is None else list(spec.shape)
+        config = {
+            "dtype": spec.dtype,
+            "shape": shape,
+            "ndim": spec.ndim,
+            "max_ndim": spec.max_ndim,
+            "min_ndim": spec.min_ndim,
+            "axes": {str(axis): dim for axis, dim in (spec.axes or {}).items()},
+        }
+        return {"class_name": "InputSpec", "config": config}
+    if isinstance(spec, Mapping):
+        return {str(key): _input_spec(item) for key, item in spec.items()}
+    if isinstance(spec, list | tuple):
+        return [_input_spec(item) for item in spec]
+    return None
 
 
 def model_metadata(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from regraft.model.compile.metrics import describe_metric
 from regraft.model.dialects.describe_topology import describe_layer
 from regraft.model.dialects.dialect import KERAS_2
 from regraft.model.dialects.names import original_name
@@ -18,7 +19,7 @@ from regraft.model.optimizers import (
     state_from_keras,
 )
 from regraft.model.ordering import edges_in_order, trainable_variables
-from regraft.model.state_tree import StateNode
+from regraft.model.state_tree import StateNode, own_metrics
 from regraft.model.values import KerasVariableTensor
 from regraft.options import SaveOptions
 from regraft.saving.describe import SavedModelParts
@@ -126,13 +127,29 @@ class ModelAssembly:
         everything = [v for _, v in edges_in_order(self._parts.tree)]
         trainable = [v for v in everything if v.trainable]
         frozen = [v for v in everything if not v.trainable]
-        lists = {"variables": trainable + frozen, "trainable_variables": trainable}
-        for name, variables in lists.items():
-            node = self._builder.add_object("trackable_list_wrapper")
-            self._builder.add_child(root, name, node)
-            for index, variable in enumerate(variables):
-                item = self._add_variable(variable)
-                self._builder.add_child(node, str(index), item)
+        api = self._builder.add_object("_generic_user_object")
+        self._builder.add_child(root, "keras_api", api)
+        for name, variables in (
+            ("variables", trainable + frozen),
+            ("trainable_variables", trainable),
+            ("non_trainable_variables", frozen),
+        ):
+            node = self._add_list([self._add_variable(v) for v in variables])
+            self._builder.add_child(api, name, node)
+            if name != "non_trainable_variables":
+                self._builder.add_child(root, name, node)
+        layers = [
+            found
+            for layer in self._parts.model.layers
+            if (found := self.node_ids.get(id(layer))) is not None
+        ]
+        self._builder.add_child(api, "layers", self._add_list(layers))
+
+    def _add_list(self, items: Sequence[int]) -> int:
+        node = self._builder.add_object("trackable_list_wrapper")
+        for index, item in enumerate(items):
+            self._builder.add_child(node, str(index), item)
+        return node
 
     # -------------------------------------------------------------- layers
 
@@ -151,6 +168,29 @@ class ModelAssembly:
         for name, child in tree.children:
             if self._builder.child(node, name) is None:
                 self._builder.add_child(node, name, self._add_below(child))
+        if tree.owner is not None:
+            for name, metric in own_metrics(tree.owner):
+                found = self._add_metric(metric)
+                if found is not None:
+                    self._builder.add_child(node, name, found)
+
+    def _add_metric(self, metric: keras.Metric) -> int | None:
+        """Adds a metric that is an attribute, with its state."""
+        entry = describe_metric(metric, KERAS_2, self._parts.notes)
+        if not isinstance(entry, Mapping):
+            return None
+        metadata = {**entry, "name": metric.name, "dtype": str(metric.dtype)}
+        node = self._builder.add_object("_tf_keras_metric", metadata=metadata)
+        listed = [self._add_variable(variable) for variable in metric.variables]
+        places = {
+            id(variable): item
+            for variable, item in zip(metric.variables, listed, strict=True)
+        }
+        for name, value in vars(metric).items():
+            if id(value) in places:
+                self._builder.add_child(node, name, places[id(value)])
+        self._builder.add_child(node, "variables", self._add_list(listed))
+        return node
 
     def _add_network_layers(
         self, node: int, tree: StateNode, entry: Mapping[str, Any]

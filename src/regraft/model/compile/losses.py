@@ -17,6 +17,7 @@ from regraft.model.compile.names import (
     REDUCTIONS,
     plain_name,
 )
+from regraft.model.dialects import objects
 from regraft.model.dialects.context import BuildContext, Note
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.registry import find_custom
@@ -73,7 +74,7 @@ def build_loss(entry: Any, context: BuildContext, rules: LossRules) -> Any:
     if not isinstance(entry, Mapping) or "class_name" not in entry:
         raise ValueError(f"Invalid loss: {entry!r}.")
     if entry["class_name"] == "function" and isinstance(entry.get("config"), str):
-        name = str(entry.get("registered_name") or entry["config"])
+        name = str(objects.function_name(entry))
         return _build_named(name, entry["config"], context, rules)
     return _build_class(entry, context, rules)
 
@@ -280,12 +281,4 @@ def function_name(function: Any, notes: list[Note]) -> Any:
     name = getattr(function, "__name__", None) or type(function).__name__
     if _BUILT_IN.get(name) is function:
         return _known_to_keras_2(name, name, notes)
-    registered = keras.saving.get_registered_name(function)
-    if registered == name:
-        notes.append(
-            Note(
-                "compile",
-                f"'{name}' is a function of the caller's, needed in custom_objects",
-            )
-        )
-    return registered
+    return keras.saving.get_registered_name(function)

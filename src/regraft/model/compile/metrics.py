@@ -18,6 +18,7 @@ from regraft.model.compile.names import (
     ONLY_KERAS_3,
     plain_name,
 )
+from regraft.model.dialects import objects
 from regraft.model.dialects.context import BuildContext, Note
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.objects import array_value
@@ -57,9 +58,7 @@ def build_metric(entry: Any, context: BuildContext) -> Any:
     if not isinstance(entry, Mapping) or "class_name" not in entry:
         raise ValueError(f"Invalid metric: {entry!r}.")
     if entry["class_name"] == "function" and isinstance(entry.get("config"), str):
-        return _build_named(
-            str(entry.get("registered_name") or entry["config"]), context
-        )
+        return _build_named(str(objects.function_name(entry)), context)
     return _build_class(entry, context)
 
 
@@ -137,7 +136,7 @@ def _build_wrapper(
     context: BuildContext,
 ) -> Any:
     if isinstance(function, Mapping):
-        function = function.get("registered_name") or function.get("config")
+        function = objects.function_name({"class_name": "", **function})
     if not isinstance(function, str):
         raise ValueError(f"Invalid function of a metric: {function!r}.")
     plain = FUNCTIONS.get(plain_name(function), plain_name(function))

@@ -218,11 +218,22 @@ def invoke(layer: Any, args: list[Any], keywords: dict[str, Any]) -> Any:
             if _compat.keras_mask(sequences) is not None:
                 mask_sequences_beside_states(layer)
     if isinstance(layer, keras.layers.Layer):
+        args = [_tensors_among(item) for item in args]
         keywords = _known_keywords(layer, keywords)
     outputs = layer(*args, **keywords)
     if args and isinstance(layer, keras.layers.Layer):
         carry_shapes(layer, args[0], outputs)
     return outputs
+
+
+def _tensors_among(inputs: Any) -> Any:
+    """Makes tensors of the numbers among a list of inputs, as Keras 2 did."""
+    if not isinstance(inputs, list):
+        return inputs
+    return [
+        keras.ops.convert_to_tensor(item) if isinstance(item, int | float) else item
+        for item in inputs
+    ]
 
 
 def _takes_states(layer: Any) -> bool:

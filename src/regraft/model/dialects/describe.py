@@ -54,6 +54,8 @@ def describe_plain_layer(
     cls = type(layer)
     name = original_name(layer)
     config = dict(layer.get_config())
+    # A config of the user's own need not have it.
+    entry_name = {} if "name" in config else {"name": name}
     if "name" in config:
         config["name"] = name
     if config.get("trainable") is False:
@@ -70,7 +72,7 @@ def describe_plain_layer(
         notes.append(Note(f"layer {name!r}", text))
     # A layer over traces goes on under the name of the class that was traced.
     name = getattr(layer, "saved_class_name", class_name(cls))
-    return {"class_name": name, "config": config}
+    return {"class_name": name, "config": config, **entry_name}
 
 
 def trains(layer: keras.layers.Layer) -> bool:

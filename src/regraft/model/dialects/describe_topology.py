@@ -19,6 +19,8 @@ from regraft.model.dialects.describe import (
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.names import ORIGINAL, original_name
 
+_IDENTITY = "shared_object_id"
+
 
 def describe_layer(
     layer: keras.layers.Layer, dialect: Dialect, notes: list[Note]
@@ -60,8 +62,31 @@ def describe_keras3(model: keras.Model) -> Entry:
         for layer in _compat.all_layers(model)
         if hasattr(layer, ORIGINAL)
     }
-    entry: Entry = keras.saving.serialize_keras_object(model)
+    with _compat.object_sharing():
+        entry: Entry = _counted(keras.saving.serialize_keras_object(model))
     return {**entry, "original_names": names} if names else entry
+
+
+def _counted(config: Any) -> Any:
+    """Counts shared objects in the order of a config: Keras takes their addresses."""
+    numbers: dict[int, int] = {}
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, dict):
+            if str(value.get("class_name")).endswith("Policy"):
+                # Policies are equal or not; whether they are one says nothing.
+                value = {key: item for key, item in value.items() if key != _IDENTITY}
+            return {
+                key: numbers.setdefault(item, len(numbers))
+                if key == _IDENTITY
+                else walk(item)
+                for key, item in value.items()
+            }
+        if isinstance(value, list | tuple):
+            return type(value)(walk(item) for item in value)
+        return value
+
+    return walk(config)
 
 
 def _is_network(model: keras.Model) -> bool:

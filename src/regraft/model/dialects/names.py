@@ -65,6 +65,30 @@ def remember_name(layer: keras.layers.Layer, name: str) -> None:
         setattr(layer, ORIGINAL, name)
 
 
+class LayerFinder:
+    """`get_layer` of a model whose layers have other names in the file.
+
+    Args:
+        model: Whose `get_layer` it becomes.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._model = model
+
+    def __call__(
+        self, name: str | None = None, index: int | None = None
+    ) -> keras.layers.Layer:
+        """Finds a layer by the file's name, by Keras' own, or by its index."""
+        if name is not None and index is None:
+            for layer in self._model.layers:
+                if original_name(layer) == name:
+                    return layer
+        found: keras.layers.Layer = type(self._model).get_layer(
+            self._model, name, index
+        )
+        return found
+
+
 def original_name(layer: keras.layers.Layer) -> str:
     """Returns the name that a layer has in a file."""
     return getattr(layer, ORIGINAL, layer.name)

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from regraft import _compat
 from regraft.errors import UnsupportedError
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.registry import builtin_objects, find_custom
@@ -69,7 +70,7 @@ def is_entry(value: Any) -> bool:
 
 def function_name(spec: Mapping[str, Any]) -> str | None:
     """The name in Keras 3's form of a function, `None` for any other form."""
-    if spec["class_name"] == "function" and isinstance(spec["config"], str):
+    if spec["class_name"] == "function" and isinstance(spec.get("config"), str):
         registered = spec.get("registered_name")
         # Keras 3 writes this word instead of a name for functions of user packages.
         return (
@@ -135,7 +136,10 @@ def shared(spec: Any, context: BuildContext, make: Callable[[], Any]) -> Any:
         return make()
     key = (spec["class_name"], identity)
     if key not in context.shared_objects:
-        context.shared_objects[key] = make()
+        # Keras' own code, in a class of the caller's, may have made it before.
+        found = _compat.shared_object(identity)
+        context.shared_objects[key] = make() if found is None else found
+        _compat.record_shared(context.shared_objects[key], identity)
     return context.shared_objects[key]
 
 

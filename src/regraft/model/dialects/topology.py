@@ -26,6 +26,7 @@ import keras
 from regraft._compat import (
     fix_training,
     keep_fixed_training,
+    keep_operations,
     set_own_trainable,
 )
 from regraft.errors import FormatError, LimitError
@@ -62,7 +63,9 @@ def build_layer(entry: Entry, context: BuildContext) -> keras.layers.Layer:
     try:
         if context.depth > MAX_NESTING:
             raise LimitError(f"Layers are nested more than {MAX_NESTING} deep")
-        return build_from_row(entry, context, build_layer)
+        return shared(
+            entry, context, lambda: build_from_row(entry, context, build_layer)
+        )
     finally:
         context.depth -= 1
 
@@ -159,16 +162,9 @@ def _build_sequential(
     names = [_layer_name(entry, index) for index, entry in enumerate(entries)]
     reserve_names(stand_ins(names))
     layers: list[keras.layers.Layer] = []
-    place = 0
     for entry, name, accepted in zip(entries, names, stand_ins(names), strict=True):
-        named = _renamed(entry, accepted)
-        if _is_nameless(entry):
-            # Keras says this much of a layer without `get_config`: where it stands.
-            named["place"] = (str(config.get("name")), place)
-        layer = build_layer(named, context)
-        if not _is_nameless(entry):
-            _remember(layer, name, context)
-        place += not isinstance(layer, keras.layers.InputLayer)
+        layer = build_layer(_renamed(entry, accepted), context)
+        _remember(layer, name, context)
         layers.append(layer)
     shape = _sequential_input_shape(entries, config)
     if shape is not None and not _has_inputs(layers[0]):
@@ -255,8 +251,23 @@ class _Functional:
         cls = custom or keras.Model
         model = _construct(cls, inputs, outputs, name.replace("/", "__"), self.config)
         keep_fixed_training(model)
+        self._keep_all(model)
         _remember(model, name, self.context)
         return model
+
+    def _keep_all(self, model: keras.Model) -> None:
+        """Keeps calls that lead to no output, as those of `AddLoss`."""
+        if not hasattr(model, "operations"):
+            return
+        run = {id(operation) for operation in model.operations}
+        rest = [
+            tensor
+            for (name, _), tensors in self.tensors.items()
+            if id(self.layers[name]) not in run
+            for tensor in tensors
+        ]
+        if rest:
+            keep_operations(model, rest)
 
     def _make_layers(self, entries: list[Any], names: list[str]) -> None:
         for entry, name, accepted in zip(entries, names, stand_ins(names), strict=True):
@@ -398,12 +409,7 @@ def _layer_name(entry: Entry, index: int) -> str:
     return str(name)
 
 
-def _is_nameless(entry: Entry) -> bool:
-    config = entry["config"]
-    return isinstance(config, Mapping) and not (entry.get("name") or "name" in config)
-
-
-def _renamed(entry: Entry, name: str) -> dict[str, Any]:
+def _renamed(entry: Entry, name: str) -> Entry:
     config = entry["config"]
     if not isinstance(config, Mapping):
         return {**entry, "name": name}

@@ -1,0 +1,298 @@
+"""What an object graph holds beyond what configs say.
+
+A config makes a layer's own variables. Whoever added a weight to a layer, set a
+layer or a metric as an attribute of a model, or gave a model a loss, finds it in the
+object graph alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+from regraft import _compat
+from regraft.loading.restore import Assignment, RestorePlan
+from regraft.loading.revive import KERAS_CHILDREN, Reviver
+from regraft.loading.revived_layer import Revived, TracedRegularizer
+from regraft.model.compile.metrics import build_metric
+from regraft.model.description import ObjectNode, Variable
+from regraft.model.dialects.context import BuildContext
+from regraft.model.dialects.names import original_name
+from regraft.model.dialects.registry import is_builtin
+from regraft.model.metadata import TensorShape
+from regraft.model.state_tree import is_network
+
+_METRIC = "_tf_keras_metric"
+# Keras 2's bookkeeping of layers that Keras 3 keeps otherwise, or not at all.
+_NOT_ADDED = frozenset({"count", "states", "save_counter"})
+
+
+@dataclass
+class Extras:
+    """What was added to layers.
+
+    Attributes:
+        changed: Whether any of them has a new attribute.
+        metrics: Values of the variables of added metrics.
+    """
+
+    changed: bool = False
+    metrics: list[Assignment] = field(default_factory=list)
+
+
+def add_extras(plan: RestorePlan, reviver: Reviver, context: BuildContext) -> Extras:
+    """Gives layers what the object graph has besides their configs."""
+    known = {item.node_id for item in plan.assignments}
+    known |= {node.node_id for _, node in plan.layers}
+    extras = Extras()
+    for layer, node in list(plan.layers):
+        metadata = node.metadata or {}
+        _set_input_spec(layer, metadata.get("input_spec"))
+        if isinstance(layer, Revived):
+            continue
+        if layer.activity_regularizer is None and metadata.get("activity_regularizer"):
+            _regularize(layer, reviver.activity_regularizer(node), context)
+        plain = is_builtin(type(layer)) or is_network(layer)
+        if not plain:
+            continue  # a class of the caller's sets its own attributes
+        for name, child in node.children.items():
+            if (
+                child.node_id in known
+                or name in KERAS_CHILDREN
+                or name in _NOT_ADDED
+                or name.startswith(("layer-", "layer_with_weights-"))
+                or hasattr(layer, name)
+            ):
+                continue
+            if isinstance(child, Variable):
+                extras.changed |= _add_weight(layer, name, child, node)
+            elif is_network(layer):
+                _add_object(layer, name, child, reviver, context, extras)
+    return extras
+
+
+def _regularize(layer: keras.Layer, added: Any, context: BuildContext) -> None:
+    """Regularizes the output of a layer, or of a network through its last layer.
+
+    Keras 3 knows no activity regularizer of a network itself.
+    """
+    target = layer
+    if is_network(layer):
+        outputs = keras.tree.flatten(layer.outputs)
+        last = _compat.keras_history(outputs[0])[0] if len(outputs) == 1 else None
+        before = getattr(last, "activity_regularizer", None)
+        both = added if before is None else _sum(before, added)
+        if both is None or not isinstance(last, keras.Layer):
+            context.note(
+                f"model '{original_name(layer)}'",
+                "its own activity regularizer is left out: Keras 3 has none of models",
+            )
+            return
+        target, added = last, both
+    target.activity_regularizer = added
+
+
+def _sum(one: Any, other: Any) -> Any:
+    """One regularizer for two, `None` where there is none."""
+    plain = (keras.regularizers.L1, keras.regularizers.L2, keras.regularizers.L1L2)
+    if not isinstance(one, plain) or not isinstance(other, plain):
+        return None
+    l1, l2 = (
+        sum(float(getattr(item, name, 0.0)) for item in (one, other))
+        for name in ("l1", "l2")
+    )
+    return keras.regularizers.L1L2(l1=l1, l2=l2)
+
+
+def _add_weight(
+    layer: keras.Layer, name: str, variable: Variable, node: ObjectNode
+) -> bool:
+    """Adds a weight that somebody gave a layer of Keras' own."""
+    listed = node.child("variables")
+    if variable.value is None or None in variable.shape:
+        return False
+    if listed is not None and all(item is not variable for item in listed.items()):
+        return False
+    if variable.dtype in ("string", "resource", "variant"):
+        return False
+    with _compat.unlocked(layer):
+        made = layer.add_weight(
+            shape=variable.shape,
+            dtype=variable.dtype,
+            initializer="zeros",
+            trainable=variable.trainable,
+            autocast=False,
+            name=name,
+        )
+        setattr(layer, name, made)
+    return True
+
+
+def _add_object(
+    layer: keras.Layer,
+    name: str,
+    node: ObjectNode,
+    reviver: Reviver,
+    context: BuildContext,
+    extras: Extras,
+) -> None:
+    """Adds a layer or a metric that somebody set as an attribute of a model."""
+    if node.identifier == _METRIC:
+        place = f"{original_name(layer)}.{name}"
+        value = _metric(node, context, place, extras.metrics)
+    elif node.metadata is not None and node.identifier != "_tf_keras_input_layer":
+        value = reviver.attached(node)
+    else:
+        return
+    if value is None:
+        return
+    with _compat.unlocked(layer):
+        setattr(layer, name, value)
+    extras.changed = True
+
+
+def _metric(
+    node: ObjectNode, context: BuildContext, place: str, state: list[Assignment]
+) -> Any:
+    """Returns a live metric, `None` where nobody knows it; adds to its state."""
+    metadata = node.metadata or {}
+    entry = {"class_name": metadata.get("class_name"), "config": metadata.get("config")}
+    try:
+        metric = build_metric(entry, context)
+    except (ValueError, TypeError) as error:
+        context.note(place, f"the metric is left out: {error}")
+        return None
+    if not isinstance(metric, keras.metrics.Metric):
+        return None
+    pairs = _metric_state(metric, node)
+    if pairs is None:
+        context.note(place, "the metric starts from zero: it has other variables here")
+        return metric
+    state += [
+        Assignment(variable, saved.value, place, None, variable.trainable)
+        for variable, saved in pairs
+        if saved.value is not None
+    ]
+    return metric
+
+
+def _metric_state(
+    metric: keras.metrics.Metric, node: ObjectNode
+) -> list[tuple[keras.Variable, Variable]] | None:
+    """Pairs a metric's variables with those of the file by attribute, then order."""
+    saved = [c for c in _in_order(node) if isinstance(c, Variable)]
+    shapes = [v.shape for v in saved]
+    if not metric.variables and saved and hasattr(metric, "_build"):
+        metric._build((None, shapes[0][-1]))
+    live = list(metric.variables)
+    if len(live) != len(saved):
+        return None
+    if [_size(tuple(v.shape)) for v in live] != [_size(s) for s in shapes]:
+        return None
+    return list(zip(live, saved, strict=True))
+
+
+def _in_order(node: ObjectNode) -> list[ObjectNode | Variable]:
+    api = node.child("keras_api")
+    listed = api.child("variables") if api is not None else None
+    if listed is None:
+        listed = node.child("variables")
+    if listed is not None:
+        return list(listed.items())
+    return list(node.children.values())
+
+
+def _size(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    return tuple(dim for dim in shape if dim != 1)
+
+
+# ---------------------------------------------------------------------- specs
+
+
+def _set_input_spec(layer: keras.Layer, spec: Any) -> None:
+    """Gives a revived layer the spec of its inputs; others have their own."""
+    if spec is None or not isinstance(layer, Revived):
+        return
+    try:
+        layer.input_spec = _input_spec(spec)  # type: ignore[attr-defined]
+    except (TypeError, ValueError, KeyError, AttributeError):
+        return  # it says less than the layer's traces do
+
+
+def _input_spec(spec: Any) -> Any:
+    if isinstance(spec, Mapping) and spec.get("class_name") == "InputSpec":
+        config = spec["config"]
+        shape = config.get("shape")
+        if isinstance(shape, TensorShape):
+            shape = shape.dims
+        axes = {int(k): v for k, v in (config.get("axes") or {}).items()}
+        return keras.InputSpec(
+            dtype=config.get("dtype"),
+            shape=None if shape is None else tuple(shape),
+            ndim=config.get("ndim") if shape is None else None,
+            max_ndim=config.get("max_ndim"),
+            min_ndim=config.get("min_ndim"),
+            axes=axes,
+        )
+    if isinstance(spec, Mapping):
+        return {key: _input_spec(item) for key, item in spec.items()}
+    return [_input_spec(item) for item in spec]
+
+
+# --------------------------------------------------------------------- losses
+
+
+def add_losses(plan: RestorePlan, reviver: Reviver) -> None:
+    """Attaches traced losses of weights, and of models, to variables.
+
+    What a config's regularizers make is there already.
+    """
+    for layer, node in plan.layers:
+        api = node.child("keras_api")
+        own = api.child("layer_regularization_losses") if api is not None else None
+        if own is None:
+            own = node.child("regularization_losses")
+            if own is not None and not isinstance(layer, Revived):
+                continue  # it may list those of the layers below
+        listed = [c for c in (own.items() if own is not None else ())]
+        variables = _own_variables(layer)
+        missing = len(listed) - sum(v.regularizer is not None for v in variables)
+        if missing > 0:
+            _attach(listed, variables, layer, reviver)
+
+
+def _own_variables(layer: keras.Layer) -> list[keras.Variable]:
+    below = {id(v) for child in _compat.sublayers(layer) for v in child.variables}
+    return [v for v in layer.variables if id(v) not in below]
+
+
+def _attach(
+    listed: list[Any],
+    own: list[keras.Variable],
+    layer: keras.Layer,
+    reviver: Reviver,
+) -> None:
+    done = {id(v) for v in own if v.regularizer is not None}
+    for child in listed:
+        function = reviver.store.function(child)
+        if function is None:
+            continue
+        captured = [
+            variable
+            for node_id in function.traces[0].concrete.bound_inputs
+            if (variable := reviver.store.live_variable(node_id)) is not None
+        ]
+        first = next((v for v in captured if id(v) in done), None)
+        if first is not None and len(captured) == 1:
+            done.discard(id(first))  # its config's regularizer
+            continue
+        free = [v for v in captured if v.regularizer is None and v.trainable]
+        free += [v for v in layer.trainable_variables if v.regularizer is None]
+        if free:
+            free[0].regularizer = TracedRegularizer(function)
+        elif captured:
+            before = captured[0].regularizer
+            captured[0].regularizer = TracedRegularizer(function, before=before)

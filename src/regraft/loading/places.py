@@ -1,0 +1,81 @@
+"""Which object of a SavedModel each layer's entry in a network's config is.
+
+Keras 2 lists a layer without a config under no name at all, and two models inside
+one file may use a name twice. The place of an entry in its network tells which
+object it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from regraft.loading.restore import layer_nodes
+from regraft.model.description import ObjectNode
+from regraft.model.dialects.topology import MAX_NESTING, is_network
+
+NODE = "regraft_node"
+_UNDEFINED = "layer-undefined-config"
+
+
+def with_nodes(
+    entry: Mapping[str, Any], node: ObjectNode, depth: int = 0
+) -> Mapping[str, Any]:
+    """Returns a network's entry whose layers' entries say which object they are.
+
+    Args:
+        entry: In any dialect; anything but a network is returned as it is.
+        node: The network's object.
+        depth: How many networks it is in.
+    """
+    config = entry.get("config")
+    if depth > MAX_NESTING or not isinstance(config, Mapping) or not is_network(entry):
+        return entry
+    entries = config["layers"]
+    found = _pairs(entries, node, is_sequential="input_layers" not in config)
+    layers = [
+        item if place is None else _placed(item, place, depth)
+        for item, place in zip(entries, found, strict=True)
+    ]
+    return {**entry, "config": {**config, "layers": layers}}
+
+
+def _pairs(
+    entries: Any, node: ObjectNode, *, is_sequential: bool
+) -> list[ObjectNode | None]:
+    """The object of each entry: in a Sequential by order, else by name."""
+    nodes = [child for _, child in layer_nodes(node)]
+    if is_sequential:
+        counted = [item for item in entries if not _is_input(item)]
+        if len(counted) == len(nodes):
+            rest = iter(nodes)
+            return [None if _is_input(item) else next(rest) for item in entries]
+    by_name = {(child.metadata or {}).get("name"): child for child in nodes}
+    return [by_name.get(_name(item)) for item in entries]
+
+
+def _is_input(entry: Any) -> bool:
+    return isinstance(entry, Mapping) and entry.get("class_name") == "InputLayer"
+
+
+def _name(entry: Any) -> str | None:
+    if not isinstance(entry, Mapping):
+        return None
+    config = entry.get("config")
+    name = entry.get("name")
+    if name is None and isinstance(config, Mapping):
+        name = config.get("name")
+    return name if isinstance(name, str) else None
+
+
+def _placed(entry: Any, node: ObjectNode, depth: int) -> Any:
+    if not isinstance(entry, Mapping):
+        return entry
+    placed = {**with_nodes(entry, node, depth + 1), NODE: node.node_id}
+    name = (node.metadata or {}).get("name")
+    if _name(entry) is None and isinstance(name, str):
+        placed["name"] = name
+    config = placed.get("config")
+    if isinstance(config, Mapping) and _UNDEFINED in config:
+        placed["config"] = {k: v for k, v in config.items() if k != _UNDEFINED}
+    return placed
