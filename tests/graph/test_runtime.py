@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import Any
 
@@ -479,3 +480,11 @@ def test_stablehlo_module_runs_as_jax_runs_it() -> None:
     for found in (eager, compiled):
         for ours, theirs in zip(found, model(x, y), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_constant_that_stands_for_more_than_memory_holds_is_refused() -> None:
+    shape = ir.TensorShape((2**40,))
+    one = ir.TensorValue.from_numpy(np.ones(1, "float32"))
+    value = dataclasses.replace(one, shape=shape, packed=False)
+    with pytest.raises(LimitError, match="too often"):
+        value.numpy()

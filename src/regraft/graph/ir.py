@@ -28,6 +28,7 @@ and `core/protobuf/{meta_graph,saved_object_graph,struct}.proto`.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,7 +36,10 @@ from typing import Any
 import numpy as np
 
 from regraft import dtypes
-from regraft.errors import FormatError
+from regraft.errors import FormatError, LimitError
+
+# Elements that a constant may have which its file does not hold one by one.
+MAX_REPEATED = 1 << 28
 
 Array = np.ndarray[Any, Any]
 
@@ -139,9 +143,10 @@ class TensorValue:
 
         Raises:
             FormatError: The values do not fill the shape.
+            LimitError: A few values stand for more than memory should hold.
         """
         shape = _known(self.shape)
-        count = int(np.prod(shape, dtype=np.int64))
+        count = math.prod(shape)
         if self.flat.size == count:
             return self.flat.reshape(shape)
         if self.packed or self.flat.size > count:
@@ -149,6 +154,12 @@ class TensorValue:
                 "Invalid tensor constant",
                 expected=f"{count} elements of {self.dtype.name}",
                 received=self.flat.size,
+            )
+        if count > MAX_REPEATED:
+            raise LimitError(
+                "Constant repeats its last value too often",
+                expected=f"at most {MAX_REPEATED} elements",
+                received=count,
             )
         if self.flat.size <= 1:
             empty: Any = b"" if self.flat.dtype == object else 0
