@@ -12,6 +12,9 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3 python; d
 # `bin` on Linux and macOS.
 BIN := $(VENV)/bin
 TORCH_TESTS := tests/test_vintage.py tests/test_api.py tests/test_interop_tf_keras.py
+# Files of tests go to as many processes; each has a peer of its own (1 GB).
+WORKERS ?= 2
+PYTEST := python -m pytest --numprocesses $(WORKERS) --dist loadfile
 PIP_FLAGS := --quiet --disable-pip-version-check
 
 .PHONY: help quickstart test test-torch sweep lint format bench docs matrix clean
@@ -34,15 +37,15 @@ quickstart: $(VENV)/.installed
 	@$(BIN)/python examples/quickstart.py
 
 test: $(VENV)/.installed-test $(PEERS)/.installed
-	@REGRAFT_PEERS_PYTHON="$(abspath $(PEERS))/bin/python" $(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	@REGRAFT_PEERS_PYTHON="$(abspath $(PEERS))/bin/python" $(BIN)/$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
 # PyTorch is large: `make test` goes without.
 test-torch: $(TORCH)/.installed $(PEERS)/.installed
 	@REGRAFT_PEERS_PYTHON="$(abspath $(PEERS))/bin/python" REGRAFT_TEST_BACKEND=torch \
-		$(TORCH)/bin/python -m pytest -m "not slow" $(TORCH_TESTS) $(PYTEST_ARGS)
+		$(TORCH)/bin/$(PYTEST) -m "not slow" $(TORCH_TESTS) $(PYTEST_ARGS)
 
 sweep: $(VENV)/.installed-test $(PEERS)/.installed
-	@REGRAFT_PEERS_PYTHON="$(abspath $(PEERS))/bin/python" $(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+	@REGRAFT_PEERS_PYTHON="$(abspath $(PEERS))/bin/python" $(BIN)/$(PYTEST) -m slow $(PYTEST_ARGS)
 
 interop: $(VENV)/.installed-test $(PEERS)/.installed $(PEERS)-onnx/.installed $(PEERS)-tfjs/.installed
 	@REGRAFT_PEERS_PYTHON="$(abspath $(PEERS))/bin/python" \

@@ -23,8 +23,9 @@ ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / ".matrix"
 PYTHONS = ("3.11", "3.12", "3.13")
 BOUNDS = ("lowest", "newest")
-TOOLS = ("pytest>=8.3", "hypothesis>=6.100")
+TOOLS = ("pytest>=8.3", "pytest-xdist>=3.6", "hypothesis>=6.100")
 FAST = "not peer and not slow"
+PARALLEL = ("--numprocesses", "2", "--dist", "loadfile")
 
 
 def find_python(version: str) -> Path | None:
@@ -73,7 +74,7 @@ def run_cell(python: Path, version: str, bounds: str, arguments: list[str]) -> s
     pytest = [environment / "bin" / "python", "-m", "pytest", "-q", "-m", FAST]
     with log.open("w") as stream:
         done = run(
-            [*pytest, "-p", "no:cacheprovider", *arguments],
+            [*pytest, "-p", "no:cacheprovider", *PARALLEL, *arguments],
             cwd=ROOT,
             stdout=stream,
             stderr=subprocess.STDOUT,
