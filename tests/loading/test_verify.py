@@ -47,9 +47,6 @@ def _parameter(case: corpus.Case) -> object:
     marks = []
     if case.name in LONG or case.version not in ("1.15.5", "2.21.0"):
         marks.append(pytest.mark.slow)
-    if case.name == "text_and_tables":
-        reason = "Keras 3 has no TextVectorization without TensorFlow."
-        marks.append(pytest.mark.xfail(strict=True, reason=reason))
     return pytest.param(case, id=case.id, marks=marks)
 
 
