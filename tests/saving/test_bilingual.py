@@ -86,3 +86,14 @@ def test_regraft_reads_every_dialect_exactly(
     for ours, theirs in zip(expected, found, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert int(loaded.optimizer.iterations.value) == 2
+
+
+@pytest.mark.filterwarnings("ignore")  # What Keras' own loader says is Keras' own.
+def test_keras_3_own_loader_compiles_what_short_names_said(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile("sgd", "mse", metrics=["mae"])
+    batch = np.ones((4, 3), "float32"), np.zeros((4, 2), "float32")
+    options = regraft.SaveOptions(dialect="keras3")
+    regraft.save_model(model, tmp_path / "m.h5", options=options)
+    loaded = keras.saving.load_model(tmp_path / "m.h5")
+    assert loaded.evaluate(*batch, verbose=0) == model.evaluate(*batch, verbose=0)

@@ -10,6 +10,7 @@ import keras
 
 from regraft import _compat
 from regraft.model import metadata as keras_json
+from regraft.model.compile.names import FUNCTIONS
 from regraft.model.dialects.names import original_name
 from regraft.model.optimizers import state_from_keras, state_to_hdf5
 from regraft.model.ordering import ordered_variables, trainable_variables
@@ -101,8 +102,27 @@ def _keras3_words(parts: SavedModelParts) -> dict[str, Any]:
         "keras_version": metadata["keras_version"],
         "backend": metadata["backend"],
         "model_config": metadata["model_config"],
-        "training_config": metadata.get("training_config"),
+        "training_config": _whole_words(metadata.get("training_config")),
     }
+
+
+def _whole_words(training_config: Any) -> Any:
+    """Spells short names such as `"mse"` out: Keras 3's own loader knows none."""
+    if not isinstance(training_config, Mapping):
+        return training_config
+    named = ("loss", "metrics", "weighted_metrics")
+    spelled = {key: _spelled(training_config.get(key)) for key in named}
+    return {**training_config, **spelled}
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, str):
+        return FUNCTIONS.get(value, value)
+    if isinstance(value, list):
+        return [_spelled(item) for item in value]
+    if isinstance(value, Mapping) and "class_name" not in value:
+        return {key: _spelled(item) for key, item in value.items()}
+    return value
 
 
 def _plain_json(value: Any) -> Any:
