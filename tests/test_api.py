@@ -399,3 +399,25 @@ def test_frozen_layer_trains_as_before_what_it_holds_inside(
     again.train_on_batch(x, y)
     for ours, theirs in zip(again.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
+
+
+def test_weights_of_keras_3_and_of_keras_2_are_told_apart_by_what_they_hold(
+    tmp_path: Path,
+) -> None:
+    model = _model()
+    model.save_weights(tmp_path / "three.weights.h5")
+    regraft.save_model(model, tmp_path / "m.h5")
+    # Keras 2 gave its own files whatever name it was told.
+    two = (tmp_path / "m.h5").rename(tmp_path / "two.weights.h5")
+    regraft.install()
+    try:
+        for path in (tmp_path / "three.weights.h5", two):
+            fresh = _model(steps=1)
+            fresh.set_weights([np.zeros_like(array) for array in fresh.get_weights()])
+            fresh.load_weights(path, False)
+            for ours, theirs in zip(
+                fresh.get_weights(), model.get_weights(), strict=True
+            ):
+                np.testing.assert_array_equal(ours, theirs)
+    finally:
+        regraft.uninstall()

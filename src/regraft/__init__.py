@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from regraft.api import accept_text as accept_text
     from regraft.api import load as load
     from regraft.api import load_model as load_model
+    from regraft.api import load_weights as load_weights
     from regraft.api import save_model as save_model
     from regraft.inspection import inspect as inspect
     from regraft.keras_hook import install as install
@@ -48,6 +49,7 @@ _LAZY = {
     "save_model": "regraft.api",
     "load": "regraft.api",
     "load_model": "regraft.api",
+    "load_weights": "regraft.api",
     "load_report": "regraft.loading.report",
     "export_signature": "regraft.signatures",
     "inspect": "regraft.inspection",
@@ -74,6 +76,7 @@ __all__ = [
     "load",
     "load_model",
     "load_report",
+    "load_weights",
     "save_model",
     "uninstall",
 ]

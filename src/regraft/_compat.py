@@ -171,6 +171,7 @@ def seed_states(layer: keras.Layer) -> list[keras.Variable]:
 # Keras' own saver and loader, as they were before `regraft.install()` hooked them.
 keras_save_model = keras.saving.save_model
 keras_load_model = keras.saving.load_model
+keras_load_weights = keras.Model.load_weights
 
 
 def recorded_calls(model: keras.Model) -> dict[int, list[Any]]:

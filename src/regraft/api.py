@@ -38,6 +38,7 @@ from regraft.saving.trace_layers import trace_model
 from regraft.saving.traces import ModelTraces
 from regraft.signatures import requested
 from regraft.storage.filesystem import is_remote
+from regraft.storage.hdf5_file import is_keras3_weights_file
 from regraft.storage.saved_model_directory import is_saved_model_directory
 
 _HDF5_ENDINGS = (".h5", ".hdf5")
@@ -319,6 +320,8 @@ def load_weights(
             keeps the one it has, with a warning, instead of being an error.
         options: See `LoadOptions`.
 
+    A file of Keras 3's `save_weights` goes to Keras' own loader.
+
     Raises:
         OSError: There is no such file or directory.
         MismatchError: A variable has no value in the file, or of another shape.
@@ -326,6 +329,10 @@ def load_weights(
     """
     options = options or LoadOptions()
     target = _target(filepath)
+    if isinstance(target, str) and is_keras3_weights_file(target):
+        keywords = {"by_name": True} if by_name else {}
+        _compat.keras_load_weights(model, target, skip_mismatch, **keywords)
+        return
     if isinstance(target, str) and is_checkpoint(target):
         opened: Any = nullcontext(read_checkpoint(target, options))
     else:

@@ -101,14 +101,17 @@ def _load(
 
 
 def _load_weights(
-    original: Callable[..., Any], model: keras.Model, filepath: Any, **keywords: Any
+    original: Callable[..., Any],
+    model: keras.Model,
+    filepath: Any,
+    skip_mismatch: bool = False,
+    **keywords: Any,
 ) -> Any:
     name = os.fspath(filepath) if isinstance(filepath, os.PathLike) else filepath
     if isinstance(name, str) and (
         is_saved_model_directory(name)
         or api.is_checkpoint(name)
-        # Keras 3's own weight files end in this.
-        or (name.endswith((".h5", ".hdf5")) and not name.endswith(".weights.h5"))
+        or name.endswith((".h5", ".hdf5"))
     ):
-        return api.load_weights(model, name, **keywords)
-    return original(model, filepath, **keywords)
+        return api.load_weights(model, name, skip_mismatch=skip_mismatch, **keywords)
+    return original(model, filepath, skip_mismatch, **keywords)

@@ -107,6 +107,19 @@ def is_hdf5_file(path: str | os.PathLike[str]) -> bool:
     return False
 
 
+def is_keras3_weights_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is what `save_weights` of Keras 3 writes, not that of Keras 2.
+
+    It lists no layers; its groups are named after attributes: `layers/dense/vars/0`.
+    """
+    if h5py is None or not is_hdf5_file(path):
+        return False
+    with _open(path) as (root, _):
+        listed = any(str(name).startswith(LAYER_NAMES) for name in root.attrs)
+        groups = {"layers", "vars", "_layer_checkpoint_dependencies"}
+        return not listed and MODEL_WEIGHTS not in root and not groups.isdisjoint(root)
+
+
 @contextlib.contextmanager
 def read_hdf5(
     file: str | os.PathLike[str] | h5py.Group,
