@@ -14,7 +14,7 @@ from typing import Any
 import keras
 
 from regraft import _compat
-from regraft.loading.restore import Assignment, RestorePlan
+from regraft.loading.restore import Assignment, RestorePlan, keeps_tables
 from regraft.loading.revive import KERAS_CHILDREN, Reviver
 from regraft.loading.revived_layer import Revived, TracedRegularizer
 from regraft.model.compile.metrics import build_metric
@@ -56,8 +56,10 @@ def add_extras(plan: RestorePlan, reviver: Reviver, context: BuildContext) -> Ex
         if layer.activity_regularizer is None and metadata.get("activity_regularizer"):
             _regularize(layer, reviver.activity_regularizer(node), context)
         plain = is_builtin(type(layer)) or is_network(layer)
-        if not plain:
-            continue  # a class of the caller's sets its own attributes
+        # A class of the caller's sets its own attributes; what a layer with tables
+        # keeps besides variables it reads itself.
+        if not plain or keeps_tables(layer):
+            continue
         for name, child in node.children.items():
             if (
                 child.node_id in known

@@ -34,4 +34,5 @@ def test_eras():
     assert old.masked_loss_counts_masked_steps
     assert not new.masked_loss_counts_masked_steps
     assert new.batch_norm_corrects_variance == "fused"
-    assert Dialect.from_keras_version("2.2.4").batch_norm_corrects_variance == "always"
+    multi_backend = Dialect.from_keras_version("2.2.4")
+    assert multi_backend.batch_norm_corrects_variance == "fused_always"
