@@ -114,10 +114,14 @@ def is_keras3_weights_file(path: str | os.PathLike[str]) -> bool:
     """
     if h5py is None or not is_hdf5_file(path):
         return False
-    with _open(path) as (root, _):
-        listed = any(str(name).startswith(LAYER_NAMES) for name in root.attrs)
-        groups = {"layers", "vars", "_layer_checkpoint_dependencies"}
-        return not listed and MODEL_WEIGHTS not in root and not groups.isdisjoint(root)
+    with _open(path) as (root, name), typed_errors(name):
+        file = SafeFile.of(root, name, None)
+        if any(str(key).startswith(LAYER_NAMES) for key in root.attrs):
+            return False
+        groups = ("layers", "vars", "_layer_checkpoint_dependencies")
+        return not hdf5_objects.has_child(root, MODEL_WEIGHTS, file) and any(
+            hdf5_objects.has_child(root, group, file) for group in groups
+        )
 
 
 @contextlib.contextmanager
