@@ -33,6 +33,9 @@ SAVED_MODELS = (
 )
 # A file of a few kilobytes must not need more than this over the imports.
 PEAK_MB = 1500
+# For all files of one test, some hundred ways to open them; each has a bound of its
+# own too (`worker.SECONDS`).
+SECONDS_IN_ALL = 1200
 
 
 def _spoiled(vintage: Path, folder: Path, seeds: range) -> list[Path]:
@@ -59,23 +62,36 @@ def _spoiled(vintage: Path, folder: Path, seeds: range) -> list[Path]:
 def _opened(paths: list[Path], good: Path, folder: Path) -> list[dict[str, Any]]:
     listed = folder / "paths.txt"
     listed.write_text("".join(f"{path}\n" for path in paths))
-    done = subprocess.run(
-        [sys.executable, worker.__file__, listed, good],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    if done.returncode:
+    output, errors = folder / "output.txt", folder / "errors.txt"
+    with output.open("w") as out, errors.open("w") as err:
+        try:
+            code: int | None = subprocess.run(
+                [sys.executable, worker.__file__, listed, good],
+                stdout=out,
+                stderr=err,
+                check=False,
+                timeout=SECONDS_IN_ALL,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            code = None
+    lines = [json.loads(line) for line in output.read_text().splitlines()]
+    if code != 0:
+        ended = "Died" if code is not None else f"Ran for {SECONDS_IN_ALL} s and was"
         last = next((line for line in reversed(lines) if "start" in line), None)
-        raise AssertionError(f"Died at {last}: {done.stderr[-2000:]}")
+        raise AssertionError(f"{ended} at {last}: {errors.read_text()[-2000:]}")
     return [line for line in lines if "error" in line]
 
 
 @pytest.mark.parametrize(
     "seeds",
-    [range(2), pytest.param(range(2, 20), marks=pytest.mark.slow)],
-    ids=["few", "many"],
+    [
+        range(2),
+        *(
+            pytest.param(range(first, first + 3), marks=pytest.mark.slow)
+            for first in range(2, 20, 3)
+        ),
+    ],
+    ids=lambda seeds: f"seeds {seeds.start} to {seeds.stop - 1}",
 )
 def test_every_way_to_open_a_spoiled_file_ends_in_a_typed_error(
     seeds: range, vintage: Path, tmp_path: Path

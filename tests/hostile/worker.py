@@ -8,6 +8,7 @@ output.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import os
 import resource
@@ -33,6 +34,9 @@ from regraft.errors import RegraftError  # noqa: E402
 # Beyond what the process has after its imports.
 MORE_MEMORY_BYTES = 3 << 30
 SECONDS = 60
+# When an alarm does not end a verb, because it is inside C or because it swallows all
+# exceptions, its process ends with the places of its threads.
+DEADLY_SECONDS = 2 * SECONDS
 # What Keras' documentation promises, and what says that there is no such file.
 PROMISED = (ValueError, OSError, FileNotFoundError, NotImplementedError, ImportError)
 # What a function of a file may not do even when it is called.
@@ -51,10 +55,12 @@ def _alarm(*_: Any) -> None:
 def _watched() -> Iterator[None]:
     signal.signal(signal.SIGALRM, _alarm)
     signal.alarm(SECONDS)
+    faulthandler.dump_traceback_later(DEADLY_SECONDS, exit=True)
     try:
         yield
     finally:
         signal.alarm(0)
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _outcome(verb: Callable[[], Any], runs: bool = False) -> dict[str, Any]:
