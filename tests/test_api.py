@@ -421,3 +421,35 @@ def test_weights_of_keras_3_and_of_keras_2_are_told_apart_by_what_they_hold(
                 np.testing.assert_array_equal(ours, theirs)
     finally:
         regraft.uninstall()
+
+
+def test_inspect_says_that_a_keras_file_is_no_file_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "m.keras"
+    _model().save(path)
+    with pytest.raises(FormatError, match=r"zip archive, as `\.keras` files are"):
+        regraft.inspect(path)
+
+
+@pytest.mark.parametrize("name", ["m.h5", "m.keras", "m/saved_model.pb"])
+def test_pointer_of_git_lfs_is_called_that(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(
+        "version https://git-lfs.github.com/spec/v1\n"
+        f"oid sha256:{'0a' * 32}\nsize 98765\n"
+    )
+    path = tmp_path / name.partition("/")[0]
+    for verb in (regraft.inspect, regraft.load_model):
+        with pytest.raises(FormatError, match=r"pointer of Git LFS.*git lfs pull"):
+            verb(path)
+
+
+@pytest.mark.parametrize("shard", ["index", "data-00000-of-00001"])
+def test_pointer_in_place_of_a_models_variables(tmp_path: Path, shard: str) -> None:
+    regraft.save_model(_model(), tmp_path / "m")
+    (tmp_path / "m" / "variables" / f"variables.{shard}").write_text(
+        "version https://git-lfs.github.com/spec/v1\n"
+        f"oid sha256:{'0a' * 32}\nsize 98765\n"
+    )
+    with pytest.raises(FormatError, match="pointer of Git LFS"):
+        regraft.load_model(tmp_path / "m")

@@ -19,6 +19,7 @@ from regraft.model.description import (
     Variable,
 )
 from regraft.options import LoadOptions
+from regraft.storage.filesystem import is_zip_archive
 from regraft.storage.saved_model_directory import (
     SavedModelDirectory,
     is_saved_model_directory,
@@ -109,7 +110,7 @@ def inspect(path: str | os.PathLike[str]) -> Contents:
 
     Raises:
         OSError: There is no such file or directory.
-        FormatError: It is broken.
+        FormatError: It is broken, or something else, such as a `.keras` file.
     """
     target = os.fspath(path)
     if is_saved_model_directory(target):
@@ -118,6 +119,13 @@ def inspect(path: str | os.PathLike[str]) -> Contents:
         raise FileNotFoundError(f"No file or directory found at '{target}'.")
     if os.path.isdir(target):
         raise FormatError("The directory holds no SavedModel", path=target)
+    if is_zip_archive(target):
+        raise FormatError(
+            "This is a zip archive, as `.keras` files are: only SavedModel directories "
+            "and HDF5 files can be inspected. `load_model` gives a `.keras` file to "
+            "Keras' own loader",
+            path=target,
+        )
     with open_hdf5(target, LoadOptions()) as description:
         return _inspect_hdf5(description)
 

@@ -136,3 +136,22 @@ def test_local_paths_do_without_fsspec(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "fsspec", None)
     filesystem.write_bytes(tmp_path / "file", b"abc")
     assert filesystem.read_bytes(tmp_path / "file") == b"abc"
+
+
+def test_pointer_of_git_lfs_says_what_it_is(tmp_path):
+    path = tmp_path / "file"
+    path.write_text(
+        "version https://git-lfs.github.com/spec/v1\n"
+        f"oid sha256:{'0a' * 32}\nsize 98765\n"
+    )
+    for opened in (
+        filesystem.read_bytes,
+        filesystem.open_random_access,
+        filesystem.open_seekable,
+    ):
+        with pytest.raises(FormatError, match="git lfs pull"):
+            opened(path)
+    # What only begins so is a file as any other.
+    content = path.read_bytes() + bytes(2000)
+    path.write_bytes(content)
+    assert filesystem.read_bytes(path) == content

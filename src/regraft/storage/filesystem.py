@@ -26,6 +26,11 @@ Path = str | os.PathLike[str]
 ByteArray = np.ndarray[Any, np.dtype[np.uint8]]
 
 _SCHEME = re.compile(r"^(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]+)(?:://|::)")
+_ZIP_MAGIC = b"PK\x03\x04"
+# What Git leaves in the place of a large file, a hundred and some bytes, where it was
+# fetched without its extension for such files.
+_POINTER_START = b"version https://git-lfs.github.com/spec/"
+_POINTER_MAX_BYTES = 1024
 # Without these a FIFO would block and a child process would inherit the file.
 _OPEN_FLAGS = (
     os.O_RDONLY
@@ -154,6 +159,12 @@ def open_seekable(path: Path) -> BinaryIO:
     return os.fdopen(_open_regular(to_local(path)), "rb")
 
 
+def is_zip_archive(path: Path) -> bool:
+    """Whether a file begins as zip archives do, of which `.keras` files are some."""
+    with open_seekable(path) as stream:
+        return stream.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
+
+
 def remote(path: Path) -> tuple[Any, str]:
     """Returns the fsspec file system of a path, and the path in it.
 
@@ -174,13 +185,29 @@ def remote(path: Path) -> tuple[Any, str]:
 
 def _open_regular(path: str) -> int:
     descriptor = os.open(path, _OPEN_FLAGS)
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode):
+    status = os.fstat(descriptor)
+    mode = status.st_mode
+    if stat.S_ISREG(mode) and not _is_pointer(descriptor, status.st_size):
         return descriptor
     os.close(descriptor)
+    if stat.S_ISREG(mode):
+        raise FormatError(
+            "This is a pointer of Git LFS, not the file that it stands for. Fetch "
+            "that with `git lfs pull`",
+            path=path,
+        )
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     raise FormatError("Not a regular file", path=path, received=stat.filemode(mode))
+
+
+def _is_pointer(descriptor: int, size: int) -> bool:
+    """Whether an open file, at its start, is a pointer of Git LFS."""
+    if not len(_POINTER_START) <= size <= _POINTER_MAX_BYTES:
+        return False
+    start = os.read(descriptor, len(_POINTER_START))
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return start == _POINTER_START
 
 
 def _check_size(path: str, size: int, max_bytes: int | None) -> None:
