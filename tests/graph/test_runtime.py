@@ -435,6 +435,14 @@ def test_tensor_beyond_all_bounds_is_refused(op: str, inputs: list[Any]) -> None
         run_node(row, [np.asarray(i) for i in inputs], FunctionLibrary({}))
 
 
+@pytest.mark.parametrize("width", [1 << 61, (1 << 63) - 9])
+def test_array_that_numpy_refuses_to_make_is_a_limit_error(width: int) -> None:
+    row = ir.Node("n", "PadV2")
+    inputs = [np.zeros(4, np.float32), np.array([[0, width]]), np.float32(1)]
+    with pytest.raises(LimitError, match=r"can't be made.*In node 'n' \(PadV2\)"):
+        run_node(row, [np.asarray(i) for i in inputs], FunctionLibrary({}))
+
+
 def test_unfed_placeholder_is_named() -> None:
     nodes = [
         ir.Node("x", "Placeholder", attrs={"dtype": FLOAT}),
