@@ -22,6 +22,7 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "dtypes": {"errors"},
     "options": {"errors"},
+    "blame": set(),
     "_version": set(),
     "_backend": set(),
     "_compat": {"errors", "dtypes"},
@@ -45,6 +46,7 @@ ROOMS: dict[str, set[str]] = {
     "api": {
         *("errors", "dtypes", "options", "storage", "graph", "model", "_compat"),
         *("saving", "loading", "signatures", "inspection", "other_backends"),
+        "blame",
     },
     "keras_hook": {"errors", "options", "api", "storage", "_compat"},
     "cli": {

@@ -8,12 +8,12 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import keras
 
 from regraft import _compat
+from regraft.blame import ran_foreign_code
 from regraft.errors import FormatError, MismatchError, UnsupportedError
 from regraft.loading.build import assign_weights, build_model
 from regraft.loading.loaded import LoadedModel, load_saved_model
@@ -37,13 +37,12 @@ from regraft.saving.trace_inputs import SignatureRequest
 from regraft.saving.trace_layers import trace_model
 from regraft.saving.traces import ModelTraces
 from regraft.signatures import requested
-from regraft.storage.filesystem import is_remote
+from regraft.storage.filesystem import is_remote, is_zip_archive, open_seekable
 from regraft.storage.hdf5_file import is_keras3_weights_file
 from regraft.storage.saved_model_directory import is_saved_model_directory
 
 _HDF5_ENDINGS = (".h5", ".hdf5")
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-_ZIP_MAGIC = b"PK\x03\x04"
 # What Keras and Python raise for a config whose values are of the wrong kind.
 _NONSENSE = (
     ArithmeticError,
@@ -223,8 +222,8 @@ def _build(
             options=options,
         )
     except _NONSENSE as error:
-        if custom_objects or _has_registered_classes():
-            raise  # it may be the caller's own code that raised it
+        if (custom_objects or _has_registered_classes()) and ran_foreign_code(error):
+            raise
         raise FormatError(
             f"The file describes no model that Keras can build "
             f"({type(error).__name__}: {error})",
@@ -477,7 +476,7 @@ def _check_exists(path: str) -> None:
         )
     if not os.path.exists(path):
         raise OSError(f"No file or directory found at '{path}'.")
-    with Path(path).open("rb") as file:
+    with open_seekable(path) as file:
         magic = file.read(len(_HDF5_MAGIC))
     if magic != _HDF5_MAGIC:
         raise FormatError(
@@ -499,5 +498,4 @@ def _has_registered_classes() -> bool:
 def _is_keras_archive(target: Any) -> bool:
     if not isinstance(target, str) or is_remote(target) or not os.path.isfile(target):
         return isinstance(target, str) and target.endswith(".keras")
-    with Path(target).open("rb") as file:
-        return file.read(len(_ZIP_MAGIC)) == _ZIP_MAGIC
+    return is_zip_archive(target)

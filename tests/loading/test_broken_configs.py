@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import keras
 import pytest
 
 import regraft
@@ -127,3 +128,58 @@ def test_a_file_that_fails_leaves_nothing_behind(vintage: Path, tmp_path: Path) 
     with pytest.raises(ValueError, match="1099511627776"):
         regraft.load_model(path)
     assert regraft.load_model(good).built
+
+
+class Mine(keras.layers.Layer):
+    """A caller's layer; some values of `how` are more than it can bear."""
+
+    def __init__(self, how: str = "well", **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.how = how
+
+    def build(self, shape: Any) -> None:
+        if self.how == "badly":
+            self.missing.length = 3  # an AttributeError
+
+    def call(self, inputs: Any) -> Any:
+        return inputs
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "how": self.how}
+
+
+def _with_mine(path: Path, layer: int, **changes: Any) -> None:
+    """Saves a model with a layer of the caller, and changes one layer's config."""
+    model = keras.Sequential([keras.Input((3,)), Mine(), keras.layers.Dropout(0.5)])
+    regraft.save_model(model, path)
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        config["config"]["layers"][layer]["config"].update(changes)
+        file.attrs["model_config"] = json.dumps(config)
+        del file.attrs["regraft"]  # a copy of the config, which would count
+
+
+def test_nonsense_is_a_format_error_with_classes_of_the_caller_too(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "m.h5"
+    _with_mine(path, 2, rate="x")
+    with pytest.raises(FormatError, match="describes no model"):
+        regraft.load_model(path, custom_objects={"Mine": Mine})
+    keras.saving.register_keras_serializable("mine")(Mine)
+    try:
+        with pytest.raises(FormatError, match="describes no model"):
+            regraft.load_model(path, custom_objects={"Mine": Mine})
+    finally:
+        keras.saving.get_custom_objects().pop("mine>Mine")
+
+
+def test_what_a_class_of_the_caller_raises_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "m.h5"
+    _with_mine(path, 1, how="badly")
+    with pytest.raises(AttributeError, match="missing"):
+        regraft.load_model(path, custom_objects={"Mine": Mine})
+    # The layer's `__init__` takes no such argument: none of its lines runs.
+    _with_mine(path, 1, unknown=1)
+    with pytest.raises(TypeError, match="unknown"):
+        regraft.load_model(path, custom_objects={"Mine": Mine})
