@@ -30,6 +30,9 @@ class _Wrapped(_compat.DataAdapter):
     def get_jax_iterator(self) -> Iterator[Any]:
         return self._changed(self._inner.get_jax_iterator())
 
+    def get_torch_dataloader(self) -> Iterator[Any]:
+        return self.get_numpy_iterator()
+
     @property
     def num_batches(self) -> Any:
         return self._inner.num_batches
@@ -95,6 +98,9 @@ class IterableBatches(_compat.DataAdapter):
             yield tuple(batch) if isinstance(batch, list) else batch
 
     def get_jax_iterator(self) -> Iterator[Any]:
+        return self.get_numpy_iterator()
+
+    def get_torch_dataloader(self) -> Iterator[Any]:
         return self.get_numpy_iterator()
 
     @property
