@@ -14,11 +14,15 @@ import pytest
 from data.vintage import corpus
 from graph.saved_models import OpenModel
 from peer import Peer
-from regraft.errors import MismatchError
+from regraft.errors import FormatError, MismatchError
 from regraft.graph import ir
 from regraft.graph.runtime import structure
 from regraft.graph.runtime.kernels import carry, values
-from regraft.graph.runtime.saved_functions import SavedFunction, Trace
+from regraft.graph.runtime.saved_functions import (
+    SavedFunction,
+    SignatureFunction,
+    Trace,
+)
 
 NEWEST = [
     case
@@ -247,3 +251,11 @@ def test_dict_arguments_are_flattened_by_sorted_keys_and_rebuilt() -> None:
     flat = [v for v, _ in structure.flat_tensors(spec, {"b": 2, "a": [1, None]})]
     assert flat == [1, 2]
     assert structure.rebuilt(spec, iter(flat)) == {"b": 2, "a": [1, None]}
+
+
+def test_signature_whose_function_takes_positional_arguments(vintage: Path) -> None:
+    model = _open(vintage, "seed_example")
+    trace = next(t for _, f in _functions(model) for t in f.traces if t.args)
+    signature = SignatureFunction(model.library, "mine", trace.concrete, lambda _: None)
+    with pytest.raises(FormatError, match=r"signature 'mine' takes positional"):
+        signature()

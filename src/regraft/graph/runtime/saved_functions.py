@@ -231,7 +231,14 @@ class SignatureFunction:
 
         Raises:
             MismatchError: The arguments don't fit.
+            FormatError: The function is none that a signature can have.
         """
+        if self.trace.args:
+            raise FormatError(
+                f"The function of signature '{self.name}' takes positional arguments",
+                expected="tensors by name alone",
+                received=f"function '{self.trace.name}'",
+            )
         given = self.named(args, kwargs)
         found = structure.difference(self.inputs, given, "inputs")
         if found is not None:
