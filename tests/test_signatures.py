@@ -124,3 +124,53 @@ def test_specs_without_shape_or_name_are_refused(
 ) -> None:
     with pytest.raises(error):
         regraft.export_signature(function, specs)
+
+
+@pytest.mark.peer
+def test_tensorflow_reads_aliases_and_lines_of_functions(
+    tmp_path: Path, peer: Peer
+) -> None:
+    model = _model()
+    signature = regraft.export_signature(model, [SPEC])
+    aliases = {"served": signature, "dense": model.layers[0]}
+    options = regraft.SaveOptions(function_aliases=aliases, save_debug_info=True)
+    target = tmp_path / "m"
+    regraft.save_model(model, target, signatures=signature, options=options)
+
+    found = peer.call("modules.function_names", target)
+    assert found["aliases"] == ["dense", "served"]
+    call = keras.layers.Dense.call.__code__
+    assert (call.co_filename, call.co_firstlineno) in found["lines"].values()
+    assert all("@" in key for key in found["lines"])
+
+
+@pytest.mark.parametrize(
+    ("target", "error"), [(len, TypeError), (keras.layers.ReLU(), ValueError)]
+)
+def test_alias_of_what_is_not_saved_is_refused(
+    tmp_path: Path, target: Any, error: type[Exception]
+) -> None:
+    options = regraft.SaveOptions(function_aliases={"alias": target})
+    with pytest.raises(error, match=r"function_aliases\['alias'\]"):
+        regraft.save_model(_model(), tmp_path / "m", options=options)
+
+
+def test_options_about_functions_need_functions(tmp_path: Path) -> None:
+    options = regraft.SaveOptions(save_debug_info=True)
+    with pytest.raises(ValueError, match="save_traces=True"):
+        regraft.save_model(_model(), tmp_path / "m", options=options, save_traces=False)
+
+
+@pytest.mark.peer
+def test_tags_besides_serve_are_those_that_were_asked_for(
+    tmp_path: Path, peer: Peer
+) -> None:
+    options = regraft.SaveOptions(extra_tags=("gpu",))
+    regraft.save_model(_model(), tmp_path / "m", options=options)
+    assert peer.call("modules.tags", tmp_path / "m") == [["gpu", "serve"]]
+
+
+def test_variable_policies_are_those_of_tensorflow() -> None:
+    regraft.SaveOptions(experimental_variable_policy="SAVE_VARIABLE_DEVICES")
+    with pytest.raises(ValueError, match="expand_distributed_variables"):
+        regraft.SaveOptions(experimental_variable_policy="copy")

@@ -31,6 +31,7 @@ from regraft.model.keras2 import host_models
 from regraft.options import LoadOptions, SaveOptions
 from regraft.other_backends import trace_elsewhere, traces_here
 from regraft.saving.describe import SavedModelParts, check_built, describe
+from regraft.saving.function_names import alias_names, check_aliases
 from regraft.saving.hdf5 import write_model
 from regraft.saving.saved_model import write_saved_model
 from regraft.saving.trace_inputs import SignatureRequest
@@ -102,11 +103,18 @@ def save_model(
         _require_h5py()
     elif signatures is not None and not save_traces:
         raise ValueError("`signatures` are functions: they need `save_traces=True`.")
+    options = options or SaveOptions()
+    aliases = options.function_aliases or {}
+    if (aliases or options.save_debug_info) and not save_traces:
+        raise ValueError(
+            "`function_aliases` and `save_debug_info` are about functions: they need "
+            "`save_traces=True`."
+        )
     requests = requested(signatures)
     check_built(model)
+    check_aliases(aliases, model, requests)
     if not overwrite and not _may_overwrite(filepath):
         return
-    options = options or SaveOptions()
     target = _target(filepath)
     with _collected_later():
         parts = describe(model, include_optimizer=include_optimizer)
@@ -115,7 +123,8 @@ def save_model(
         else:
             with _compat.kept_losses(model):
                 traces = _traces_or_note(parts, requests) if save_traces else None
-            write_saved_model(target, parts, options, traces)
+            names = alias_names(aliases, requests, traces) if traces else None
+            write_saved_model(target, parts, options, traces, names)
     for note in parts.notes:
         warnings.warn(f"{note.object_path}: {note.text}", stacklevel=2)
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+_VARIABLE_POLICIES = ("save_variable_devices", "expand_distributed_variables")
+
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, steps done so far, and steps in all."""
 
@@ -26,12 +28,14 @@ class SaveOptions:
         progress: Called while tensors are written.
         namespace_whitelist: Without meaning here: no custom op is ever written.
             Accepted and ignored.
-        save_debug_info: Not done yet: raises if set.
-        function_aliases: Not done yet: raises if set.
+        save_debug_info: Whether `debug/saved_model_debug_info.pb` says which
+            layer's `call` made a node, with the path and line of its source.
+        function_aliases: Names for functions, as `{alias: function}`: a signature
+            that is also in `signatures`, or a layer of the model, for its call.
         experimental_io_device: Without meaning here: there are no devices to copy
             through. Accepted and ignored.
         experimental_variable_policy: Without meaning here: variables have no
-            devices. Accepted and ignored.
+            devices and no replicas. TensorFlow's names are accepted and ignored.
         experimental_custom_gradients: Without meaning: gradients follow from the
             graph. Accepted and ignored.
         experimental_image_format: Without meaning: the file is written whole.
@@ -62,10 +66,11 @@ class SaveOptions:
                 "Invalid `dialect`: expected 'keras2', 'both' or 'keras3'. "
                 f"Received: {self.dialect!r}"
             )
-        if self.save_debug_info or self.function_aliases:
-            raise NotImplementedError(
-                "`save_debug_info` and `function_aliases` are not supported yet. "
-                "Leave them out."
+        policy = self.experimental_variable_policy
+        if isinstance(policy, str) and policy.lower() not in _VARIABLE_POLICIES:
+            raise ValueError(
+                "Invalid `experimental_variable_policy`: expected one of "
+                f"{', '.join(map(repr, _VARIABLE_POLICIES))}. Received: {policy!r}"
             )
         if self.alignment_bytes < 1 or self.alignment_bytes & (
             self.alignment_bytes - 1

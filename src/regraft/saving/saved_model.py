@@ -23,6 +23,7 @@ from regraft.model.state_tree import StateNode, own_metrics
 from regraft.model.values import KerasVariableTensor
 from regraft.options import SaveOptions
 from regraft.saving.describe import SavedModelParts
+from regraft.saving.function_names import debug_info
 from regraft.saving.graph_builder import GraphBuilder
 from regraft.saving.layer_metadata import (
     TENSORFLOW_VERSION,
@@ -52,6 +53,7 @@ def write_saved_model(
     parts: SavedModelParts,
     options: SaveOptions,
     traces: ModelTraces | None = None,
+    aliases: Mapping[str, str] | None = None,
 ) -> None:
     """Writes a model as a SavedModel directory, all or nothing.
 
@@ -60,6 +62,7 @@ def write_saved_model(
         parts: The described model.
         options: See `SaveOptions`.
         traces: What the model computes, if that goes along.
+        aliases: Further names of functions, by the name of the function.
     """
     builder = GraphBuilder()
     assembly = ModelAssembly(builder, parts)
@@ -76,6 +79,7 @@ def write_saved_model(
     meta_graph.object_graph_def.CopyFrom(builder.saved_objects())
     if traces is not None:
         write_functions(meta_graph, traces, builder, checkpoint)
+        meta_graph.meta_info_def.function_aliases.update(aliases or {})
     graph_text = ArrayTensor(_bytes_scalar(proto.serialize(checkpoint)))
     write_saved_model_directory(
         path,
@@ -83,6 +87,11 @@ def write_saved_model(
         keras_metadata=builder.keras_metadata(),
         tensors=[(OBJECT_GRAPH_KEY, graph_text), *tensors],
         fingerprint="compute",
+        debug_info=(
+            debug_info(parts.model, traces)
+            if traces is not None and options.save_debug_info
+            else None
+        ),
         alignment_bytes=options.alignment_bytes,
         progress=options.progress,
     )

@@ -40,3 +40,28 @@ def save_list_of_texts(path: Path) -> dict:
     )
     tf.saved_model.save(module, str(path), signatures=module.listed)
     return {"texts": module.listed(tf.constant(["a", "b"]))["texts"].numpy()}
+
+
+def function_names(path: Path) -> dict:
+    """What TensorFlow reads of a SavedModel's aliases and debug information."""
+    from tensorflow.python.saved_model import loader_impl
+
+    options = tf.saved_model.LoadOptions(experimental_load_function_aliases=True)
+    loaded = tf.saved_model.load(str(path), options=options)
+    _, info = loader_impl.parse_saved_model_with_debug_info(str(path))
+    frames = {
+        key: (info.files[trace.file_line_cols[0].file_index], trace.file_line_cols[0])
+        for key, trace in info.traces.items()
+    }
+    return {
+        "aliases": sorted(loaded.function_aliases),
+        "lines": {key: (file, frame.line) for key, (file, frame) in frames.items()},
+    }
+
+
+def tags(path: Path) -> list[list[str]]:
+    """Tags of each meta graph that TensorFlow's loader finds."""
+    from tensorflow.python.saved_model import loader_impl
+
+    graphs = loader_impl.parse_saved_model(str(path)).meta_graphs
+    return [sorted(graph.meta_info_def.tags) for graph in graphs]
