@@ -16,8 +16,6 @@ FAST = ("recommender", "any_image_size")
 CANNOT = {
     ("channels_first", "tf_keras"): "TensorFlow pools in NHWC alone on a CPU",
     ("channels_first", "tf_keras trains"): "TensorFlow pools in NHWC alone on a CPU",
-    ("spectral_normalization", "tf_keras"): "tf_keras fails while it loads it",
-    ("spectral_normalization", "tf_keras trains"): "tf_keras fails while it loads it",
     ("any_image_size", "OpenVINO"): "it pads a pool of unknown size as if VALID",
 }
 
