@@ -367,7 +367,7 @@ ALIASES: Mapping[str, str] = {
 }
 
 _TEXT = "Keras 3's runs on TensorFlow alone; it comes back from its traced functions"
-_COLUMNS = "feature columns are TensorFlow's; it comes back from its traced functions"
+_COLUMNS = "over feature columns of TensorFlow; traces of numeric ones run and train"
 _METHODS = "calls methods of ragged and sparse tensors, which other backends lack"
 _WRAPPER = "wraps cells of tf.nn; it comes back from its traced functions"
 _BASE = "a base class; files hold its subclasses"
