@@ -294,6 +294,14 @@ def _short(error: Exception) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     # TensorFlow ends an error of a graph with the node that it came from.
     at = next((i for i, line in enumerate(lines) if line.startswith("[[")), 1)
+    # OpenVINO begins with lines that only say where in its own sources it was.
+    if lines and lines[0].startswith("Exception from src/"):
+        lines = [
+            line
+            for line in lines
+            if not line.startswith(("Exception from src/", "Check '"))
+        ] or lines
+        at = 1
     line = lines[max(at - 1, 0)] if lines else type(error).__name__
     return line if len(line) <= 240 else f"{line[:240]}…"
 

@@ -10,12 +10,18 @@ import tempfile
 import textwrap
 from pathlib import Path
 
-# Run before the script: a TensorFlow that someone installed here must not help.
-# `find_spec` then gives None, and `import` raises, as if it were not installed.
+# Run before the script: a TensorFlow that someone installed here must not help. None in
+# `sys.modules` would not do: Keras takes that for one that is there.
 _PROLOGUE = """\
-import sys
+import importlib.machinery
 
-sys.modules["tensorflow"] = sys.modules["tf_keras"] = None
+_find = importlib.machinery.PathFinder.find_spec
+
+def _find_others(name, *args, **kwargs):
+    hidden = name.partition(".")[0] in ("tensorflow", "tf_keras")
+    return None if hidden else _find(name, *args, **kwargs)
+
+importlib.machinery.PathFinder.find_spec = _find_others
 
 """
 

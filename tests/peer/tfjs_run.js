@@ -34,7 +34,8 @@ async function main(folder) {
   const given = JSON.parse(fs.readFileSync(path.join(folder, 'given.json')));
   const feed = {};
   for (const [key, info] of Object.entries(json.signature.inputs)) {
-    const {data, shape, dtype} = given[key];
+    // The converter calls some inputs after their tensor: `user:0`.
+    const {data, shape, dtype} = given[key] ?? given[key.replace(/:\d+$/, '')];
     feed[info.name] = tf.tensor(data, shape, dtype === 'int32' ? 'int32' : 'float32');
   }
   const keys = Object.keys(json.signature.outputs);

@@ -253,6 +253,13 @@ def tensorflowjs(path, inputs, node_modules):
             raise RuntimeError((lines or ["node failed"])[0])
         with open(os.path.join(folder, "results.json")) as file:
             results = json.load(file)
+    if all(":" in key for key in results):
+        # The converter called them after tensors, in the order of their names.
+        import tensorflow as tf
+
+        signature = tf.saved_model.load(path).signatures["serving_default"]
+        names = sorted(signature.structured_outputs)
+        results = dict(zip(names, results.values(), strict=True))
     return {
         key: np.array(each["data"], np.float32).reshape(each["shape"])
         for key, each in results.items()
