@@ -30,6 +30,14 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(_KERAS_HOME, ignore_errors=True)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what asks a peer, so that no test that does runs where there is none."""
+    for item in items:
+        if {"peer", "openvino"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("peer")
+
+
 @pytest.fixture(scope="session")
 def peer() -> Iterator[Peer]:
     """TensorFlow and tf_keras in one long-lived process."""

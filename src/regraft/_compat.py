@@ -36,6 +36,13 @@ from keras.src.trainers.data_adapters import data_adapter
 _WAITING = "uninitialized_variables"
 
 
+_VERSION = tuple(map(int, keras.__version__.split(".")[:2]))
+
+# TensorFlow's Keras divides what an activity regularizer gives by the batch size. Keras
+# does so since 3.14; 3.12 and 3.13 add it as it is.
+AVERAGES_ACTIVITY = _VERSION >= (3, 14)
+
+
 class DeferredValues:
     """What variables made in a `deferred_variables` block start with."""
 
@@ -201,6 +208,20 @@ def maker(tensor: keras.KerasTensor) -> keras.Operation | None:
     """Returns the operation that made a symbolic tensor, `None` where none did."""
     history = getattr(tensor, "_keras_history", None)
     return None if history is None else history.operation
+
+
+def connect_unused(inputs: list[keras.KerasTensor]) -> None:
+    """Lets a model have inputs that no layer takes, as Keras 2 does.
+
+    Keras before 3.14 refuses a tensor that nothing was ever called on (seen with 3.12
+    and 3.13); a call that is no part of the model is enough for it.
+    """
+    if _VERSION >= (3, 14):
+        return
+    for tensor in inputs:
+        operation = maker(tensor)
+        if operation is not None and not operation._outbound_nodes:
+            keras.layers.Identity(name="unused")(tensor)
 
 
 def without_own_masks(call: Any) -> tuple[list[Any], dict[str, Any]]:

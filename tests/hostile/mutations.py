@@ -162,8 +162,13 @@ def _fields(message: Any, depth: int = 0) -> Iterator[tuple[Any, Any]]:
             if field.message_type.GetOptions().map_entry:
                 entries = [value[key] for key in value]
             else:
-                entries = value if field.is_repeated else [value]
+                entries = value if _is_repeated(value) else [value]
             stack.extend(e for e in entries if hasattr(e, "ListFields"))
+
+
+def _is_repeated(value: Any) -> bool:
+    # Each version of protobuf has another word for it on the field's descriptor.
+    return hasattr(value, "append") or hasattr(value, "add")
 
 
 def _other_scalar(field: Any, rng: random.Random) -> Any:
@@ -192,7 +197,7 @@ def _change_field(owner: Any, field: Any, rng: random.Random) -> None:
     )
     if is_map:
         del value[rng.choice(sorted(value))]
-    elif field.is_repeated:
+    elif _is_repeated(value):
         place = rng.randrange(len(value))
         what = rng.random()
         if what < 0.3:

@@ -313,6 +313,8 @@ def test_optimizer_and_loss_of_the_user(cycle: Any) -> None:
         model, custom_objects={"Nesterov": Nesterov, "mean_cubed": mean_cubed}
     )
     assert type(loaded.optimizer) is Nesterov
+    # Keras before 3.14 reports the mean since the last reset.
+    model.reset_metrics()
     np.testing.assert_allclose(
         loaded.train_on_batch(X, Y), model.train_on_batch(X, Y), rtol=1e-6
     )

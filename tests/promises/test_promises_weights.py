@@ -134,6 +134,8 @@ def test_optimizer_goes_on_exactly(name: str, tmp_path: Path) -> None:
     model.train_on_batch(X, y)
     regraft.save_model(model, tmp_path / name)
     loaded = regraft.load_model(tmp_path / name)
+    # Keras before 3.14 reports the mean since the last reset.
+    model.reset_metrics()
     for _ in range(3):
         np.testing.assert_allclose(
             loaded.train_on_batch(X, y), model.train_on_batch(X, y), rtol=1e-6

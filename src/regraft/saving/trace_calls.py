@@ -401,11 +401,11 @@ def _without_activity_regularizer(layer: keras.Layer) -> Iterator[Any]:
 
 
 def _activity_losses(regularizer: Any, output: Any) -> list[Any]:
-    """Returns the losses of an activity regularizer, divided by the batch size."""
+    """Returns the losses of an activity regularizer, as Keras adds them."""
     losses = []
     for tensor in keras.tree.flatten(output) if regularizer is not None else ():
         loss = regularizer(tensor)
-        if tensor.ndim:
+        if tensor.ndim and _compat.AVERAGES_ACTIVITY:
             size = keras.ops.cast(keras.ops.shape(tensor)[0], loss.dtype)
             loss = keras.ops.divide_no_nan(loss, size)
         losses.append(loss)

@@ -24,6 +24,7 @@ from regraft.graph.tracing.function_graph import (
 from regraft.graph.tracing.tracer import Call, Tracing, trace
 from regraft.model.keras2.host_layers import traced_by
 from regraft.model.keras2.host_pass import host_layers
+from regraft.model.keras2.regularizers import before_averaging
 from regraft.saving.trace_calls import (
     SEED_STATE,
     LayerCall,
@@ -432,7 +433,7 @@ class _ModelTracer:
         )
         spec = jax.ShapeDtypeStruct(shape, aval.dtype)
         name = f"{record.layer.name}_activity_regularizer"
-        called, _ = self._helper(name, regularizer, [spec], ["x"])
+        called, _ = self._helper(name, before_averaging(regularizer), [spec], ["x"])
         traced = TracedFunction(
             self._distinct_name(called),
             called.captures,

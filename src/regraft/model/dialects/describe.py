@@ -220,6 +220,8 @@ def _old_object(key: str, value: Mapping[str, Any], owner: str, notes: Any) -> A
         return old_dtype(value, owner, notes)
     if not isinstance(config, Mapping):
         return value
+    if name == "AveragedOverBatch":
+        return old_words(key, config["regularizer"], owner, notes)
     if name == "SummedOverBatch":
         text = "tf.keras averages an activity regularizer's loss over the batch"
         notes.append(Note(f"layer {owner!r}", text))

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from regraft._compat import AVERAGES_ACTIVITY
 from regraft.errors import UnsafeFileError, UnsupportedError
 from regraft.model.dialects import keras1
 from regraft.model.dialects.context import BuildContext, Entry
@@ -24,7 +25,7 @@ from regraft.model.dialects.registry import builtin_layers, find_custom, is_buil
 from regraft.model.dialects.rows import ALIASES, EVERYWHERE, NO_ROW, ROWS, Row
 from regraft.model.keras2 import layers_theano
 from regraft.model.keras2.registration import PACKAGE
-from regraft.model.keras2.regularizers import SummedOverBatch
+from regraft.model.keras2.regularizers import AveragedOverBatch, SummedOverBatch
 
 BuildLayer = Callable[[Entry, BuildContext], keras.layers.Layer]
 
@@ -176,8 +177,11 @@ def _build_builtin(
         error.add_note(f"While building {where} of class {entry['class_name']!r}.")
         raise
     regularizer = getattr(layer, "activity_regularizer", None)
-    if context.dialect.activity_is_summed and regularizer is not None:
-        layer.activity_regularizer = SummedOverBatch(regularizer)
+    if regularizer is not None and context.dialect.generation < 3:
+        if context.dialect.activity_is_summed:
+            layer.activity_regularizer = SummedOverBatch(regularizer)
+        elif not AVERAGES_ACTIVITY:
+            layer.activity_regularizer = AveragedOverBatch(regularizer)
     if context.dialect.generation < 3 and row_of(cls).ends_masks:
         layer.compute_mask = _no_mask
     if context.fill is not None:

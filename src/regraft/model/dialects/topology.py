@@ -24,6 +24,7 @@ from typing import Any
 import keras
 
 from regraft._compat import (
+    connect_unused,
     fix_training,
     keep_fixed_training,
     keep_operations,
@@ -249,6 +250,7 @@ class _Functional:
             inputs, outputs = calls.single(inputs), calls.single(outputs)
         name = self.config.get("name") or "model"
         cls = custom or keras.Model
+        connect_unused(keras.tree.flatten(inputs))
         model = _construct(cls, inputs, outputs, name.replace("/", "__"), self.config)
         keep_fixed_training(model)
         self._keep_all(model)

@@ -55,7 +55,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
             mask = None
         everywhere = self.correction.endswith(("always", "epsilon"))
         corrected = everywhere or self._is_fused(inputs)
-        if not (training and self.trainable and corrected) or self.renorm:
+        # Keras has `renorm` since 3.14.
+        renorm = getattr(self, "renorm", False)
+        if not (training and self.trainable and corrected) or renorm:
             return super().call(inputs, training=training, mask=mask)
         momentum = self.momentum
         kept = ops.convert_to_tensor(self.moving_variance) * momentum

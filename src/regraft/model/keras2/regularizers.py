@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import keras
 from keras import ops
 
+from regraft._compat import AVERAGES_ACTIVITY
 from regraft.model.keras2.registration import registered
 
 
-@registered
-class SummedOverBatch(keras.regularizers.Regularizer):
-    """An activity regularizer that sums over a batch, not averages.
-
-    The multi-backend Keras did so before 2.3. Keras 3 divides what an activity
-    regularizer gives by the number of samples, which is undone here.
+class _OverBatch(keras.regularizers.Regularizer):
+    """What the two below have in common.
 
     Args:
         regularizer: What it does to each output.
@@ -24,13 +21,42 @@ class SummedOverBatch(keras.regularizers.Regularizer):
     def __init__(self, regularizer: Any) -> None:
         self.regularizer = keras.regularizers.get(regularizer)
 
-    def __call__(self, x: Any) -> Any:
-        loss = self.regularizer(x)
-        return loss * ops.cast(ops.shape(x)[0], loss.dtype)
-
     def get_config(self) -> dict[str, Any]:
         return {"regularizer": keras.regularizers.serialize(self.regularizer)}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> SummedOverBatch:
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(keras.regularizers.deserialize(config["regularizer"]))
+
+
+@registered
+class SummedOverBatch(_OverBatch):
+    """An activity regularizer that sums over a batch, not averages.
+
+    The multi-backend Keras did so before 2.3. Where Keras 3 divides what an activity
+    regularizer gives by the number of samples, that is undone here.
+    """
+
+    def __call__(self, x: Any) -> Any:
+        loss = self.regularizer(x)
+        return loss * _samples(x, loss) if AVERAGES_ACTIVITY else loss
+
+
+@registered
+class AveragedOverBatch(_OverBatch):
+    """An activity regularizer that averages where Keras 3 itself does not."""
+
+    def __call__(self, x: Any) -> Any:
+        loss = self.regularizer(x)
+        return loss if AVERAGES_ACTIVITY else ops.divide_no_nan(loss, _samples(x, loss))
+
+
+def before_averaging(regularizer: Any) -> Any:
+    """Returns what TensorFlow's Keras, which averages, makes the same loss of."""
+    if AVERAGES_ACTIVITY:
+        return regularizer
+    return lambda x: (loss := regularizer(x)) * _samples(x, loss)
+
+
+def _samples(x: Any, loss: Any) -> Any:
+    return ops.cast(ops.shape(x)[0], loss.dtype) if len(x.shape) else 1
