@@ -180,6 +180,17 @@ def test_endless_loop_is_not_handed_to_the_compiler() -> None:
         jax.jit(lambda x: _run(library, "f", x))(1.0)
 
 
+def test_compiled_loop_without_end_ends_with_a_limit() -> None:
+    always, body, f = _endless_loop()
+    data = node("t", "GreaterEqual", "x", "x", T=FLOAT)
+    always = function("always", {"x": "float32"}, [data], {"y": "t:z:0"})
+    library = _library(always, body, f, max_calls=1000)
+    library.compile_calls()
+    for _ in range(2):
+        with pytest.raises(LimitError, match="at most 1000 calls"):
+            _run(library, "f", jax.numpy.float32(1.0))
+
+
 def test_shape_that_only_values_know_is_refused_while_compiling() -> None:
     nodes = [node("w", "Where", "x", T=FLOAT)]
     library = _library(function("f", {"x": "float32"}, nodes, {"y": "w:index:0"}))

@@ -192,6 +192,7 @@ class _LoadedObjects(LoadedModel):
         store.bind(self._variables)
         self._root = LoadedObject(graph.root, store, self._variables)
         self.signatures = _signatures(graph.root, store)
+        store.library.compile_calls()
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -322,6 +323,7 @@ class _LoadedGraph(LoadedModel):
             for name, signature in meta_graph.signatures.items()
             if name != _INIT_OP
         }
+        store.library.compile_calls()
 
     @property
     def variables(self) -> list[keras.Variable]:

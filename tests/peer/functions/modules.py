@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -65,3 +67,135 @@ def tags(path: Path) -> list[list[str]]:
 
     graphs = loader_impl.parse_saved_model(str(path)).meta_graphs
     return [sorted(graph.meta_info_def.tags) for graph in graphs]
+
+
+def save_many_functions(path: Path, calls: list) -> list:
+    """Saves a module whose functions need all that a compiled call must get right.
+
+    Args:
+        path: Where to.
+        calls: Names of functions with the arguments to call them with, in order.
+
+    Returns:
+        What TensorFlow gives for each call, its outputs laid flat; a text where it
+        refuses.
+    """
+    module = _many_functions()
+    tf.saved_model.save(module, str(path))
+    loaded = tf.saved_model.load(str(path))
+    found = []
+    for name, arguments in calls:
+        tensors = [tf.constant(a) for a in arguments]
+        try:
+            results = tf.nest.flatten(getattr(loaded, name)(*tensors))
+        except tf.errors.InvalidArgumentError as error:
+            found.append(str(error))
+            continue
+        found.append([result.numpy() for result in results])
+    return found
+
+
+def _many_functions() -> Any:
+    module = tf.Module()
+    module.average = tf.Variable(tf.zeros([2]))
+    module.weight = tf.Variable([[1.0, -2.0], [0.5, 3.0]])
+    module.count = tf.Variable(0, dtype=tf.int64)
+    module.words = tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(["a", "b"], [1, 2], value_dtype=tf.int64), 0
+    )
+    module.names = tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(
+            tf.range(2, dtype=tf.int64), ["no", "yes"], key_dtype=tf.int64
+        ),
+        "?",
+    )
+    module.seen = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, 0)
+    large = tf.constant(np.arange(6000, dtype="float32").reshape(3000, 2) / 1000)
+    floats, texts = tf.TensorSpec([None, 2]), tf.TensorSpec([None], tf.string)
+    integers = tf.TensorSpec([None], tf.int64)
+
+    @tf.function(input_signature=[floats])
+    def dense(x):
+        return {"y": tf.nn.relu(x @ module.weight), "rows": tf.shape(x)[0]}
+
+    @tf.function(input_signature=[floats])
+    def moving(x):
+        before = module.average.read_value()
+        module.average.assign(module.average * 0.5 + tf.reduce_mean(x, 0))
+        module.count.assign_add(tf.shape(x, out_type=tf.int64)[0])
+        after = module.average.read_value()
+        module.average.assign_add([1.0, 1.0])
+        return before, after, module.average.read_value(), module.count.read_value()
+
+    @tf.function(input_signature=[floats])
+    def masked(x):
+        kept = tf.boolean_mask(x, x[:, 0] > 0)
+        return kept @ module.weight, tf.reduce_sum(kept)
+
+    @tf.function(input_signature=[floats])
+    def looped(x):
+        def step(i, value):
+            return i + 1, value * 0.5 + 1.0
+
+        return tf.while_loop(lambda i, v: tf.reduce_sum(v) > 13.0, step, [0, x])
+
+    @tf.function(input_signature=[texts])
+    def embedded(text):
+        ids = module.words.lookup(tf.strings.lower(text))
+        return tf.gather(module.weight, ids % 2) @ module.weight, ids
+
+    @tf.function(input_signature=[floats])
+    def labelled(x):
+        best = tf.argmax(x @ module.weight, axis=1)
+        return module.names.lookup(best), tf.reduce_max(x)
+
+    @tf.function(input_signature=[texts])
+    def counted(text):
+        before = module.seen.lookup(text)
+        module.seen.insert(text, before + 1)
+        return module.seen.lookup(text), module.seen.size()
+
+    @tf.function(input_signature=[integers])
+    def wide(ids):
+        return ids * 3 + 1, tf.gather(large, ids % 3000), tf.cast(ids, tf.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float64)])
+    def double(x):
+        return x + 1e-12, tf.cast(x, tf.float32) * module.weight[0, 0]
+
+    @tf.function(input_signature=[floats])
+    def guarded(x):
+        tf.debugging.assert_positive(x, message="not positive")
+        return tf.math.log(x)
+
+    @tf.function(input_signature=[floats])
+    def branched(x):
+        if tf.reduce_sum(x) > 0:
+            module.average.assign(x[0])
+            y = x * 2.0
+        else:
+            y = x - 1.0
+        return y, module.average.read_value()
+
+    @tf.function(input_signature=[floats])
+    def made(x):
+        count = tf.cast(tf.reduce_max(x), tf.int32)
+        return tf.ones([count, 2]) @ module.weight, tf.range(count)
+
+    @tf.function(input_signature=[floats, texts])
+    def both(x, text):
+        # Text in the midst: what is before and behind it is numbers.
+        joined = tf.strings.join([tf.strings.as_string(tf.round(x[:, 0] * 2)), text])
+        ids = tf.strings.to_hash_bucket_fast(joined, 1000)
+        return joined, tf.one_hot(ids % 4, 4) @ tf.ones([4, 2]) + x @ module.weight
+
+    @tf.function(input_signature=[floats])
+    def constants(x):
+        return tf.matmul(x, large, transpose_b=True)[:, :5], [tf.constant([1, 2])]
+
+    for function in (
+        *(dense, moving, masked, looped, embedded, labelled, counted, wide, double),
+        *(guarded, branched, made, both, constants),
+    ):
+        setattr(module, function.python_function.__name__, function)
+    return module

@@ -15,7 +15,7 @@ from regraft.storage.tensor import StoredTensor
 
 if TYPE_CHECKING:
     from regraft.graph.runtime.library import FunctionLibrary
-    from regraft.graph.runtime.plan import Plan
+    from regraft.graph.runtime.plan import Plan, Step
 
 
 class Variable(Protocol):
@@ -180,7 +180,15 @@ class Budget:
         Raises:
             LimitError: It is one too many.
         """
-        self.spent += 1
+        self.spend_many(plan, 1)
+
+    def spend_many(self, plan: Plan, count: int) -> None:
+        """Counts calls.
+
+        Raises:
+            LimitError: They are too many.
+        """
+        self.spent += count
         if self.spent > self.limit:
             raise LimitError(
                 "A run calls functions, or goes round loops, too often",
@@ -188,6 +196,11 @@ class Budget:
                 expected=f"at most {self.limit} calls, two for each round of a loop "
                 "(LoadOptions.max_function_calls)",
             )
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds of loops what is compiled may go."""
+        return min(self.limit // 2, (1 << 31) - 2)
 
 
 class Context:
@@ -215,6 +228,10 @@ class Context:
         self._held: dict[Any, Any] = {}
         self._scoped = False
         self.depth = 0
+        # The step of the outermost plan that a run in this context failed at.
+        self.failed: Step | None = None
+        # Counts the rounds of loops that are compiled, where a run wants to know.
+        self.rounds: Variable | None = None
 
     @property
     def seed_variable(self) -> Variable:
@@ -233,6 +250,7 @@ class Context:
         inner._held = dict(values)
         inner._scoped = True
         inner.depth = self.depth
+        inner.rounds = self.rounds
         return inner
 
     def read(self, variable: Variable) -> Any:

@@ -51,12 +51,18 @@ def run(plan: Plan, arguments: Sequence[Any], ctx: Context) -> list[Any]:
         MismatchError: The number of arguments is wrong.
         UnsupportedError: A step cannot run with these values.
     """
-    with np.errstate(all="ignore"):
-        return _run(plan, arguments, ctx)
-
-
-def _run(plan: Plan, arguments: Sequence[Any], ctx: Context) -> list[Any]:
     frames = [_enter(plan, arguments)]
+    try:
+        with np.errstate(all="ignore"):
+            return _run(plan, frames, ctx)
+    except Exception:
+        first = frames[0] if frames else None
+        if first is not None and first.position < len(first.plan.steps):
+            ctx.failed = first.plan.steps[first.position]
+        raise
+
+
+def _run(plan: Plan, frames: list[_Frame], ctx: Context) -> list[Any]:
     held = plan.slot_count
     while True:
         frame = frames[-1]

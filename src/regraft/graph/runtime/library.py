@@ -9,6 +9,7 @@ from regraft.errors import MismatchError
 from regraft.graph import ir
 from regraft.graph.op_defs import OpDefs
 from regraft.graph.runtime import kernels
+from regraft.graph.runtime.compiled import Compiler
 from regraft.graph.runtime.context import (
     Context,
     KerasVariable,
@@ -50,6 +51,7 @@ class FunctionLibrary:
         max_calls: int = MAX_CALLS,
     ) -> None:
         self.max_calls = max_calls
+        self._compiler: Compiler | None = None
         self.functions = functions
         self.op_defs = OpDefs(op_defs)
         self.resources = ResourceScope() if resources is None else resources
@@ -148,6 +150,41 @@ class FunctionLibrary:
         """Runs a function that is ready."""
         return run(plan, arguments, ctx)
 
+    def compile_calls(self) -> None:
+        """Makes functions that a caller calls for their values run compiled."""
+        self._compiler = Compiler(self)
+
+    def compiled_parts(self, name: str) -> tuple[int, int]:
+        """How many parts of a function are compiled by now, and how many are not.
+
+        Nothing is compiled before a caller has called the function.
+        """
+        if self._compiler is None:
+            return 0, 0
+        return self._compiler.parts_of(self.plan(name))
+
+    def call(
+        self,
+        plan: Plan,
+        inputs: Sequence[Any],
+        captures: Sequence[Any],
+        context: Context | None = None,
+        seed_generator: Any = None,
+    ) -> list[Any]:
+        """Runs a function for a caller from outside of any run.
+
+        Args:
+            plan: The function.
+            inputs: Values that change from call to call.
+            captures: What belongs to the function: resources, constants.
+            context: What the run may touch; a fresh one if not given.
+            seed_generator: For that fresh context.
+        """
+        if self._compiler is not None and context is None and seed_generator is None:
+            return self._compiler.run(plan, inputs, captures)
+        ctx = context or self.context(seed_generator)
+        return run(plan, [*inputs, *captures], ctx)
+
     def callable(self, name: str) -> GraphFunction:
         """Returns a function as something to call.
 
@@ -185,6 +222,10 @@ class GraphFunction:
         """Whether it, or a function that it calls, draws random numbers."""
         return self.library.draws_random_numbers(self.name)
 
+    def compiled_parts(self) -> tuple[int, int]:
+        """How many parts of it are compiled by now, and how many the host runs."""
+        return self.library.compiled_parts(self.name)
+
     def __call__(
         self,
         inputs: Sequence[Any],
@@ -207,9 +248,7 @@ class GraphFunction:
             depend on a backend tensor or has a dtype that the backend lacks.
         """
         plan = self.library.plan(self.name)
-        ctx = context or self.library.context(seed_generator)
-        arguments = [*inputs, *captures]
-        if len(arguments) != len(plan.arguments):
+        if len(inputs) + len(captures) != len(plan.arguments):
             raise MismatchError(
                 f"Function '{self.name}' takes {len(plan.arguments)} arguments: "
                 f"{', '.join(a.name for a in self.signature.inputs)}. "
@@ -219,4 +258,4 @@ class GraphFunction:
             values.argument(value, arg.type.name)
             for value, arg in zip(inputs, self.signature.inputs, strict=False)
         ]
-        return run(plan, [*given, *captures], ctx)
+        return self.library.call(plan, given, captures, context, seed_generator)

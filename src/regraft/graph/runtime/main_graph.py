@@ -109,8 +109,7 @@ class MainGraph:
         arguments = [
             values.argument(value, self.dtype_of(name)) for name, value in given.items()
         ]
-        ctx = context or self.library.context(seed_generator)
-        return self.library.run(plan, arguments, ctx)
+        return self.library.call(plan, arguments, (), context, seed_generator)
 
     def node(self, name: str) -> ir.Node:
         """Returns a node.

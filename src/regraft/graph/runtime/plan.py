@@ -223,7 +223,7 @@ class PlanBuilder:
             name=self._name,
             arguments=tuple(arguments),
             results=slots,
-            steps=_with_frees(drafts, {*slots, *self._constants}),
+            steps=with_frees(drafts, {*slots, *self._constants}),
             constants=self._constants,
             slot_count=self._count,
             functions=functions_of(nodes),
@@ -375,18 +375,25 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _flat(inputs: Iterable[Slots]) -> set[int]:
-    slots: set[int] = set()
+def flat_slots(inputs: Iterable[Slots]) -> list[int]:
+    """Returns the slots of inputs in order, lists laid flat."""
+    slots: list[int] = []
     for group in inputs:
-        slots.update(group if isinstance(group, tuple) else (group,))
+        slots.extend(group if isinstance(group, tuple) else (group,))
     return slots
 
 
-def _with_frees(drafts: Sequence[Step], kept: set[int]) -> tuple[Step, ...]:
+def with_frees(drafts: Sequence[Step], kept: set[int]) -> tuple[Step, ...]:
+    """Returns steps that know which slots nobody needs after them.
+
+    Args:
+        drafts: In running order.
+        kept: Slots that stay.
+    """
     seen = set(kept)
     steps = []
     for step in reversed(drafts):
-        used = _flat(step.inputs) | {*step.outputs, *step.controls}
+        used = {*flat_slots(step.inputs), *step.outputs, *step.controls}
         if step.done is not None:
             used.add(step.done)
         dead = used - seen

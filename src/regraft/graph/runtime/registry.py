@@ -35,6 +35,8 @@ class Kernel:
         switches: Whether some of its results may be dead: not computed this time.
         merges: Whether it takes dead inputs.
         host: Whether it computes on NumPy values only (strings and tables).
+        checks: Whether it looks at values that are known, to refuse them.
+        calls: Whether its results are those of the function `f` of all its inputs.
         limits: What it cannot do, for the documentation.
     """
 
@@ -52,6 +54,8 @@ class Kernel:
     switches: bool = False
     merges: bool = False
     host: bool = False
+    checks: bool = False
+    calls: bool = False
     limits: str = ""
 
 
@@ -71,6 +75,8 @@ def register(
     switches: bool = False,
     merges: bool = False,
     host: bool = False,
+    checks: bool = False,
+    calls: bool = False,
     limits: str = "",
 ) -> None:
     """Adds a row.
@@ -103,6 +109,8 @@ def register(
         switches=switches,
         merges=merges,
         host=host,
+        checks=checks,
+        calls=calls,
         limits=limits,
     )
 

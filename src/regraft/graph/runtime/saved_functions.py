@@ -78,6 +78,10 @@ class Trace:
         """Whether two runs with the same arguments may give different results."""
         return self._function.draws_random_numbers()
 
+    def compiled_parts(self) -> tuple[int, int]:
+        """How many parts of it are compiled by now, and how many the host runs."""
+        return self._function.compiled_parts()
+
     def difference(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], names: Sequence[str] = ()
     ) -> str | None:
@@ -345,5 +349,7 @@ class Captures:
         if concrete is None:
             raise FormatError("Invalid resource: no such function", object_path=name)
         return self._library.callable(concrete.name)(
-            [], [self(i) for i in concrete.bound_inputs]
+            [],
+            [self(i) for i in concrete.bound_inputs],
+            context=self._library.context(),
         )

@@ -109,13 +109,18 @@ def plans_within(ctx: Context, plans: Sequence[Plan]) -> list[Plan]:
 def written_variables(
     ctx: Context, plans: Sequence[Plan], items: Sequence[Any]
 ) -> list[Any]:
-    """Returns the variables that plans with these arguments may change."""
+    """Returns the variables that plans with these arguments may change.
+
+    The counter of rounds is one of them, in a run that has one.
+    """
     within = plans_within(ctx, plans)
     found: dict[int, Any] = {}
     if any(plan.random for plan in within):
         found[id(ctx.seed_variable)] = ctx.seed_variable
     if any(plan.writes for plan in within):
         found |= {id(v): v for v in items if is_variable(v)}
+    if ctx.rounds is not None:
+        found[id(ctx.rounds)] = ctx.rounds
     return list(found.values())
 
 

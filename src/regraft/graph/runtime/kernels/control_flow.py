@@ -19,7 +19,7 @@ _CALL_ATTRS = ("Tin", "Tout", "config", "config_proto", "executor_type")
 _BRANCH_ATTRS = ("Tcond", "Tin", "Tout", "output_shapes")
 
 
-@kernel("PartitionedCall", "StatefulPartitionedCall", ignored=_CALL_ATTRS)
+@kernel("PartitionedCall", "StatefulPartitionedCall", calls=True, ignored=_CALL_ATTRS)
 def partitioned_call(ctx: Context, inputs: list[Any], *, f: ir.FunctionRef) -> Call:
     """The results of a function."""
     return Call(ctx.plan(f), inputs)
@@ -120,7 +120,12 @@ def control_trigger() -> None:
     """Nothing; it only orders others."""
 
 
-@kernel("Assert", ignored=("T", "summarize"), limits="checked where it is concrete")
+@kernel(
+    "Assert",
+    checks=True,
+    ignored=("T", "summarize"),
+    limits="checked where it is concrete",
+)
 def assert_(condition: Any, data: list[Any]) -> None:
     """Refuses values that a graph itself refuses."""
     if values.is_traced(condition) or is_true(values.static(condition)):

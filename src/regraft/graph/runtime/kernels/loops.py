@@ -189,6 +189,8 @@ def _traced(
 
     def step(items: Sequence[Any]) -> list[Any]:
         full, inner = rebuilt(items)
+        if inner.rounds is not None and count is None:
+            inner.assign(inner.rounds, inner.read(inner.rounds) + 1)
         made = inner.call(body, full)
         new, new_forms = carry.flatten([made[i] for i in moving])
         carry.check_fixed(forms, new_forms)
@@ -200,7 +202,10 @@ def _traced(
 
     def test(*items: Any) -> Any:
         full, inner = rebuilt(items)
-        return ops.cast(values.to_tensor(inner.call(cond, full)[0]), "bool")
+        goes_on = ops.cast(values.to_tensor(inner.call(cond, full)[0]), "bool")
+        if inner.rounds is None:
+            return goes_on
+        return goes_on & (inner.read(inner.rounds) < ctx.budget.rounds)
 
     start = [ops.convert_to_tensor(t) for t in (*tensors, *before)]
     if count is not None:

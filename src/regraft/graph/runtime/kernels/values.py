@@ -142,6 +142,15 @@ def backend_is_jax_on_cpu() -> bool:
     return jax.default_backend() == "cpu"
 
 
+def may_compile() -> bool:
+    """Whether what runs more than once is worth compiling: JAX has not been told no."""
+    if keras.backend.backend() != "jax":
+        return False
+    import jax
+
+    return not jax.config.jax_disable_jit  # type: ignore[attr-defined]
+
+
 def device_dtype(dtype: str) -> str:
     """Returns the type that the backend uses for a dtype."""
     if dtype.startswith(("qint", "quint")):
