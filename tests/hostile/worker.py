@@ -63,8 +63,8 @@ def _watched() -> Iterator[None]:
         faulthandler.cancel_dump_traceback_later()
 
 
-def _outcome(verb: Callable[[], Any], runs: bool = False) -> dict[str, Any]:
-    """What comes of a verb; one that runs functions may raise what they raise."""
+def _outcome(verb: Callable[[], Any]) -> dict[str, Any]:
+    """What comes of a verb."""
     started = time.monotonic()
     fault = None
     text = ""
@@ -78,7 +78,7 @@ def _outcome(verb: Callable[[], Any], runs: bool = False) -> dict[str, Any]:
         error, text = type(raised).__name__, str(raised)
     except BaseException as raised:
         error, text = type(raised).__name__, str(raised)
-        if isinstance(raised, CRASHES) or not (runs or type(raised) in PROMISED):
+        if isinstance(raised, CRASHES) or type(raised) not in PROMISED:
             places = traceback.extract_tb(raised.__traceback__)
             own = [p for p in places if "regraft" in p.filename] or list(places)
             place = own[-1]
@@ -153,7 +153,7 @@ def main(listed: str, good: str) -> None:
             verbs["call"] = lambda path=path: _call_signatures(path)
         for name, verb in verbs.items():
             print(json.dumps({"start": path, "verb": name}), flush=True)
-            found = _outcome(verb, runs=name == "call")
+            found = _outcome(verb)
             print(json.dumps({"path": path, "verb": name, **found}), flush=True)
 
 

@@ -8,22 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from regraft.errors import LimitError, MismatchError, RegraftError
+from regraft.errors import LimitError, MismatchError
 from regraft.graph.runtime.context import DEAD, Call, Context
 from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.plan import Plan, Slots, Step
+from regraft.graph.runtime.step_errors import as_typed
 
-# What NumPy says of an array that can't be; it has no class for this.
-_IMPOSSIBLE = (
-    "array is too big",
-    "Maximum allowed size exceeded",
-    "Maximum allowed dimension exceeded",
-    "broadcast dimensions too large",
-    "iterator is too large",
-    "maximum supported dimension",
-    "negative dimensions",
-    "too large to convert to C",
-)
 # Calls of calls: more is a function that calls itself without end.
 MAX_CALL_DEPTH = 20_000
 # Values that all of them together may hold.
@@ -116,6 +106,7 @@ def _enter(plan: Plan, arguments: Sequence[Any]) -> _Frame:
 
 
 def _evaluate(step: Step, env: list[Any], ctx: Context, plan: Plan) -> Any:
+    inputs = None
     try:
         inputs = [_load(group, env) for group in step.inputs]
         if step.references:
@@ -129,22 +120,10 @@ def _evaluate(step: Step, env: list[Any], ctx: Context, plan: Plan) -> Any:
             return step.kernel.function(ctx, *inputs, **step.attrs)
         return step.kernel.function(*inputs, **step.attrs)
     except Exception as error:
-        where = f"In node '{step.node.name}' ({step.node.op}) of '{plan.name}'."
-        if _is_about_size(error):
-            raise LimitError(
-                f"A graph asks for an array that can't be made ({error}). {where}"
-            ) from error
-        error.add_note(where)
-        raise
-
-
-def _is_about_size(error: Exception) -> bool:
-    """Whether NumPy refused to make an array of such a size."""
-    if isinstance(error, RegraftError):
-        return False
-    if isinstance(error, (ValueError, OverflowError)):
-        return any(text in str(error) for text in _IMPOSSIBLE)
-    return isinstance(error, MemoryError)
+        typed = as_typed(error, step, inputs, plan)
+        if typed is error:
+            raise
+        raise typed from error
 
 
 def _is_dead(step: Step, env: list[Any]) -> bool:
