@@ -71,6 +71,9 @@ def _batch_normalization(config: Config, layer: Any, notes: list[Note]) -> None:
     if not config.get("renorm"):
         for key in ("renorm", "renorm_clipping", "renorm_momentum"):
             config.pop(key, None)
+    elif config.get("renorm_clipping"):
+        # Keras gives its own kind of dict, which belongs to the layer.
+        config["renorm_clipping"] = dict(config["renorm_clipping"])
     # Words of Regraft's own class for what the file's Keras did anyway.
     config.pop("ignores_mask", None)
     config.pop("correction", None)
