@@ -30,6 +30,7 @@ FAMILIES = (
     "string",
     "table",
     "tensor_list",
+    "training",
 )
 
 

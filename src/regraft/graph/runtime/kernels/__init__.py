@@ -35,6 +35,7 @@ FAMILIES = (
     "string",
     "table",
     "tensor_list",
+    "training",
 )
 
 
