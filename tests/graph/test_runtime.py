@@ -11,6 +11,7 @@ import jax
 import keras
 import numpy as np
 import pytest
+import scipy.linalg
 from jax import export
 
 from graph.graphs import FLOAT, call, function, node
@@ -526,3 +527,13 @@ def test_constant_that_stands_for_more_than_memory_holds_is_refused() -> None:
     value = dataclasses.replace(one, shape=shape, packed=False)
     with pytest.raises(LimitError, match="too often"):
         value.numpy()
+
+
+def test_matrix_exponential_is_scipys() -> None:
+    matrix = np.random.RandomState(3).normal(size=(2, 3, 3)).astype("float32")
+    (found,) = run_node(
+        ir.Node("e", "MatrixExponential", attrs={"T": FLOAT}),
+        [matrix],
+        FunctionLibrary({}),
+    )
+    np.testing.assert_allclose(found, scipy.linalg.expm(matrix), rtol=1e-4)

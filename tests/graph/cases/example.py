@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from graph.cases.case import Case, f32, text, texts
+from graph.cases.case import Case, f32, i64, text, texts
 
 
 def _varint(value: int) -> bytes:
@@ -110,5 +110,24 @@ ROWS = [
             "sparse_types": ["int64"],
             "dense_shapes": [[2]],
         },
+    ),
+    *(
+        Case("SerializeTensor", {"tensor": tensor}, label=str(tensor.dtype))
+        for tensor in (f32([[1, 2], [3, 4]]), i64(7, -8), texts("a", "bc"))
+    ),
+    *(
+        Case(
+            "ParseTensor",
+            {"serialized": np.asarray(data, object)},
+            {"out_type": kind},
+            kind,
+        )
+        for kind, data in (
+            (
+                "float32",
+                b"\x08\x01\x12\x04\x12\x02\x08\x02\x22\x08\0\0\x80\x3f\0\0\0\x40",
+            ),
+            ("string", b"\x08\x07\x12\x04\x12\x02\x08\x02\x42\x01a\x42\x02bc"),
+        )
     ),
 ]

@@ -29,6 +29,14 @@ def _case(
     return Case(op, inputs, attrs or {}, label, _TOLERANCE, compare=compare)
 
 
+def _in_order(results: list[Any]) -> list[Any]:
+    """Eigenvalues in order, and their vectors, which any phase may have turned."""
+    numbers, vectors = results
+    order = np.argsort(numbers.real, axis=-1)
+    moved = np.take_along_axis(np.abs(vectors), order[..., None, :], axis=-1)
+    return [np.take_along_axis(numbers, order, axis=-1), moved]
+
+
 ROWS = [
     _case("Cholesky", input=_POSITIVE),
     _case("MatrixInverse", {"adjoint": False}, input=_SQUARE),
@@ -92,5 +100,33 @@ ROWS = [
         "TridiagonalSolve",
         diagonals=normal(2, 3, 4) + f32([[0], [4], [0]]),
         rhs=normal(2, 4, 2),
+    ),
+    _case("MatrixSquareRoot", input=_POSITIVE),
+    _case("MatrixLogarithm", input=_POSITIVE.astype("complex64")),
+    Case(
+        "Eig",
+        {"input": normal(2, 3, 3)},
+        {"compute_v": False, "Tout": "complex64"},
+        "values",
+        _TOLERANCE,
+        compare=lambda results: [np.sort_complex(results[0])],
+    ),
+    Case(
+        "Eig",
+        {"input": _POSITIVE},
+        {"compute_v": True, "Tout": "complex64"},
+        tolerance=_TOLERANCE,
+        compare=_in_order,
+    ),
+    *(
+        _case(
+            "BandedTriangularSolve",
+            {"lower": lower, "adjoint": adjoint},
+            f"{lower}-{adjoint}",
+            matrix=normal(2, 3, 4) + f32(3),
+            rhs=normal(2, 4, 2),
+        )
+        for lower in (True, False)
+        for adjoint in (True, False)
     ),
 ]

@@ -174,4 +174,14 @@ ROWS = [
         )
         for hashed in (False, True)
     ),
+    *(
+        Case(
+            "CTCBeamSearchDecoder",
+            {"inputs": normal(7, 3, 5), "sequence_length": i32(7, 4, 6)},
+            {"beam_width": 50, "top_paths": 3, "merge_repeated": merge},
+            str(merge),
+            tolerance=1e-5,
+        )
+        for merge in (False, True)
+    ),
 ]

@@ -81,4 +81,25 @@ ROWS = [
         {"range_given": True},
         tolerance=1e-5,
     ),
+    *(
+        Case(
+            "QuantizeV2",
+            {"input": _X, "min_range": f32(-2), "max_range": f32(2.9)},
+            {
+                "T": kind,
+                "mode": mode,
+                "round_mode": around,
+                "narrow_range": narrow,
+            },
+            f"{mode}-{kind}-{around}-{narrow}",
+        )
+        for mode, kind, around, narrow in (
+            ("MIN_COMBINED", "quint8", "HALF_AWAY_FROM_ZERO", False),
+            ("MIN_COMBINED", "qint8", "HALF_AWAY_FROM_ZERO", False),
+            ("MIN_FIRST", "quint8", "HALF_AWAY_FROM_ZERO", False),
+            ("SCALED", "qint8", "HALF_TO_EVEN", False),
+            ("SCALED", "qint8", "HALF_AWAY_FROM_ZERO", True),
+            ("SCALED", "quint8", "HALF_TO_EVEN", False),
+        )
+    ),
 ]

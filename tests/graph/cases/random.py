@@ -58,6 +58,7 @@ def _skipped(tf: Any) -> Any:
 
 
 _SHAPE = np.array([3, 4], np.int32)
+_ROWS_OF_3 = np.array([2, 3], np.int32)
 _SEED = np.array([1, 2], np.int32)
 _KEY = np.array([123456789], np.uint64)
 _COUNTER = np.array([1, 2], np.uint64)
@@ -143,4 +144,80 @@ ROWS = [
         maxval=np.int32(9),
     ),
     Program("RngSkip-RngReadAndSkip", _skipped, random=True),
+    _program("RandomPoissonV2", normal(3) ** 2, shape=_SHAPE, rate="#0", dtype="int32"),
+    _program(
+        "StatelessRandomPoisson",
+        normal(3) ** 2,
+        shape=_ROWS_OF_3,
+        seed=_SEED,
+        lam="#0",
+        dtype="float32",
+    ),
+    _program(
+        "StatelessRandomBinomial",
+        normal(3) ** 2 * 9,
+        shape=_ROWS_OF_3,
+        seed=_SEED,
+        counts="#0",
+        probs=f32(0.2, 0.5, 0.7),
+        dtype="float32",
+    ),
+    _program(
+        "StatefulRandomBinomial",
+        algorithm=_PHILOX,
+        shape=_SHAPE,
+        counts=f32(9),
+        probs=f32(0.5),
+        dtype="float32",
+    ),
+    _program(
+        "StatelessRandomGammaV2",
+        normal(3) ** 2 + 1,
+        shape=_ROWS_OF_3,
+        seed=_SEED,
+        alpha="#0",
+    ),
+    _program(
+        "StatelessRandomGammaV3",
+        normal(3) ** 2 + 1,
+        shape=_ROWS_OF_3,
+        key=_KEY,
+        counter=_COUNTER,
+        alg=_ALG,
+        alpha="#0",
+    ),
+    *(
+        _program(op, *bounds, shape=_SHAPE, **given)
+        for op, bounds, given in (
+            (
+                "ParameterizedTruncatedNormal",
+                (f32(0.5),),
+                {
+                    "means": "#0",
+                    "stdevs": f32(2),
+                    "minvals": f32(-1),
+                    "maxvals": f32(3),
+                },
+            ),
+            (
+                "StatelessParameterizedTruncatedNormal",
+                (f32(0.5),),
+                {
+                    "seed": _SEED,
+                    "means": "#0",
+                    "stddevs": f32(2),
+                    "minvals": f32(-1),
+                    "maxvals": f32(3),
+                },
+            ),
+        )
+    ),
+    _program(
+        "StatelessShuffle",
+        normal(5, 2),
+        value="#0",
+        key=_KEY,
+        counter=_COUNTER,
+        alg=_ALG,
+    ),
 ]

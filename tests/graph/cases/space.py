@@ -119,4 +119,30 @@ ROWS = [
         "MatrixBandPart",
         {"input": normal(2, 4, 5), "num_lower": i32(1), "num_upper": i32(-1)},
     ),
+    *(
+        Case(
+            "ExtractVolumePatches",
+            {"input": normal(2, 5, 4, 6, 2)},
+            {
+                "ksizes": [1, 2, 3, 2, 1],
+                "strides": [1, 2, 1, 2, 1],
+                "padding": padding,
+            },
+            padding,
+        )
+        for padding in ("SAME", "VALID")
+    ),
+    *(
+        Case(
+            "Dilation2D",
+            {"input": normal(2, 6, 7, 3), "filter": normal(3, 2, 3)},
+            {
+                "strides": [1, 2, 1, 1],
+                "rates": [1, 1, 2, 1],
+                "padding": padding,
+            },
+            padding,
+        )
+        for padding in ("SAME", "VALID")
+    ),
 ]

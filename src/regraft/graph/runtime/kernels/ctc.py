@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from regraft.errors import UnsupportedError
+from regraft.errors import MismatchError, UnsupportedError
 from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.kernels.native import raw_native
 from regraft.graph.runtime.registry import kernel
@@ -57,6 +57,25 @@ def ctc_loss(
     return _loss(inputs, labels_indices, labels_values, sequence_length, blank)
 
 
+@kernel("CTCLossV2", static=_LABELS, limits="labels that are known while compiling")
+def ctc_loss_v2(
+    inputs: Any,
+    labels_indices: Any,
+    labels_values: Any,
+    sequence_length: Any,
+    *,
+    preprocess_collapse_repeated: bool,
+    ctc_merge_repeated: bool,
+    ignore_longer_outputs_than_inputs: bool,
+) -> tuple[Any, Any]:
+    """Loss of label sequences; the first class is the blank one."""
+    if preprocess_collapse_repeated or not ctc_merge_repeated:
+        raise UnsupportedError("CTCLossV2 that treats repeated labels specially.")
+    if ignore_longer_outputs_than_inputs:
+        raise UnsupportedError("CTCLossV2 that passes over sequences.")
+    return _loss(inputs, labels_indices, labels_values, sequence_length, 0)
+
+
 @kernel("CTCGreedyDecoder", host=True)
 def ctc_greedy_decoder(
     inputs: Any, sequence_length: Any, *, merge_repeated: bool, blank_index: int
@@ -84,3 +103,77 @@ def ctc_greedy_decoder(
         np.array([batch, widest], np.int64),
         score,
     )
+
+
+Beam = tuple[int, ...]
+
+
+def _beams(logits: Any, width: int, blank: int) -> list[tuple[Beam, float]]:
+    """Returns label sequences with the logarithms of their probabilities, best first.
+
+    Each sequence has two: of the ways that end in the blank class, and of the others.
+    """
+    least = -np.inf
+    beams: dict[Beam, tuple[float, float]] = {(): (0.0, least)}
+    for step in logits:
+        shifted = step - step.max()
+        logs = shifted - np.log(np.exp(shifted).sum())
+        new: dict[Beam, list[float]] = {}
+        for beam, (in_blank, in_label) in beams.items():
+            both = np.logaddexp(in_blank, in_label)
+            kept = new.setdefault(beam, [least, least])
+            kept[0] = np.logaddexp(kept[0], both + logs[blank])
+            if beam:
+                kept[1] = np.logaddexp(kept[1], in_label + logs[beam[-1]])
+            for label, log in enumerate(logs):
+                if label == blank:
+                    continue
+                begun = in_blank if beam and beam[-1] == label else both
+                longer = new.setdefault((*beam, label), [least, least])
+                longer[1] = np.logaddexp(longer[1], begun + log)
+        order = sorted(
+            new.items(), key=lambda item: -np.logaddexp(item[1][0], item[1][1])
+        )
+        beams = {beam: (pair[0], pair[1]) for beam, pair in order[:width]}
+    return [(beam, float(np.logaddexp(*pair))) for beam, pair in beams.items()]
+
+
+@kernel("CTCBeamSearchDecoder", host=True)
+def ctc_beam_search_decoder(
+    inputs: Any,
+    sequence_length: Any,
+    *,
+    beam_width: int,
+    top_paths: int,
+    merge_repeated: bool,
+) -> tuple[list[Any], list[Any], list[Any], Any]:
+    """The most likely label sequences; the last class is the blank one."""
+    _, batch, classes = inputs.shape
+    values.checked([batch, top_paths])
+    if not 1 <= top_paths <= beam_width:
+        raise MismatchError(f"{top_paths} best of {beam_width} sequences.")
+    scores = np.zeros((batch, top_paths), inputs.dtype)
+    paths: list[list[list[int]]] = [[] for _ in range(top_paths)]
+    for row in range(batch):
+        steps = inputs[: int(sequence_length[row]), row].astype(np.float64)
+        found = _beams(steps, beam_width, classes - 1)
+        if len(found) < top_paths:
+            raise MismatchError(f"Fewer than {top_paths} sequences are possible.")
+        for rank, (beam, score) in enumerate(found[:top_paths]):
+            scores[row, rank] = score
+            labels = list(beam)
+            if merge_repeated:
+                labels = [
+                    label
+                    for i, label in enumerate(labels)
+                    if not i or labels[i - 1] != label
+                ]
+            paths[rank].append(labels)
+    indices, labels_of, shapes = [], [], []
+    for rows in paths:
+        places = [(i, j) for i, row in enumerate(rows) for j in range(len(row))]
+        indices.append(np.array(places, np.int64).reshape(-1, 2))
+        labels_of.append(np.array([label for row in rows for label in row], np.int64))
+        longest = max((len(row) for row in rows), default=0)
+        shapes.append(np.array([batch, longest], np.int64))
+    return indices, labels_of, shapes, scores

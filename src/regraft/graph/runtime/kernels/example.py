@@ -16,6 +16,9 @@ from regraft.errors import MismatchError
 from regraft.graph import ir
 from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.registry import kernel
+from regraft.graph.tensor_serde import tensor_from_proto, tensor_to_proto
+from regraft.storage import proto
+from regraft.storage.proto import messages
 
 Features = dict[bytes, list[Any]]
 
@@ -283,3 +286,25 @@ def parse_single_example(
         dense_shapes,
     )
     return indices, found, shapes, dense
+
+
+# Single tensors
+
+
+@kernel("ParseTensor", host=True)
+def parse_tensor(serialized: Any, *, out_type: str) -> Any:
+    """The tensor of a serialized `TensorProto`."""
+    found = tensor_from_proto(proto.parse(messages.TensorProto, serialized.item()))
+    array = found.numpy()
+    if values.dtype_of(array) != out_type:
+        raise MismatchError(
+            f"A serialized tensor is of {values.dtype_of(array)}, expected {out_type}."
+        )
+    return array
+
+
+@kernel("SerializeTensor", host=True)
+def serialize_tensor(tensor: Any) -> Any:
+    """A tensor as a serialized `TensorProto`."""
+    message = tensor_to_proto(ir.TensorValue.from_numpy(tensor))
+    return message.SerializeToString(deterministic=True)

@@ -155,3 +155,68 @@ def tridiagonal_solve(diagonals: Any, rhs: Any) -> Any:
         + ops.expand_dims(below, -1) * (near == 1)
     )
     return ops.solve(ops.cast(whole, parts.dtype), values.to_tensor(rhs))
+
+
+def _on_matrices(function: Any, x: Any, dtype: Any) -> Any:
+    """Returns a function of each matrix, computed on the host."""
+    flat = x.reshape(-1, *x.shape[-2:])
+    found = [np.asarray(function(one)) for one in flat]
+    shape = found[0].shape if found else x.shape[-2:]
+    out = np.stack(found) if found else np.zeros((0, *shape))
+    return out.reshape(*x.shape[:-2], *shape).astype(dtype)
+
+
+def _by_eigenvalues(function: Any) -> Any:
+    def of_matrix(x: Any) -> Any:
+        numbers, vectors = np.linalg.eig(x.astype(np.complex128))
+        whole = (vectors * function(numbers)) @ np.linalg.inv(vectors)
+        return whole if x.dtype.kind == "c" else whole.real
+
+    return of_matrix
+
+
+@kernel("MatrixSquareRoot", host=True, limits="matrices that have eigenvectors")
+def matrix_square_root(input: Any) -> Any:
+    """The matrices whose squares these are."""
+    return _on_matrices(_by_eigenvalues(np.sqrt), input, input.dtype)
+
+
+@kernel("MatrixLogarithm", host=True, limits="matrices that have eigenvectors")
+def matrix_logarithm(input: Any) -> Any:
+    """The matrices whose exponentials these are."""
+    return _on_matrices(_by_eigenvalues(np.log), input, input.dtype)
+
+
+@kernel("MatrixExponential")
+def matrix_exponential(input: Any) -> Any:
+    """Exponentials of matrices."""
+    return native("expm")(input)
+
+
+@kernel("Eig", host=True)
+def eig(input: Any, *, compute_v: bool, Tout: str) -> tuple[Any, Any]:
+    """Eigenvalues and eigenvectors of any square matrices."""
+    dtype = values.numpy_dtype(Tout)
+    numbers, vectors = np.linalg.eig(input.astype(dtype))
+    if not compute_v:
+        return numbers.astype(dtype), np.zeros(0, dtype)
+    return numbers.astype(dtype), vectors.astype(dtype)
+
+
+@kernel("BandedTriangularSolve")
+def banded_triangular_solve(
+    matrix: Any, rhs: Any, *, lower: bool, adjoint: bool
+) -> Any:
+    """Solutions of linear equations with triangles that are kept as their diagonals."""
+    bands = values.to_tensor(matrix)
+    count, size = values.shape_of(bands)[-2:]
+    row, column = np.arange(size)[:, None], np.arange(size)[None, :]
+    whole: Any = None
+    for i in range(count):
+        # The main diagonal comes first below, last above.
+        shift = i if lower else count - 1 - i
+        at = (row - column == shift) if lower else (column - row == shift)
+        diagonal = bands[..., i, :]
+        part = ops.expand_dims(diagonal, -1) * ops.cast(at, bands.dtype)
+        whole = part if whole is None else whole + part
+    return matrix_triangular_solve(whole, rhs, lower=lower, adjoint=adjoint)

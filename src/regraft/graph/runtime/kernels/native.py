@@ -26,6 +26,7 @@ _PATHS: dict[str, dict[str, str]] = {
     "digamma": {"jax": "jax.scipy.special:digamma", "torch": "torch.special:digamma"},
     "erfc": {"jax": "jax.scipy.special:erfc", "torch": "torch.special:erfc"},
     "export": {"jax": "jax.export:export"},
+    "expm": {"jax": "jax.scipy.linalg:expm", "torch": "torch:matrix_exp"},
     "expi": {"jax": "jax.scipy.special:expi"},
     "fftn": {"jax": "jax.numpy.fft:fftn", "torch": "torch.fft:fftn"},
     "gammainc": {
@@ -43,11 +44,13 @@ _PATHS: dict[str, dict[str, str]] = {
     "lu": {"jax": "jax.scipy.linalg:lu_factor", "torch": "torch.linalg:lu_factor"},
     "ndtri": {"jax": "jax.scipy.special:ndtri", "torch": "torch.special:ndtri"},
     "nextafter": {"jax": "jax.numpy:nextafter", "torch": "torch:nextafter"},
+    "poisson": {"jax": "jax.random:poisson"},
     "polygamma": {"jax": "jax.scipy.special:polygamma"},
     "population_count": {"jax": "jax.lax:population_count"},
     "rfftn": {"jax": "jax.numpy.fft:rfftn", "torch": "torch.fft:rfftn"},
     "spence": {"jax": "jax.scipy.special:spence"},
     "vjp": {"jax": "jax:vjp"},
+    "wrap_key_data": {"jax": "jax.random:wrap_key_data"},
     "zeta": {"jax": "jax.scipy.special:zeta", "torch": "torch.special:zeta"},
 }
 

@@ -199,3 +199,50 @@ def dequantize(
 
 def _half_away(x: Any) -> Any:
     return ops.sign(x) * ops.floor(ops.abs(x) + 0.5)
+
+
+@kernel("QuantizeV2")
+def quantize_v2(
+    input: Any,
+    min_range: Any,
+    max_range: Any,
+    *,
+    T: str,
+    mode: str,
+    round_mode: str,
+    narrow_range: bool,
+    axis: int,
+    ensure_minimum_range: float,
+) -> tuple[Any, Any, Any]:
+    """Quantized numbers, and the bounds that they stand between."""
+    bits = _BITS[T]
+    signed = not T.startswith("qu")
+    lowest = -(2.0 ** (bits - 1)) if signed else 0.0
+    highest = lowest + 2.0**bits - 1
+    x, low, high = (
+        ops.cast(values.to_tensor(v), "float32") for v in (input, min_range, max_range)
+    )
+    # Zero is between the bounds, and they are apart.
+    low = ops.minimum(low, ops.zeros_like(low))
+    apart = ops.maximum(ops.maximum(ops.abs(low), ops.abs(high)), 1.0)
+    high = ops.maximum(high, low + apart * ensure_minimum_range)
+    high = ops.maximum(high, ops.zeros_like(high))
+    around = _half_away if round_mode == "HALF_AWAY_FROM_ZERO" else ops.round
+    if mode == "SCALED":
+        # Zero is exact, and for signed numbers in the middle.
+        high = ops.maximum(high, -low) if signed else high
+        low = -high if signed else ops.zeros_like(high)
+        factor = (highest - lowest - float(narrow_range)) / (high - low)
+        inside = ops.clip(x, _per_axis(x, low, axis), _per_axis(x, high, axis))
+        scaled = around(inside * _per_axis(x, factor, axis))
+    elif mode == "MIN_FIRST":
+        factor = (highest - lowest) / (high - low)
+        above = (x - _per_axis(x, low, axis)) * _per_axis(x, factor, axis)
+        scaled = _half_away(above) + lowest
+    else:
+        factor = (highest - lowest) / (high - low)
+        wide = _per_axis(x, high, axis), _per_axis(x, low, axis)
+        x = ops.clip(x, wide[1], wide[0])
+        scaled = (x - wide[1]) * _per_axis(x, factor, axis)
+        scaled = _half_away(scaled + lowest) if signed else _half_away(scaled)
+    return values.cast(ops.clip(scaled, lowest, highest), T), low, high

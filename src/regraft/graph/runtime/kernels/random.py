@@ -7,7 +7,7 @@ TensorFlow's; the distributions don't.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -16,6 +16,7 @@ from keras import ops
 
 from regraft.graph.runtime.context import Context
 from regraft.graph.runtime.kernels import values
+from regraft.graph.runtime.kernels.native import raw_native
 from regraft.graph.runtime.registry import kernel, register
 
 _SEEDS = ("seed", "seed2", "T")
@@ -338,3 +339,146 @@ def rng_read_and_skip(ctx: Context, resource: Any, alg: Any, delta: Any) -> Any:
     """A generator's state, which then moves on."""
     del alg
     return _skip(ctx, resource, delta)
+
+
+# Counts, and normal numbers between bounds
+
+
+def _poisson(shape: tuple[Any, ...], dtype: str, key: _Key, rate: Any) -> Any:
+    rate = ops.cast(values.to_tensor(rate), "float32")
+    drawn = raw_native("poisson")(_jax_key(key), rate, shape)
+    return ops.cast(drawn, values.device_dtype(dtype))
+
+
+def _jax_key(key: _Key) -> Any:
+    return raw_native("wrap_key_data")(
+        ops.cast(ops.concatenate([key.next()] * 2)[:2], "uint32"), impl="threefry2x32"
+    )
+
+
+@kernel("RandomPoissonV2", static=("shape",), ignored=(*_SEEDS, "S", "R"), random=True)
+def random_poisson_v2(ctx: Context, shape: Any, rate: Any, *, dtype: str) -> Any:
+    """Numbers of Poisson distributions."""
+    full = (*values.dims(shape), *values.shape_of(rate))
+    return _poisson(full, dtype, _next_key(ctx), rate)
+
+
+@kernel("RandomPoisson", static=("shape",), ignored=(*_SEEDS, "S"), random=True)
+def random_poisson(ctx: Context, shape: Any, rate: Any, *, dtype: str) -> Any:
+    """Numbers of Poisson distributions."""
+    return random_poisson_v2(ctx, shape, rate, dtype=dtype)
+
+
+@kernel("StatelessRandomPoisson", static=("shape",))
+def stateless_random_poisson(shape: Any, seed: Any, lam: Any, *, dtype: str) -> Any:
+    """Numbers of Poisson distributions."""
+    return _poisson(values.dims(shape), dtype, _key(seed), lam)
+
+
+def _binomial(
+    shape: tuple[Any, ...], dtype: str, key: _Key, counts: Any, probs: Any
+) -> Any:
+    counts, probs = (ops.cast(values.to_tensor(v), "float32") for v in (counts, probs))
+    drawn = keras.random.binomial(shape, counts, probs, dtype="float32", seed=key)
+    return ops.cast(drawn, values.device_dtype(dtype))
+
+
+@kernel("StatelessRandomBinomial", static=("shape",))
+def stateless_random_binomial(
+    shape: Any, seed: Any, counts: Any, probs: Any, *, dtype: str
+) -> Any:
+    """Numbers of binomial distributions."""
+    return _binomial(values.dims(shape), dtype, _key(seed), counts, probs)
+
+
+@kernel("StatefulRandomBinomial", static=("shape",), writes=True)
+def stateful_random_binomial(
+    ctx: Context,
+    resource: Any,
+    algorithm: Any,
+    shape: Any,
+    counts: Any,
+    probs: Any,
+    *,
+    dtype: str,
+) -> Any:
+    """Numbers of binomial distributions."""
+    del algorithm
+    key = _generator_key(ctx, resource)
+    return _binomial(values.dims(shape), dtype, key, counts, probs)
+
+
+@kernel("StatelessRandomGammaV2", static=("shape",))
+def stateless_random_gamma_v2(shape: Any, seed: Any, alpha: Any) -> Any:
+    """Numbers of gamma distributions."""
+    alpha = values.to_tensor(alpha)
+    dtype = values.dtype_of(alpha)
+    return keras.random.gamma(values.dims(shape), alpha, dtype=dtype, seed=_key(seed))
+
+
+@kernel("StatelessRandomGammaV3", static=("shape",))
+def stateless_random_gamma_v3(
+    shape: Any, key: Any, counter: Any, alg: Any, alpha: Any
+) -> Any:
+    """Numbers of gamma distributions."""
+    del alg
+    alpha = values.to_tensor(alpha)
+    dtype = values.dtype_of(alpha)
+    found = _counter_key(key, counter)
+    return keras.random.gamma(values.dims(shape), alpha, dtype=dtype, seed=found)
+
+
+def _bounded(
+    shape: tuple[Any, ...], dtype: str, key: _Key, parameters: Sequence[Any]
+) -> Any:
+    """Returns normal numbers between bounds, by the inverse of their distribution."""
+    mean, deviation, low, high = (
+        ops.reshape(v, (*values.shape_of(v), *(1,) * (len(shape) - len(v.shape))))
+        if v.shape
+        else v
+        for v in (values.to_tensor(p) for p in parameters)
+    )
+    root = float(np.sqrt(2.0))
+    first = (1 + ops.erf((low - mean) / deviation / root)) / 2
+    last = (1 + ops.erf((high - mean) / deviation / root)) / 2
+    part = keras.random.uniform(shape, dtype=values.device_dtype(dtype), seed=key)
+    level = first + part * (last - first)
+    drawn = mean + deviation * root * ops.erfinv(2 * level - 1)
+    return ops.clip(drawn, low, high)
+
+
+@kernel(
+    "ParameterizedTruncatedNormal",
+    static=("shape",),
+    ignored=("seed", "seed2"),
+    random=True,
+)
+def parameterized_truncated_normal(
+    ctx: Context, shape: Any, means: Any, stdevs: Any, minvals: Any, maxvals: Any
+) -> Any:
+    """Normal numbers between bounds; parameters go by the first axis."""
+    parameters = (means, stdevs, minvals, maxvals)
+    dtype = values.dtype_of(means)
+    return _bounded(values.dims(shape), dtype, _next_key(ctx), parameters)
+
+
+@kernel("StatelessParameterizedTruncatedNormal", static=("shape",))
+def stateless_parameterized_truncated_normal(
+    shape: Any, seed: Any, means: Any, stddevs: Any, minvals: Any, maxvals: Any
+) -> Any:
+    """Normal numbers between bounds, whose parameters are broadcast."""
+    lengths = values.dims(shape)
+    parameters = [
+        ops.broadcast_to(values.to_tensor(v), lengths)
+        for v in (means, stddevs, minvals, maxvals)
+    ]
+    return _bounded(lengths, values.dtype_of(means), _key(seed), parameters)
+
+
+@kernel("StatelessShuffle")
+def stateless_shuffle(value: Any, key: Any, counter: Any, alg: Any) -> Any:
+    """The rows in any order."""
+    del alg
+    return keras.random.shuffle(
+        values.to_tensor(value), seed=_counter_key(key, counter)
+    )

@@ -135,6 +135,66 @@ def extract_image_patches(
     return xp.concatenate(patches, axis=-1)
 
 
+@kernel("ExtractVolumePatches")
+def extract_volume_patches(
+    input: Any, *, ksizes: tuple[int, ...], strides: tuple[int, ...], padding: str
+) -> Any:
+    """Windows of the volume, laid into its depth."""
+    x = input
+    spans, steps = ksizes[1:4], strides[1:4]
+    if padding == "SAME":
+        x = xp.pad(x, [[0, 0], *same_padding(x, spans, steps), [0, 0]])
+    lengths = values.shape_of(x)[1:4]
+    counts = [
+        (n - k) // s * s + 1 for n, k, s in zip(lengths, spans, steps, strict=True)
+    ]
+    windows = [
+        x[
+            (
+                slice(None),
+                *(
+                    slice(at, at + count, step)
+                    for at, count, step in zip(place, counts, steps, strict=True)
+                ),
+            )
+        ]
+        for place in np.ndindex(*spans)
+    ]
+    return xp.concatenate(windows, axis=-1)
+
+
+@kernel("Dilation2D")
+def dilation2d(
+    input: Any,
+    filter: Any,
+    *,
+    strides: tuple[int, ...],
+    rates: tuple[int, ...],
+    padding: str,
+) -> Any:
+    """The largest sum of image and filter in each window."""
+    x = input
+    height, width = values.shape_of(filter)[:2]
+    spans = [(height - 1) * rates[1] + 1, (width - 1) * rates[2] + 1]
+    if padding == "SAME":
+        low = np.asarray(-np.inf, values.numpy_dtype(values.dtype_of(x)))
+        pads = same_padding(x, spans, strides[1:3])
+        x = xp.pad(x, [[0, 0], *pads, [0, 0]], constant_values=low)
+    rows, columns = values.shape_of(x)[1:3]
+    rows = (rows - spans[0]) // strides[1] * strides[1] + 1
+    columns = (columns - spans[1]) // strides[2] * strides[2] + 1
+    out: Any = None
+    for i in range(height):
+        for j in range(width):
+            top, left = i * rates[1], j * rates[2]
+            part = x[
+                :, top : top + rows : strides[1], left : left + columns : strides[2]
+            ]
+            part = xp.add(part, filter[i, j])
+            out = part if out is None else xp.maximum(out, part)
+    return out
+
+
 def same_padding(x: Any, spans: Any, strides: Any) -> list[list[Any]]:
     """Returns the padding per spatial axis of what TensorFlow calls SAME.
 
