@@ -149,7 +149,9 @@ def _build_and_plan(
     else:
         plan.check(description.path)
     restore.apply(plan, values, path=description.path)
-    plan.freeze_single_variables()
+    if description.functions is not None:
+        # Checkpoints don't say of a variable whether it is trained.
+        plan.freeze_single_variables()
     return model, plan
 
 

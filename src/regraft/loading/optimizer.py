@@ -44,6 +44,9 @@ def compile_model(
         context.note("compile", f"the model came back uncompiled: {text}")
         return
     if arguments is None:
+        if _holds_slots(description):
+            text = "the file holds an optimizer's state, but not its class or a loss"
+            context.note("compile", f"the model came back uncompiled: {text}")
         return
     model.compile(**arguments)
     report.compiled = True
@@ -52,6 +55,13 @@ def compile_model(
         report.optimizer = _restore_optimizer(
             optimizer, model, description, plan, context
         )
+
+
+def _holds_slots(description: ModelDescription) -> bool:
+    if description.objects is None:
+        return False
+    node = description.objects.root.child("optimizer")
+    return node is not None and bool(node.slot_variables)
 
 
 def _arguments(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +18,7 @@ from regraft.model.description import (
 )
 from regraft.model.object_graph import read_object_graph
 from regraft.options import LoadOptions
-from regraft.storage import hdf5_file, proto
+from regraft.storage import filesystem, hdf5_file, proto
 from regraft.storage.proto import messages
 from regraft.storage.saved_model_directory import (
     SavedModelDirectory,
@@ -28,6 +29,8 @@ from regraft.storage.tensor_bundle import TensorBundleReader
 
 OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 EXTRA_KEY = "regraft"
+_EXPORTED_CONFIG = "saved_model.json"
+_MAX_CONFIG_BYTES = 1 << 28
 _KERAS_IDENTIFIERS = ("_tf_keras_sequential", "_tf_keras_network", "_tf_keras_model")
 
 
@@ -81,11 +84,12 @@ def _parse_extra(text: Any, path: str) -> Mapping[str, Any]:
 
 def holds_keras_model(path: str) -> bool:
     """Whether a SavedModel directory holds a model that Keras wrote."""
-    for meta_graph in read_saved_model_directory(path).saved_model.meta_graphs:
+    directory = read_saved_model_directory(path)
+    for meta_graph in directory.saved_model.meta_graphs:
         nodes = meta_graph.object_graph_def.nodes
         if len(nodes):
             return nodes[0].user_object.identifier in _KERAS_IDENTIFIERS
-    return False
+    return _exported_config(directory) is not None
 
 
 def read_saved_model(path: str, options: LoadOptions) -> ModelDescription:
@@ -105,6 +109,8 @@ def describe_saved_model(directory: SavedModelDirectory) -> ModelDescription:
     """Returns the Keras model in a SavedModel directory that was read."""
     path = str(directory.path)
     meta_graph = _keras_meta_graph(directory)
+    if meta_graph is None:
+        return _describe_export(directory)
     graph = read_objects(directory, meta_graph)
     metadata = graph.root.metadata
     if metadata is None:
@@ -140,10 +146,49 @@ def _keras_meta_graph(directory: SavedModelDirectory) -> Any:
     for meta_graph in directory.saved_model.meta_graphs:
         if len(meta_graph.object_graph_def.nodes):
             return meta_graph
-    raise ValueError(
-        f"The SavedModel '{directory.path}' holds no Keras model: it has no object "
-        "graph, as TensorFlow 1 writes it. Open it with `regraft.load` to call its "
-        "signatures."
+    return None
+
+
+def _exported_config(directory: SavedModelDirectory) -> str | None:
+    """Path of the config that `export_saved_model` of TensorFlow 1 put beside."""
+    path = filesystem.join(directory.assets_path, _EXPORTED_CONFIG)
+    return path if filesystem.is_file(path) else None
+
+
+def _describe_export(directory: SavedModelDirectory) -> ModelDescription:
+    """Reads what `tf.keras.experimental.export_saved_model` of TensorFlow 1 wrote.
+
+    Its graphs are a session's, and hold no objects. Beside them stand the model's
+    `to_json()` and, as the variables, a checkpoint of its `save_weights`.
+    """
+    path = str(directory.path)
+    config_path = _exported_config(directory)
+    if config_path is None or directory.variables is None:
+        raise ValueError(
+            f"The SavedModel '{path}' holds no Keras model: it has no object "
+            "graph, as TensorFlow 1 writes it. Open it with `regraft.load` to call "
+            "its signatures."
+        )
+    data = filesystem.read_bytes(config_path, max_bytes=_MAX_CONFIG_BYTES)
+    config = keras_json.parse_json(data, path=config_path, object_path="model")
+    if not isinstance(config, dict):
+        raise FormatError(
+            "Invalid model config",
+            path=config_path,
+            expected="an object",
+            received=type(config).__name__,
+        )
+    config = keras_json.decode(config)
+    infos = [graph.meta_info_def for graph in directory.saved_model.meta_graphs]
+    found = _describe_checkpoint(directory.variables, path)
+    return dataclasses.replace(
+        found,
+        keras_version=config.get("keras_version"),
+        tensorflow_version=next(
+            (info.tensorflow_version for info in infos if info.tensorflow_version), None
+        ),
+        backend=config.get("backend") or "tensorflow",
+        config={key: config.get(key) for key in ("class_name", "config")},
     )
 
 
@@ -188,6 +233,10 @@ def read_checkpoint(prefix: str, options: LoadOptions) -> ModelDescription:
     tensors = TensorBundleReader(
         prefix, memory_budget_bytes=options.memory_budget_bytes
     )
+    return _describe_checkpoint(tensors, prefix)
+
+
+def _describe_checkpoint(tensors: TensorBundleReader, prefix: str) -> ModelDescription:
     if OBJECT_GRAPH_KEY not in tensors:
         raise FormatError(
             "The checkpoint names no objects, as one of TensorFlow 1's Saver",
