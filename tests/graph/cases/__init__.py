@@ -19,6 +19,7 @@ FAMILIES = (
     "math",
     "nn",
     "partition",
+    "pictures",
     "quantize",
     "ragged",
     "random",

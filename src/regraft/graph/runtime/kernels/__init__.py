@@ -22,6 +22,7 @@ FAMILIES = (
     "math",
     "nn",
     "partition",
+    "pictures",
     "quantize",
     "ragged",
     "random",
