@@ -246,6 +246,8 @@ WITHOUT_ROW = {
     "CudnnRNNParamsToCanonical": "Tested against tf_keras' layers.",
     "CudnnRNNParamsToCanonicalV2": "Tested against tf_keras' layers.",
     "CudnnRNNParamsSize": "Tested against tf_keras' layers.",
+    "DecodeAndCropJpeg": "Tested with Pillow.",
+    "DecodeGif": "Tested with Pillow.",
     "Empty": "Its values are undefined.",
     "InitializeTableFromTextFile": "Tested with an asset.",
     "InitializeTableFromTextFileV2": "Tested with an asset.",

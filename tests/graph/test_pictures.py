@@ -30,11 +30,11 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-def _run(op: str, data: bytes, **attrs: Any) -> Any:
+def _run(op: str, data: bytes, *others: Any, **attrs: Any) -> Any:
     contents = np.empty((), object)
     contents[()] = data
     node = ir.Node("image", op, attrs=attrs)
-    return run_node(node, [contents], FunctionLibrary({}))[0]
+    return run_node(node, [contents, *others], FunctionLibrary({}))[0]
 
 
 @pytest.mark.peer
@@ -51,6 +51,9 @@ def test_jpegs_are_within_rounding_of_tensorflows(peer: Peer) -> None:
             # What TensorFlow does by default is a coarser way to the same numbers.
             most = 0 if "dct_method" in how else 8
             assert np.abs(ours.astype(int) - theirs).max() <= most, how
+            window = np.array([3, 5, 7, 9], np.int32)
+            part = _run("DecodeAndCropJpeg", data, window, **attrs)
+            np.testing.assert_array_equal(part, ours[3:10, 5:14])
 
 
 @pytest.mark.peer
