@@ -364,17 +364,24 @@ def test_loading_runs_no_initializer(
     assert regraft.load_model(tmp_path / "m", compile=compile).built
 
 
-def test_frozen_layers_and_weights_stay_frozen(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["model", "model.h5"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_frozen_layers_and_weights_stay_frozen(
+    name: str, whole: bool, tmp_path: Path
+) -> None:
+    """A weight that is frozen by itself too, which comes after the others in HDF5."""
     model = _model()
-    model.layers[0].trainable = False
-    model.layers[-1].bias.trainable = False
+    model.layers[0].trainable = not whole
+    model.layers[-1].kernel.trainable = False
     model.compile("sgd", "mse")
-    regraft.save_model(model, tmp_path / "m")
-    loaded = regraft.load_model(tmp_path / "m")
+    regraft.save_model(model, tmp_path / name)
+    loaded = regraft.load_model(tmp_path / name)
     assert [v.path for v in loaded.trainable_variables] == [
         v.path for v in model.trainable_variables
     ]
-    assert not loaded.layers[0].trainable
+    assert loaded.layers[0].trainable is not whole
+    for ours, theirs in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("name", ["model", "model.h5"])

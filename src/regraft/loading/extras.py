@@ -7,7 +7,7 @@ object graph alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -252,22 +252,36 @@ def add_losses(plan: RestorePlan, reviver: Reviver) -> None:
 
     What a config's regularizers make is there already.
     """
+    own_of = {id(layer): _own_losses(node) for layer, node in plan.layers}
+    silent = {key for key, own in own_of.items() if own is None}
     for layer, node in plan.layers:
-        api = node.child("keras_api")
-        own = api.child("layer_regularization_losses") if api is not None else None
+        own = own_of[id(layer)]
         if own is None:
             own = node.child("regularization_losses")
             if own is not None and not isinstance(layer, Revived):
                 continue  # it may list those of the layers below
         listed = [c for c in (own.items() if own is not None else ())]
-        variables = _own_variables(layer)
+        variables = _own_variables(layer, silent)
         missing = len(listed) - sum(v.regularizer is not None for v in variables)
         if missing > 0:
             _attach(listed, variables, layer, reviver)
 
 
-def _own_variables(layer: keras.Layer) -> list[keras.Variable]:
-    below = {id(v) for child in _compat.sublayers(layer) for v in child.variables}
+def _own_losses(node: ObjectNode) -> ObjectNode | None:
+    api = node.child("keras_api")
+    return api.child("layer_regularization_losses") if api is not None else None
+
+
+def _own_variables(layer: keras.Layer, silent: Container[int]) -> list[keras.Variable]:
+    """Those of the layer, and of such below it as list no losses themselves."""
+    below: set[int] = set()
+    waiting = list(_compat.sublayers(layer))
+    while waiting:
+        child = waiting.pop()
+        if id(child) in silent:
+            waiting += _compat.sublayers(child)
+        else:
+            below |= {id(v) for v in child.variables}
     return [v for v in layer.variables if id(v) not in below]
 
 

@@ -59,8 +59,10 @@ def describe(model: keras.Model, *, include_optimizer: bool) -> SavedModelParts:
     if seeds:
         extra["random_state"] = seeds
     tree = state_tree(model)
-    if not all(layer.trainable for layer in _compat.all_layers(model)):
-        # A layer made with `trainable=False` still trains what it makes later inside.
+    frozen = not all(layer.trainable for layer in _compat.all_layers(model))
+    if frozen or not all(variable.trainable for _, variable in tree.edges()):
+        # A layer made with `trainable=False` still trains what it makes later inside,
+        # and a variable can be frozen by itself.
         extra["trainable"] = [bool(variable.trainable) for _, variable in tree.edges()]
     notes += [
         Note(layer.name, _name_clash(type(layer)))

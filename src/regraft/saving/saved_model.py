@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import keras
 import numpy as np
 
 from regraft.model.compile.metrics import describe_metric
+from regraft.model.dialects.describe import under_names_of_their_own
 from regraft.model.dialects.describe_topology import describe_layer
 from regraft.model.dialects.dialect import KERAS_2
 from regraft.model.dialects.names import original_name
@@ -112,7 +114,8 @@ class ModelAssembly:
 
     def __init__(self, builder: GraphBuilder, parts: SavedModelParts) -> None:
         self._builder = builder
-        self._parts = parts
+        entry = under_names_of_their_own(parts.entry)
+        self._parts = dataclasses.replace(parts, entry=entry)
         self.node_ids: dict[int, int] = {}
 
     def add(self) -> None:
@@ -254,7 +257,7 @@ class ModelAssembly:
             self._add_children(node, tree, None)
             return node
         entry = describe_layer(tree.owner, KERAS_2, self._parts.notes)
-        return self._add_layer(tree, entry)
+        return self._add_layer(tree, under_names_of_their_own(entry))
 
     def _add_variable(self, variable: keras.Variable, dtype: str | None = None) -> int:
         return self._builder.add_variable(

@@ -293,6 +293,7 @@ class _ModelTracer:
             every.append(self._concrete(record, takes_training, losses))
         conditional = SavedFunctionSpec(tuple(some), spec)
         has_activity = any(record.activity_losses for record in chosen)
+        own = own_variables(layer, self._calls.records)
         return LayerTraces(
             call=SavedFunctionSpec(tuple(plain), spec),
             conditional_losses=conditional,
@@ -301,7 +302,7 @@ class _ModelTracer:
             ),
             activity_regularizer=self._activity_regularizer(chosen[0]),
             regularization_losses=self._weight_regularizers(layer.trainable_variables),
-            own_regularization_losses=self._weight_regularizers(own_variables(layer)),
+            own_regularization_losses=self._weight_regularizers(own),
             expects_training=takes_training,
         )
 

@@ -1,7 +1,7 @@
 """A live layer to its entry in Keras 2's words.
 
-What Keras 2 has no word for is left out where it changes nothing, and noted
-otherwise. A layer class that Keras 2 doesn't have keeps Keras 3's words.
+What Keras 2 has no word for is left out where it changes nothing that is computed. A
+layer that computes what Keras 2 can't say keeps Keras 3's words, and is noted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.keras2_arguments import EVERY_LAYER, KERAS_2_ARGUMENTS
 from regraft.model.dialects.layers import is_regraft, row_of
 from regraft.model.dialects.names import original_name
-from regraft.model.dialects.objects import KERAS_3_HARD_SIGMOID, is_entry
+from regraft.model.dialects.objects import (
+    KERAS_3_HARD_SIGMOID,
+    KERAS_3_PREFIX,
+    is_entry,
+)
 from regraft.model.dialects.registry import is_builtin
 from regraft.model.keras2 import layers_theano
 from regraft.model.keras2.registration import PACKAGE
@@ -131,10 +135,46 @@ def _known_arguments(
             continue
         if key in known or key in _ALWAYS.get(cls_name, ()):
             kept[key] = value
-        elif not _says_nothing(key, value, defaults):
+        elif _says_nothing(key, value, defaults):
+            continue
+        elif key in _OF_TRAINING:
             text = f"Keras 2 has no {key} of {cls_name}; {value!r} is left out"
             notes.append(Note(f"layer {original_name(layer)!r}", text))
+        else:
+            kept[key] = value
+            text = f"Keras 2 has no {key}={value!r} of {cls_name} and refuses it"
+            notes.append(Note(f"layer {original_name(layer)!r}", text))
     return kept
+
+
+def under_names_of_their_own(value: Any) -> Any:
+    """An entry in which no layer that Keras 2 can't make has a name of Keras 2's.
+
+    Keras 2 runs the traces of a class that it doesn't know, and refuses a file where
+    a class of its own refuses the config.
+
+    Args:
+        value: An entry, or what is in one.
+    """
+    if isinstance(value, list):
+        return [under_names_of_their_own(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    found = {key: under_names_of_their_own(item) for key, item in value.items()}
+    name, config = found.get("class_name"), found.get("config")
+    if name in KERAS_2_ARGUMENTS and isinstance(config, Mapping):
+        known = KERAS_2_ARGUMENTS[name] | EVERY_LAYER | {*_ALWAYS.get(name, ())}
+        if set(config) - known or _says_keras_3(config):
+            found["class_name"] = f"{KERAS_3_PREFIX}{name}"
+    return found
+
+
+def _says_keras_3(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_says_keras_3, value.values()))
+    if isinstance(value, list):
+        return any(map(_says_keras_3, value))
+    return isinstance(value, str) and value.startswith(KERAS_3_PREFIX)
 
 
 # Keys of Keras 2's configs that are no arguments of the constructor.
@@ -152,6 +192,10 @@ _ALWAYS = {
         "output_shape_module",
     ),
 }
+
+
+# Keys without a meaning for a file's predictions: Keras 2 does without.
+_OF_TRAINING = ("seed", "flash_attention", "use_cudnn", "lora_alpha", "autocast")
 
 
 # Keys that Keras 2 took late, so that earlier versions refuse them.

@@ -54,7 +54,8 @@ _KERAS_2: Mapping[str, Mapping[str, Any]] = {
     "constraints": CONSTRAINTS,
 }
 
-KERAS_3_HARD_SIGMOID = "Keras3>hard_sigmoid"
+KERAS_3_PREFIX = "Keras3>"
+KERAS_3_HARD_SIGMOID = f"{KERAS_3_PREFIX}hard_sigmoid"
 
 _POLICY_CLASSES = {"Policy", "PolicyV1", "DTypePolicy", "FloatDTypePolicy"}
 
