@@ -293,13 +293,12 @@ class _ModelTracer:
             every.append(self._concrete(record, takes_training, losses))
         conditional = SavedFunctionSpec(tuple(some), spec)
         has_activity = any(record.activity_losses for record in chosen)
+        full = SavedFunctionSpec(tuple(every), spec) if has_activity else conditional
         own = own_variables(layer, self._calls.records)
         return LayerTraces(
             call=SavedFunctionSpec(tuple(plain), spec),
             conditional_losses=conditional,
-            all_conditional_losses=(
-                SavedFunctionSpec(tuple(every), spec) if has_activity else conditional
-            ),
+            all_conditional_losses=full,
             activity_regularizer=self._activity_regularizer(chosen[0]),
             regularization_losses=self._weight_regularizers(layer.trainable_variables),
             own_regularization_losses=self._weight_regularizers(own),

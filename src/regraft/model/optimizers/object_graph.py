@@ -8,7 +8,8 @@ since 2.11   optimizer/_iterations, _learning_rate | _current_learning_rate
 OptimizerV2  optimizer/iter, learning_rate, decay, beta_1, …, momentum_cache
                        slot records: (variable's node, slot name, slot's node)
 mixed        the same and optimizer/loss_scale/current_loss_scale, good_steps;
-             up to 2.2 the optimizer proper is the child base_optimizer
+             up to 2.2 the optimizer proper is the child base_optimizer, which
+             is empty afterwards
 ```
 """
 
@@ -74,8 +75,9 @@ def state_from_object_graph(
     records = node.slot_variables
     base = node.child("base_optimizer")
     if base is not None:
-        node = base
         records = records + base.slot_variables
+        # Of later versions it is empty, and all is of the node around it.
+        node = base if base.children else node
     _put(scalars, U_PRODUCT, node, _PRODUCTS)
     iterations: dict[str, StoredTensor] = {}
     _put(iterations, "iterations", node, _ITERATIONS)
