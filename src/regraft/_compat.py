@@ -19,6 +19,7 @@ from keras.src import backend
 from keras.src.backend import get_keras_mask
 from keras.src.backend import set_keras_mask as _set_keras_mask
 from keras.src.backend.common import global_state
+from keras.src.backend.common import symbolic_scope as _symbolic_scope
 from keras.src.backend.common.variables import initialize_all_variables
 from keras.src.legacy.saving import json_utils
 from keras.src.legacy.saving import saving_utils as legacy_saving_utils
@@ -521,6 +522,14 @@ def is_traced(value: Any) -> bool:
     import jax
 
     return isinstance(value, jax.core.Tracer)
+
+
+def in_symbolic_scope() -> bool:
+    """Whether Keras runs a call for the shapes of its results alone.
+
+    Keras 3.12 to 3.15: `keras.SymbolicScope` is public, to ask for it is not.
+    """
+    return bool(_symbolic_scope.in_symbolic_scope())
 
 
 def call_host(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import jax
 import keras
 import numpy as np
 import pytest
@@ -272,21 +273,51 @@ def test_vocabulary_file_of_a_config_is_never_opened(
         regraft.load_model(saved)
 
 
-def test_subclassed_model_that_reads_text_names_the_way_out(
-    peer: Peer, tmp_path: Path
+@pytest.mark.parametrize("eager", [False, True])
+def test_subclassed_model_without_its_class_reads_text(
+    peer: Peer, tmp_path: Path, eager: bool
 ) -> None:
-    texts = np.array([["a b"], ["c"]])
-    expected = peer.call("text_layers.subclassed", tmp_path / "model", texts)
+    texts = np.array([["a b"], ["c"], ["b"], ["a a a"]])
+    targets = np.arange(8, dtype="float32").reshape(4, 2)
+    before, after = peer.call(
+        "text_layers.subclassed", tmp_path / "model", texts, targets
+    )
 
     model = regraft.load_model(tmp_path / "model")
 
-    notes = " ".join(regraft.load_report(model).notes)
-    assert "read text" in notes
-    for use in (model, model.predict, model.fit):
-        with pytest.raises(UnsupportedError, match=r"signatures.*'Subclassed'"):
-            use(texts)
+    assert "read text" in " ".join(regraft.load_report(model).notes)
+    np.testing.assert_allclose(model(texts), before, atol=1e-6)
+    np.testing.assert_allclose(model.predict(texts, verbose=0), before, atol=1e-6)
+    as_list = texts[:, 0].tolist()
+    np.testing.assert_allclose(model.predict(as_list, verbose=0), before, atol=1e-6)
+    if eager:
+        loss = model.train_on_batch(texts, targets)
+    else:
+        loss = model.fit(texts, targets, batch_size=4, verbose=0).history["loss"][0]
+    np.testing.assert_allclose(loss, np.mean((before - targets) ** 2), rtol=1e-5)
+    np.testing.assert_allclose(model.predict(texts, verbose=0), after, atol=1e-6)
+    found = model.evaluate(texts, targets, verbose=0)
+    np.testing.assert_allclose(found, np.mean((after - targets) ** 2), rtol=1e-5)
+    split = model.fit(texts, targets, validation_split=0.5, verbose=0)
+    assert set(split.history) == {"loss", "val_loss"}
     served = regraft.load(tmp_path / "model").signatures["serving_default"](texts)
-    np.testing.assert_allclose(served["output_1"], expected, atol=1e-6)
+    np.testing.assert_allclose(served["output_1"], before, atol=1e-6)
+
+
+# As in pyproject.toml; `pytest.warns` gives out anew what it didn't wait for.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_subclassed_text_model_can_not_be_compiled_or_traced_anew(
+    peer: Peer, tmp_path: Path
+) -> None:
+    texts = np.array([["a b"], ["c"]])
+    targets = np.zeros((2, 2), "float32")
+    peer.call("text_layers.subclassed", tmp_path / "model", texts, targets)
+    model = regraft.load_model(tmp_path / "model")
+    with pytest.raises(UnsupportedError, match=r"run_eagerly.*'Subclassed'"):
+        jax.jit(model)(np.zeros((2, 1), "uint32"))
+    model.train_on_batch(texts, targets)
+    with pytest.warns(UserWarning, match="saved without functions.*reads? text"):
+        regraft.save_model(model, tmp_path / "again")
 
 
 def test_summary_and_config_are_there(model: keras.Model, tmp_path: Path) -> None:

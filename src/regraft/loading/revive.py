@@ -17,6 +17,7 @@ from regraft.loading.revived_layer import (
     RevivedObject,
     TracedRegularizer,
 )
+from regraft.loading.revived_text import RevivedTextModel
 from regraft.model.description import ObjectNode, Variable
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.objects import build_dtype, build_object
@@ -164,10 +165,11 @@ class Reviver:
         self._add_children(layer, node)
         layer.built = True
         if isinstance(layer, RevivedModel) and layer.reads_text:
+            layer.__class__ = RevivedTextModel
+            layer.run_eagerly = True
             self._context.note(
                 f"model {layer.name!r}",
-                "its functions read text, which runs through "
-                "`regraft.load(path).signatures` alone",
+                "its functions read text, so that it runs step by step, not compiled",
             )
         if metadata.get("trainable") is False:
             layer.trainable = False

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from regraft.errors import MismatchError, UnsupportedError
+from regraft.errors import MismatchError
 from regraft.graph import ir
 from regraft.graph.runtime.saved_functions import SavedFunction, Trace
 
@@ -150,45 +150,6 @@ class RevivedModel(Revived, keras.Model):
         """Whether its traces take text, which no compiled step can."""
         tensors = keras.tree.flatten(_symbolic(self._traces.first_argument()))
         return any(getattr(tensor, "dtype", "") == "string" for tensor in tensors)
-
-    def _refuse_text(self) -> None:
-        if self.reads_text:
-            raise UnsupportedError(
-                f"Model '{self.name}' runs from its traced functions, which read text; "
-                "that works through `regraft.load(path).signatures` alone. To train "
-                "it, pass its class, rewritten for Keras 3, in "
-                f"`custom_objects={{{self.saved_class_name!r}: …}}`."
-            )
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        tensors = keras.tree.flatten((args, kwargs))
-        if not any(isinstance(tensor, keras.KerasTensor) for tensor in tensors):
-            self._refuse_text()
-        return super().__call__(*args, **kwargs)
-
-    def fit(self, *args: Any, **kwargs: Any) -> Any:
-        self._refuse_text()
-        return super().fit(*args, **kwargs)
-
-    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        self._refuse_text()
-        return super().evaluate(*args, **kwargs)
-
-    def predict(self, *args: Any, **kwargs: Any) -> Any:
-        self._refuse_text()
-        return super().predict(*args, **kwargs)
-
-    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
-        self._refuse_text()
-        return super().train_on_batch(*args, **kwargs)
-
-    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
-        self._refuse_text()
-        return super().test_on_batch(*args, **kwargs)
-
-    def predict_on_batch(self, *args: Any, **kwargs: Any) -> Any:
-        self._refuse_text()
-        return super().predict_on_batch(*args, **kwargs)
 
 
 class RevivedObject(keras.layers.Layer):

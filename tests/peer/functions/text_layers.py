@@ -167,9 +167,14 @@ class Subclassed(tf_keras.Model):
         return tf.reduce_mean(self.vectors(self.tokens(texts)), 1)
 
 
-def subclassed(path: Path, texts: np.ndarray) -> np.ndarray:
-    """Saves the model above, and returns its outputs."""
+def subclassed(
+    path: Path, texts: np.ndarray, targets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Saves the model above, and returns its outputs before and after a step."""
+    tf_keras.utils.set_random_seed(1)
     model = Subclassed()
-    outputs = model(_tensor(texts))
+    model.compile(tf_keras.optimizers.SGD(0.1), "mse")
+    before = model(_tensor(texts))
     model.save(path, save_format="tf")
-    return outputs.numpy()
+    model.train_on_batch(_tensor(texts), targets)
+    return before.numpy(), model(_tensor(texts)).numpy()

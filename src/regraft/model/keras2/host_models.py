@@ -88,13 +88,16 @@ class HostModel:
             raise UnsupportedError("A model that takes text has not been built.")
         return graph
 
+    def _structure(self) -> Any:
+        """What the model is called with: tensors, in lists or dicts."""
+        return _compat.structures(self._graph())[0]
+
     def _flat_inputs(self, inputs: Any) -> list[Array]:
         """Returns a batch, or all data, as one array per input."""
         graph = self._graph()
-        structure, _ = _compat.structures(graph)
-        given = matched(structure, inputs)
+        given = matched(self._structure(), inputs)
         return [
-            _checked(tensor, host_array(value))
+            checked(tensor, host_array(value))
             for tensor, value in zip(graph.inputs, given, strict=True)
         ]
 
@@ -261,7 +264,7 @@ class HostModel:
             raise ValueError(
                 f"{count} samples can't be split by validation_split={share}."
             )
-        structure, _ = _compat.structures(self._graph())
+        structure = self._structure()
 
         def part(rows: slice) -> tuple[Any, ...]:
             inputs = keras.tree.pack_sequence_as(structure, [a[rows] for a in flat])
@@ -347,7 +350,12 @@ def _truncated(value: Array) -> Array:
     return value
 
 
-def _checked(tensor: keras.KerasTensor, value: Array) -> Array:
+def checked(tensor: keras.KerasTensor, value: Array) -> Array:
+    """Returns a value for an input of a model.
+
+    Raises:
+        MismatchError: It is text where numbers are wanted, or numbers where text is.
+    """
     wants_text = keras.backend.standardize_dtype(tensor.dtype) == HANDLE
     if wants_text != is_text(value):
         raise MismatchError(
