@@ -169,11 +169,41 @@ def make_plan(description: ModelDescription, tree: StateNode) -> restore.Restore
 def _writer(description: ModelDescription) -> Dialect:
     """The Keras that wrote the file, in whose order and layout its weights are."""
     layers = description.weights.layers if description.weights is not None else ()
-    return writer_of(
+    found = writer_of(
         description.keras_version,
         description.backend,
         [name for layer in layers for name, _ in layer.weights],
     )
+    return dataclasses.replace(found, tensorflow_1=_is_tensorflow_1(found, description))
+
+
+def _is_tensorflow_1(found: Dialect, description: ModelDescription) -> bool:
+    """TensorFlow 1.14 to 2.1 call their Keras `2.2.4-tf`.
+
+    A SavedModel names its TensorFlow; in a config the initializers of TensorFlow 1
+    say their dtype, which those of 2 do not.
+    """
+    if not found.tensorflow or found.version > (2, 2, 4):
+        return False
+    if description.tensorflow_version is not None:
+        return description.tensorflow_version.startswith("1.")
+    return _has_old_initializer(description.config)
+
+
+def _has_old_initializer(config: Any) -> bool:
+    pending = [config]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, Mapping):
+            for key, value in item.items():
+                inner = value.get("config") if isinstance(value, Mapping) else None
+                named = str(key).endswith("_initializer")
+                if named and isinstance(inner, Mapping) and "dtype" in inner:
+                    return True
+                pending.append(value)
+        elif isinstance(item, list | tuple):
+            pending.extend(item)
+    return False
 
 
 def _reviver(

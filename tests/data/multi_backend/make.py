@@ -15,6 +15,17 @@ import traceback
 
 import numpy as np
 
+if os.environ.get("KERAS_BACKEND") == "tensorflow":
+    # TensorFlow 1's other variables may be read after an update that the step makes
+    # itself: what it computes then is an accident of its threads.
+    import tensorflow as tf
+    from tensorflow.python.ops import resource_variable_ops
+
+    if hasattr(tf, "enable_resource_variables"):
+        tf.enable_resource_variables()
+    else:
+        tf.Variable = resource_variable_ops.ResourceVariable
+
 import keras
 from keras import backend as K
 from keras import layers as L
@@ -254,6 +265,40 @@ def norms_first():
 @model()
 def norms_last():
     return norm_model(False)
+
+
+@model(one=False)
+def norms_forgetting():
+    """Every rank and axis, moving averages of the last batch alone."""
+    from keras.layers import Input
+
+    first(False)
+    shapes = [(4,), (5, 3), (2, 3, 4), (2, 2, 3, 4)]
+    inputs = [Input(shape) for shape in shapes]
+    outputs = []
+    for i, x in enumerate(inputs):
+        for axis in range(1, len(shapes[i]) + 1):
+            y = L.BatchNormalization(axis=axis, momentum=0.0, epsilon=0.1)(x)
+            outputs.append(L.Flatten()(y) if i else y)
+    m = Model(inputs, outputs)
+    m.compile("sgd", "mse")
+    targets = [f32(30 + i, 6, int(o.shape[-1]) if not hasattr(o, "_keras_shape")
+                   else o._keras_shape[-1]) for i, o in enumerate(outputs)]
+    return (m, [f32(i, 3, *s) for i, s in enumerate(shapes)],
+            [f32(10 + i, 6, *s) for i, s in enumerate(shapes)], targets)
+
+
+@model(since=(1, 1))
+def volumes_same():
+    """Poolings of volumes: Theano pads otherwise than TensorFlow."""
+    first(THEANO)
+    x = spatial(THEANO, 5, 6, 4, 2)
+    pool = {"border_mode": "same"} if ONE else {"padding": "same"}
+    m = Sequential([L.MaxPooling3D((2, 3, 2), strides=(1, 2, 2), input_shape=x, **pool),
+                    L.AveragePooling3D((3, 2, 2), strides=(2, 1, 1), **pool),
+                    L.Flatten(), L.Dense(1)])
+    m.compile("sgd", "mse")
+    return m, [f32(6, 2, *x)], [f32(7, 4, *x)], [f32(8, 4, 1)]
 
 
 @model(two=False)

@@ -34,5 +34,25 @@ def test_eras():
     assert old.masked_loss_counts_masked_steps
     assert not new.masked_loss_counts_masked_steps
     assert new.batch_norm_corrects_variance == "fused"
+    assert old.batch_norm_corrects_variance == "fused"
+    assert old.frozen_batch_norm == "infers"
+    first = Dialect.from_keras_version("2.2.4-tf")
+    assert first.batch_norm_corrects_variance == "fused_images"
+    assert first.logits_are_of_own_activation
     multi_backend = Dialect.from_keras_version("2.2.4")
     assert multi_backend.batch_norm_corrects_variance == "fused_always"
+    assert multi_backend.frozen_batch_norm == "normalizes"
+    assert Dialect.from_keras_version("2.0.9").frozen_batch_norm == "moves"
+
+
+@pytest.mark.parametrize(
+    ("version", "backend", "counts"),
+    [
+        ("2.0.0", "theano", False),
+        ("2.0.9", "theano", True),
+        ("2.1.5", "theano", False),
+        ("2.0.9", "tensorflow", False),
+    ],
+)
+def test_averages_counted_what_theano_padded_for_a_year(version, backend, counts):
+    assert Dialect.from_keras_version(version, backend).average_counts_padding is counts

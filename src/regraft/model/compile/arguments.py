@@ -59,6 +59,8 @@ def build_compile_arguments(
         keras2=context.dialect.generation < 3,
         counts_masked_steps=context.dialect.masked_loss_counts_masked_steps,
         masks=_makes_masks(model),
+        old_logits=context.dialect.logits_are_of_own_activation,
+        positive_cosine=context.dialect.cosine_is_positive,
     )
     losses, weights = training_config.get("loss"), training_config.get("loss_weights")
     arguments |= _build_losses(losses, weights, outputs, context, rules)

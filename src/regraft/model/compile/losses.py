@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -22,7 +22,11 @@ from regraft.model.dialects.context import BuildContext, Note
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.registry import find_custom
 from regraft.model.keras2.losses import FUNCTIONS as KERAS_2_FUNCTIONS
-from regraft.model.keras2.losses import Keras2Loss, averaged_cosine_proximity
+from regraft.model.keras2.losses import (
+    OLD_LOGITS,
+    Keras2Loss,
+    averaged_cosine_proximity,
+)
 
 _CLASSES = {
     name: value
@@ -39,6 +43,8 @@ _FUNCTION_OF_CLASS = {
     "BinaryCrossentropy": "binary_crossentropy",
     "BinaryFocalCrossentropy": "binary_focal_crossentropy",
     "CategoricalCrossentropy": "categorical_crossentropy",
+    "CategoricalFocalCrossentropy": "categorical_focal_crossentropy",
+    "CosineSimilarity": "cosine_similarity",
     "SparseCategoricalCrossentropy": "sparse_categorical_crossentropy",
     "KLDivergence": "kl_divergence",
 }
@@ -54,11 +60,27 @@ class LossRules:
         keras2: Whether Keras 2's functions are meant.
         counts_masked_steps: Whether a mean is over the masked steps too.
         masks: Whether the model has masks, so that this matters.
+        old_logits: Whether remembered logits are of the loss' own activation alone.
+        positive_cosine: Whether a cosine similarity is maximal for equal vectors.
     """
 
     keras2: bool
     counts_masked_steps: bool = False
     masks: bool = False
+    old_logits: bool = False
+    positive_cosine: bool = False
+
+    def function(self, plain: str) -> str | None:
+        """Name of the function of Keras 2 that computes otherwise than Keras 3's."""
+        if plain == "cosine_similarity" and self.positive_cosine:
+            return "positive_cosine_similarity"
+        return plain if self.keras2 and plain in KERAS_2_FUNCTIONS else None
+
+    def arguments(self, function: str) -> dict[str, Any]:
+        """What the function is told of the era."""
+        return (
+            {"old_logits": True} if self.old_logits & (function in OLD_LOGITS) else {}
+        )
 
 
 def build_loss(entry: Any, context: BuildContext, rules: LossRules) -> Any:
@@ -99,9 +121,11 @@ def _build_named(
         )
     if context.dialect.cosine_is_averaged and plain == "cosine_similarity":
         return averaged_cosine_proximity
-    if rules.keras2 and plain in KERAS_2_FUNCTIONS:
+    function = rules.function(plain)
+    if function is not None:
         return Keras2Loss(
-            plain,
+            function,
+            rules.arguments(function),
             spelled=spelled,
             counts_masked_steps=rules.counts_masked_steps,
             name=plain_name(name),
@@ -159,11 +183,12 @@ def _build_class(
     given = {"reduction": reduction}
     if config.get("name"):
         given["name"] = config["name"]
-    function = _FUNCTION_OF_CLASS.get(plain, "")
-    if rules.keras2 and function in KERAS_2_FUNCTIONS:
+    function = rules.function(_FUNCTION_OF_CLASS.get(plain, ""))
+    if function is not None:
+        own = _accepted(KERAS_2_FUNCTIONS[function], arguments, plain, context)
         return Keras2Loss(
             function,
-            _accepted(KERAS_2_FUNCTIONS[function], arguments, plain, context),
+            {**own, **rules.arguments(function)},
             _entry(entry),
             rules.counts_masked_steps,
             reduction,
@@ -197,7 +222,7 @@ def _build_wrapper(
     rules: LossRules,
 ) -> Any:
     """A function with arguments and a reduction, without a class of its own."""
-    function = build_loss(config["fn"], context, LossRules(rules.keras2))
+    function = build_loss(config["fn"], context, replace(rules, masks=False))
     if isinstance(function, str):
         function = _BUILT_IN[FUNCTIONS.get(function, function)]
     if isinstance(function, Keras2Loss):

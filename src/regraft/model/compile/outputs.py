@@ -171,5 +171,4 @@ def remember_output_logits(outputs: Outputs | None, losses: Any) -> None:
         for layer, loss in zip(outputs.layers, laid, strict=False)
         if isinstance(loss, Keras2Loss)
         and getattr(loss.fn, "__name__", "") in USES_LOGITS
-        and not loss.arguments.get("from_logits")
     )

@@ -44,6 +44,7 @@ def _input_layer(config: Config, layer: Any, notes: list[Note]) -> None:
 
 
 def _multi_head_attention(config: Config, layer: Any, notes: list[Note]) -> None:
+    config.pop("ignores_masks", None)
     shapes = (layer.get_build_config() or {}).get("shapes_dict") or {}
     query, value = shapes.get("query_shape"), shapes.get("value_shape")
     key = shapes.get("key_shape") or value
@@ -75,11 +76,15 @@ def _batch_normalization(config: Config, layer: Any, notes: list[Note]) -> None:
         # Keras gives its own kind of dict, which belongs to the layer.
         config["renorm_clipping"] = dict(config["renorm_clipping"])
     # Words of Regraft's own class for what the file's Keras did anyway.
-    config.pop("ignores_mask", None)
-    config.pop("correction", None)
+    for key in ("ignores_mask", "correction", "when_frozen"):
+        config.pop(key, None)
     # TensorFlow's fused kernel corrects the moving variance, Keras 3 doesn't.
     if getattr(layer, "correction", "never") == "never":
         config["fused"] = False
+
+
+def _average_pooling(config: Config, layer: Any, notes: list[Note]) -> None:
+    config.pop("counts_padding", None)
 
 
 def _random_crop(config: Config, layer: Any, notes: list[Note]) -> None:
@@ -101,6 +106,8 @@ def _vocabulary(config: Config, layer: Any, notes: list[Note]) -> None:
 
 
 DESCRIPTIONS: Mapping[str, Describe] = {
+    "AveragePooling1D": _average_pooling,
+    "AveragePooling2D": _average_pooling,
     "Bidirectional": _bidirectional,
     "InputLayer": _input_layer,
     "MultiHeadAttention": _multi_head_attention,

@@ -26,15 +26,17 @@ class Dialect:
         tensorflow: True for `tf.keras` and `tf_keras`; False for the multi-backend
             Keras (1.x and 2.x before 2.4) and for Keras 3.
         theano: Whether the multi-backend Keras ran on Theano.
+        tensorflow_1: Whether `tf.keras` was that of TensorFlow 1.
 
-    >>> Dialect.from_keras_version("2.2.4-tf")
-    Dialect(generation=2, version=(2, 2, 4), tensorflow=True, theano=False)
+    >>> Dialect.from_keras_version("2.2.4-tf").version
+    (2, 2, 4)
     """
 
     generation: int
     version: tuple[int, ...]
     tensorflow: bool
     theano: bool = False
+    tensorflow_1: bool = False
 
     @classmethod
     def from_keras_version(
@@ -79,19 +81,35 @@ class Dialect:
     def batch_norm_corrects_variance(self) -> str | None:
         """Where the moving variance takes Bessel's correction in training.
 
-        `"fused"`: N / (N - 1) where TensorFlow fuses (rank 4 and 5);
-        `"fused_always"`: N / (N - 1 - epsilon) everywhere, besides where TensorFlow
-        fuses (the multi-backend Keras since 2.1.4); `"epsilon"`: nowhere, but Theano
-        added epsilon; `"epsilon_always"`: both; `None`: nowhere.
+        `"fused"`: N / (N - 1) where TensorFlow fuses (rank 4 and 5); `"fused_images"`:
+        on rank 4 alone (before TensorFlow 2.4); `"fused_last"`: on rank 4 with
+        channels last (the multi-backend Keras 2.1.3); `"fused_always"`: that, and
+        N / (N - 1 - epsilon) everywhere (since 2.1.4); `"epsilon"`: nowhere, but
+        Theano added epsilon; `"epsilon_always"`: both; `None`: nowhere.
         """
         if self.generation == 3:
             return None
         if self.tensorflow:
-            return "fused"
+            return "fused" if self.version >= (2, 4) else "fused_images"
         corrects = self.version >= (2, 1, 4)
         if self.theano and self.version >= (1, 2):
             return "epsilon_always" if corrects else "epsilon"
-        return "fused_always" if corrects else None
+        if corrects:
+            return "fused_always"
+        return "fused_last" if self.version >= (2, 1, 3) else None
+
+    @property
+    def frozen_batch_norm(self) -> str:
+        """What a BatchNormalization that doesn't train does in training.
+
+        `"infers"`; `"normalizes"`: by the batch, without a trace (`tf.keras` of
+        TensorFlow 1, the multi-backend Keras since 2.1.3); `"moves"`: its moving
+        averages as well.
+        """
+        if self.generation == 3 or (self.tensorflow and not self.tensorflow_1):
+            return "infers"
+        old = not self.tensorflow and self.version < (2, 1, 3)
+        return "moves" if old else "normalizes"
 
     @property
     def batch_norm_sees_masks(self) -> bool:
@@ -114,6 +132,11 @@ class Dialect:
         return self.theano
 
     @property
+    def average_counts_padding(self) -> bool:
+        """Whether averages along one or two axes count the zeros of `"same"`."""
+        return self.theano and (2, 0, 4) <= self.version < (2, 1, 5)
+
+    @property
     def activity_is_summed(self) -> bool:
         """Whether activity regularizers sum over the batch, not average."""
         return self.generation < 3 and not self.tensorflow and self.version < (2, 3)
@@ -122,6 +145,21 @@ class Dialect:
     def cosine_is_averaged(self) -> bool:
         """Whether the loss `cosine_proximity` is the cosine over the last length."""
         return self.generation == 1
+
+    @property
+    def cosine_is_positive(self) -> bool:
+        """Whether the loss `cosine_similarity` grows with the similarity."""
+        return self.tensorflow_1
+
+    @property
+    def logits_are_of_own_activation(self) -> bool:
+        """Whether a crossentropy uses logits of its own kind of activation alone."""
+        return self.generation < 3 and self.version < (2, 4)
+
+    @property
+    def softmax_sees_masks(self) -> bool:
+        """Whether a Softmax layer leaves masked values out."""
+        return self.version > (2, 4, 0)
 
     @property
     def counts_own_node(self) -> bool:

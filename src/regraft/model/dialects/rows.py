@@ -22,6 +22,7 @@ from regraft.model.keras2 import (
     host_text,
     layers_keras1,
     layers_local,
+    layers_merging,
     layers_preprocessing,
     op_layers,
 )
@@ -112,6 +113,8 @@ def _batch_normalization(config: Config, context: BuildContext) -> None:
     config.setdefault("correction", dialect.batch_norm_corrects_variance or "never")
     if not dialect.batch_norm_sees_masks:
         config.setdefault("ignores_mask", True)
+    if dialect.frozen_batch_norm != "infers":
+        config.setdefault("when_frozen", dialect.frozen_batch_norm)
     if config.pop("fused", None) is False or config.get("synchronized"):
         config["correction"] = "never"
     # Keras 3 knows it for TensorFlow's replicas alone; one replica needs none.
@@ -179,9 +182,28 @@ def _add_metric(config: Config, context: BuildContext) -> None:
     )
 
 
+def _average_pooling(config: Config, context: BuildContext) -> None:
+    if context.dialect.average_counts_padding and config.get("padding") == "same":
+        config.setdefault("counts_padding", True)
+
+
 def _random_crop(config: Config, context: BuildContext) -> None:
     if context.dialect.random_crop_resizes_first:
         config.setdefault("resize_first", True)
+
+
+# Ways of TensorFlow's `tf.image.resize` that Keras 3 has not.
+_ONLY_TENSORFLOW = ("area", "gaussian", "mitchellcubic")
+
+
+def _resizing(config: Config, context: BuildContext) -> None:
+    way = config.get("interpolation")
+    if way in _ONLY_TENSORFLOW:
+        raise UnsupportedError(
+            f"Keras 3 has no interpolation={way!r} in Resizing, which layer "
+            f"{config.get('name')!r} needs. Pass a class that has it in "
+            "`custom_objects={'Resizing': …}`."
+        )
 
 
 def _random_interval(config: Config, context: BuildContext) -> None:
@@ -201,8 +223,13 @@ def _causal(cls: type[keras.layers.Layer]) -> Choose:
     return lambda config, dialect: cls if config.get("causal") else None
 
 
-def _maskless(cls: type[keras.layers.Layer]) -> Choose:
-    return lambda config, dialect: None if dialect.attention_sees_masks else cls
+def _softmax(config: Mapping[str, Any], dialect: Dialect) -> Any:
+    return None if dialect.softmax_sees_masks else keras2.Softmax
+
+
+def _multi_head_attention(config: Config, context: BuildContext) -> None:
+    if not context.dialect.attention_sees_masks:
+        config.setdefault("ignores_masks", True)
 
 
 _RECURRENT = {"implementation": ANYTHING, "time_major": FALSY, "input_length": ANYTHING}
@@ -230,6 +257,8 @@ ROWS: Mapping[str, Row] = {
         dropped={"causal": FALSY}, choose=_causal(keras2.AdditiveAttention)
     ),
     "Attention": Row(dropped={"causal": FALSY}, choose=_causal(keras2.Attention)),
+    "AveragePooling1D": Row(translate=_average_pooling),
+    "AveragePooling2D": Row(translate=_average_pooling),
     "BatchNormalization": Row(
         keras2_class=keras2.BatchNormalization,
         dropped={"virtual_batch_size": (None,), "adjustment": (None,)},
@@ -297,7 +326,8 @@ ROWS: Mapping[str, Row] = {
     "Layer": Row(keras2_class=keras2.Layer),
     "LeakyReLU": Row(renamed={"alpha": "negative_slope"}),
     "MultiHeadAttention": Row(
-        choose=_maskless(keras2.MultiHeadAttention),
+        keras2_class=keras2.MultiHeadAttention,
+        translate=_multi_head_attention,
         dropped={
             "query_shape": ANYTHING,
             "key_shape": ANYTHING,
@@ -307,6 +337,7 @@ ROWS: Mapping[str, Row] = {
     ),
     "Normalization": Row(ends_masks=True),
     "Rescaling": Row(ends_masks=True),
+    "Resizing": Row(translate=_resizing),
     "RandomContrast": _RANDOM,
     "RandomRotation": _RANDOM,
     "RandomTranslation": _RANDOM,
@@ -314,6 +345,7 @@ ROWS: Mapping[str, Row] = {
     "RandomBrightness": _RANDOM,
     "SeparableConv1D": Row(dropped=_SEPARABLE),
     "SeparableConv2D": Row(dropped=_SEPARABLE),
+    "Softmax": Row(choose=_softmax),
     "SpatialDropout1D": _SPATIAL,
     "SpatialDropout2D": _SPATIAL,
     "SpatialDropout3D": _SPATIAL,
@@ -355,6 +387,7 @@ ROWS: Mapping[str, Row] = {
         keras2_class=layers_keras1.Highway,
         dropped={"transform_bias": ANYTHING},  # What a bias began with.
     ),
+    **{name: Row(keras2_class=cls) for name, cls in layers_merging.CLASSES.items()},
     "AddLoss": Row(keras2_class=keras2.AddLoss),
     "AddMetric": Row(keras2_class=keras2.AddMetric, translate=_add_metric),
 }

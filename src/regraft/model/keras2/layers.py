@@ -11,10 +11,14 @@ from typing import Any
 import keras
 from keras import ops
 
+from regraft import _compat
+from regraft.model.keras2.layers_merging import without_mask
 from regraft.model.keras2.registration import registered
 
 _CORRECTIONS = (
     "fused",
+    "fused_images",
+    "fused_last",
     "always",
     "fused_always",
     "epsilon",
@@ -31,10 +35,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
         correction: Where the moving variance takes Bessel's correction in training:
             `"fused"` (TensorFlow's fused kernel: N / (N - 1) on rank 4 and 5),
             `"always"` (multi-backend Keras: N / (N - 1 - epsilon)), `"never"`;
-            `"fused_always"` is the product of both where the multi-backend Keras
-            fused (channels last on rank 4);
+            `"fused_images"` is `"fused"` on rank 4 alone, `"fused_last"` there with
+            channels last, and `"fused_always"` the product of that and `"always"`;
             `"epsilon"` adds epsilon instead (Theano), `"epsilon_always"` does both.
         ignores_mask: True for the Keras versions that normalized over masked steps.
+        when_frozen: What a layer with `trainable=False` does in training: `"infers"`;
+            `"normalizes"` by the batch; `"moves"` its averages as well.
     """
 
     def __init__(
@@ -42,17 +48,23 @@ class BatchNormalization(keras.layers.BatchNormalization):
         *args: Any,
         correction: str = "fused",
         ignores_mask: bool = False,
+        when_frozen: str = "infers",
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         if correction not in _CORRECTIONS:
             raise ValueError(f"Invalid correction: {correction!r}.")
+        if when_frozen not in ("infers", "normalizes", "moves"):
+            raise ValueError(f"Invalid when_frozen: {when_frozen!r}.")
         self.correction = correction
+        self.when_frozen = when_frozen
         self.ignores_mask = ignores_mask
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         if self.ignores_mask:
             mask = None
+        if training and not self.trainable and self.when_frozen != "infers":
+            return self._frozen(inputs)
         everywhere = self.correction.endswith(("always", "epsilon"))
         corrected = everywhere or self._is_fused(inputs)
         # Keras has `renorm` since 3.14.
@@ -73,12 +85,36 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self.moving_variance.assign(kept + added)
         return outputs
 
+    def _frozen(self, inputs: Any) -> Any:
+        axes = [
+            i for i in range(len(inputs.shape)) if i != self.axis % len(inputs.shape)
+        ]
+        mean, variance = ops.moments(inputs, axes)
+        if self.when_frozen == "moves":
+            for average, value in (
+                (self.moving_mean, mean),
+                (self.moving_variance, variance),
+            ):
+                kept = ops.convert_to_tensor(average) * self.momentum
+                average.assign(kept + (1.0 - self.momentum) * value)
+        return ops.batch_normalization(
+            inputs,
+            mean,
+            variance,
+            axis=self.axis,
+            offset=self.beta if self.center else None,
+            scale=self.gamma if self.scale else None,
+            epsilon=self.epsilon,
+        )
+
     def _is_fused(self, inputs: Any) -> bool:
-        if self.correction != "fused" or self.compute_dtype == "float64":
+        if self.correction == "fused_last":
+            return self._is_fused_twice(inputs)
+        if not self.correction.startswith("fused") or self.compute_dtype == "float64":
             return False
         rank = len(inputs.shape)
-        axis = self.axis % rank
-        return rank in (4, 5) and axis in (1, rank - 1)
+        fused = rank == 4 or (rank == 5 and self.correction == "fused")
+        return fused and self.axis % rank in (1, rank - 1)
 
     def _is_fused_twice(self, inputs: Any) -> bool:
         return len(inputs.shape) == 4 and self.axis % 4 == 3
@@ -103,12 +139,22 @@ class BatchNormalization(keras.layers.BatchNormalization):
             config["correction"] = self.correction
         if self.ignores_mask:
             config["ignores_mask"] = True
+        if self.when_frozen != "infers":
+            config["when_frozen"] = self.when_frozen
         return config
 
 
 @registered
 class Layer(keras.layers.Identity):
     """Keras 2's `Layer` itself, which gives what it is given."""
+
+
+@registered
+class Softmax(keras.layers.Softmax):
+    """A softmax that no mask means anything to, as before Keras 2.4."""
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        return super().call(inputs)
 
 
 @registered
@@ -209,10 +255,19 @@ class AdditiveAttention(keras.layers.AdditiveAttention):
 
 @registered
 class MultiHeadAttention(keras.layers.MultiHeadAttention):
-    """Multi-head attention that uses no mask but the one it is given.
+    """Multi-head attention that leaves its inputs' masks where they are.
 
-    Before Keras 2.10 the masks of its inputs meant nothing to it.
+    Keras 3's takes the masks off its inputs, so that whatever else reads these goes
+    on without; and its fused kernel wants values as wide as keys.
+
+    Args:
+        ignores_masks: Whether it uses no mask but the one it is given, as before
+            Keras 2.10.
     """
+
+    def __init__(self, *args: Any, ignores_masks: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.ignores_masks = ignores_masks
 
     def call(
         self,
@@ -227,16 +282,34 @@ class MultiHeadAttention(keras.layers.MultiHeadAttention):
         training: Any = None,
         use_causal_mask: bool = False,
     ) -> Any:
-        return super().call(
-            # A copy is another tensor, without the mask that hangs on this one.
-            ops.copy(query),
-            value,
-            key,
+        masks: dict[str, Any] = {}
+        own = without_mask(query)
+        if not self.ignores_masks:
+            masks = {"value_mask": value_mask, "key_mask": key_mask}
+            if query_mask is None:
+                query_mask = _compat.keras_mask(query)
+            if query_mask is not None:
+                # The only place where Keras looks for it; not on the caller's tensor.
+                own = ops.copy(query) if own is query else own
+                _compat.set_keras_mask(own, query_mask)
+        scores = return_attention_scores or self.value_dim != self.key_dim
+        found = super().call(
+            own,
+            without_mask(value),
+            None if key is None else without_mask(key),
             attention_mask=attention_mask,
-            return_attention_scores=return_attention_scores,
+            return_attention_scores=scores,
             training=training,
             use_causal_mask=use_causal_mask,
+            **masks,
         )
+        return found[0] if scores and not return_attention_scores else found
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if self.ignores_masks:
+            config["ignores_masks"] = True
+        return config
 
     def compute_mask(self, query: Any, query_mask: Any = None) -> Any:
-        return None
+        return None if self.ignores_masks else query_mask

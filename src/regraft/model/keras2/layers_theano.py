@@ -165,6 +165,7 @@ class _SymmetricPool(keras.layers.Layer):
     data_format: str
     pool_size: Any
     strides: Any
+    counts_padding = False
     _average = False
 
     def call(self, inputs: Any) -> Any:
@@ -182,13 +183,14 @@ class _SymmetricPool(keras.layers.Layer):
         ]
         self.padding = "valid"
         try:
-            if self._average:
+            if self._average and not self.counts_padding:
                 # Of the values alone, not of what was padded.
                 sums = super().call(_padded(inputs, axes, before))
                 ones = _padded(ops.ones_like(inputs), axes, before)
                 outputs = sums / super().call(ones)
             else:
-                outputs = super().call(_padded(inputs, axes, before, -math.inf))
+                filler = 0.0 if self._average else -math.inf
+                outputs = super().call(_padded(inputs, axes, before, filler))
         finally:
             self.padding = "same"
         return _cropped(outputs, axes, lengths)
@@ -205,17 +207,43 @@ class MaxPooling2D(_SymmetricPool, keras.layers.MaxPooling2D):
 
 
 @registered
-class AveragePooling1D(_SymmetricPool, keras.layers.AveragePooling1D):
-    """AveragePooling1D with Theano's padding."""
+class MaxPooling3D(_SymmetricPool, keras.layers.MaxPooling3D):
+    """MaxPooling3D with Theano's padding."""
+
+
+class _SymmetricAverage(_SymmetricPool):
+    """Averages what a window covers of the input, or of the padded input.
+
+    Args:
+        counts_padding: Whether what was padded counts as zeros.
+    """
 
     _average = True
+
+    def __init__(self, *args: Any, counts_padding: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.counts_padding = counts_padding
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if self.counts_padding:
+            config["counts_padding"] = True
+        return config
 
 
 @registered
-class AveragePooling2D(_SymmetricPool, keras.layers.AveragePooling2D):
+class AveragePooling1D(_SymmetricAverage, keras.layers.AveragePooling1D):
+    """AveragePooling1D with Theano's padding."""
+
+
+@registered
+class AveragePooling2D(_SymmetricAverage, keras.layers.AveragePooling2D):
     """AveragePooling2D with Theano's padding."""
 
-    _average = True
+
+@registered
+class AveragePooling3D(_SymmetricAverage, keras.layers.AveragePooling3D):
+    """AveragePooling3D with Theano's padding."""
 
 
 CLASSES: dict[str, type[keras.layers.Layer]] = {
@@ -229,7 +257,9 @@ CLASSES: dict[str, type[keras.layers.Layer]] = {
         ConvLSTM2D,
         MaxPooling1D,
         MaxPooling2D,
+        MaxPooling3D,
         AveragePooling1D,
         AveragePooling2D,
+        AveragePooling3D,
     )
 }

@@ -14,32 +14,32 @@ from typing import Any
 
 import keras
 
-_logits: dict[int, Any] = {}
+_logits: dict[int, tuple[str, Any]] = {}
 
 
-def logits_of(outputs: Any) -> Any | None:
-    """What an output was computed from, if its activation remembered it."""
+def logits_of(outputs: Any) -> tuple[str, Any] | None:
+    """The activation and what it computed an output from, if it remembered that."""
     return _logits.get(id(outputs))
 
 
-def _remember(outputs: Any, logits: Any) -> Any:
+def _remember(outputs: Any, activation: str, logits: Any) -> Any:
     key = id(outputs)
     try:
         weakref.finalize(outputs, _logits.pop, key, None).atexit = False
     except TypeError:  # Symbolic tensors of some backends can't be referred to.
         return outputs
-    _logits[key] = logits
+    _logits[key] = (activation, logits)
     return outputs
 
 
 def sigmoid(x: Any) -> Any:
     """`keras.activations.sigmoid` that remembers its logits."""
-    return _remember(keras.activations.sigmoid(x), x)
+    return _remember(keras.activations.sigmoid(x), "sigmoid", x)
 
 
 def softmax(x: Any, axis: int = -1) -> Any:
     """`keras.activations.softmax` that remembers its logits."""
-    return _remember(keras.activations.softmax(x, axis=axis), x)
+    return _remember(keras.activations.softmax(x, axis=axis), "softmax", x)
 
 
 _REMEMBERING: dict[Callable[..., Any], Callable[..., Any]] = {

@@ -25,6 +25,22 @@ from regraft.model.keras2.registration import registered
 Function = Callable[..., Any]
 
 
+def _logits(
+    y_pred: Any, activation: str, from_logits: bool, old_logits: bool
+) -> Any | None:
+    """What a crossentropy is computed from; `None`: from the probabilities.
+
+    Since 2.4 remembered logits go before all, whichever activation they are of and
+    whether or not the loss takes its input for logits.
+    """
+    found = logits_of(y_pred)
+    if found is not None and (
+        not old_logits or (found[0] == activation and not from_logits)
+    ):
+        return found[1]
+    return y_pred if from_logits else None
+
+
 def _clip(values: Any, low: float, high: float) -> Any:
     raised = ops.where(values < low, ops.cast(low, values.dtype), values)
     return ops.where(values > high, ops.cast(high, values.dtype), raised)
@@ -58,9 +74,10 @@ def binary_crossentropy(
     from_logits: bool = False,
     label_smoothing: float = 0.0,
     axis: int = -1,
+    old_logits: bool = False,
 ) -> Any:
     """Mean over the last axis, as `tf.keras.losses.binary_crossentropy`."""
-    logits = y_pred if from_logits else logits_of(y_pred)
+    logits = _logits(y_pred, "sigmoid", from_logits, old_logits)
     labels = _smooth_binary(_like(y_true, y_pred), label_smoothing)
     return ops.mean(_binary(labels, y_pred, logits), axis=axis)
 
@@ -76,7 +93,7 @@ def binary_focal_crossentropy(
     axis: int = -1,
 ) -> Any:
     """Mean over the last axis, as `tf.keras.losses.binary_focal_crossentropy`."""
-    logits = y_pred if from_logits else logits_of(y_pred)
+    logits = _logits(y_pred, "sigmoid", from_logits, False)
     labels = _smooth_binary(_like(y_true, y_pred), label_smoothing)
     chances = ops.sigmoid(y_pred) if from_logits else y_pred
     right = labels * chances + (1.0 - labels) * (1.0 - chances)
@@ -99,9 +116,10 @@ def categorical_crossentropy(
     from_logits: bool = False,
     label_smoothing: float = 0.0,
     axis: int = -1,
+    old_logits: bool = False,
 ) -> Any:
     """As `tf.keras.losses.categorical_crossentropy`."""
-    logits = y_pred if from_logits else logits_of(y_pred)
+    logits = _logits(y_pred, "softmax", from_logits, old_logits)
     labels = _like(y_true, y_pred)
     if label_smoothing:
         count = y_pred.shape[axis]
@@ -117,9 +135,10 @@ def sparse_categorical_crossentropy(
     from_logits: bool = False,
     ignore_class: int | None = None,
     axis: int = -1,
+    old_logits: bool = False,
 ) -> Any:
     """As `tf.keras.losses.sparse_categorical_crossentropy`."""
-    logits = y_pred if from_logits else logits_of(y_pred)
+    logits = _logits(y_pred, "softmax", from_logits, old_logits)
     if logits is None or ignore_class is not None:
         return keras.losses.sparse_categorical_crossentropy(
             y_true,
@@ -132,6 +151,32 @@ def sparse_categorical_crossentropy(
         y_true = ops.squeeze(y_true, axis=-1)
     labels = ops.one_hot(ops.cast(y_true, "int32"), y_pred.shape[axis], axis=axis)
     return _softmax_crossentropy(ops.cast(labels, logits.dtype), logits, axis)
+
+
+def categorical_focal_crossentropy(
+    y_true: Any,
+    y_pred: Any,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Any:
+    """As `tf.keras.losses.categorical_focal_crossentropy`."""
+    logits = _logits(y_pred, "softmax", from_logits, False)
+    return keras.losses.categorical_focal_crossentropy(
+        y_true,
+        y_pred if logits is None else ops.softmax(logits, axis=axis),
+        alpha=alpha,
+        gamma=gamma,
+        label_smoothing=label_smoothing,
+        axis=axis,
+    )
+
+
+def positive_cosine_similarity(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
+    """The similarity itself, as TensorFlow 1's `tf.keras.losses.cosine_similarity`."""
+    return -keras.losses.cosine_similarity(y_true, y_pred, axis=axis)
 
 
 def kl_divergence(y_true: Any, y_pred: Any) -> Any:
@@ -147,9 +192,15 @@ FUNCTIONS: Mapping[str, Function] = {
     "binary_crossentropy": binary_crossentropy,
     "binary_focal_crossentropy": binary_focal_crossentropy,
     "categorical_crossentropy": categorical_crossentropy,
+    "categorical_focal_crossentropy": categorical_focal_crossentropy,
     "sparse_categorical_crossentropy": sparse_categorical_crossentropy,
     "kl_divergence": kl_divergence,
+    "positive_cosine_similarity": positive_cosine_similarity,
 }
+# Those with the rule of `_logits` before 2.4.
+OLD_LOGITS = frozenset(
+    name for name in FUNCTIONS if name.endswith("crossentropy") and "focal" not in name
+)
 # Those that remember logits have an effect on.
 USES_LOGITS = frozenset(name for name in FUNCTIONS if "crossentropy" in name)
 
