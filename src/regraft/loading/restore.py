@@ -177,7 +177,9 @@ _OUTSIDE = ("idf_weights", "num_documents", "summary")
 
 def keeps_tables(layer: keras.Layer | None) -> bool:
     """Whether a layer keeps its state outside of variables."""
-    return isinstance(layer, HostLayer | keras.layers.Discretization)
+    if isinstance(layer, HostLayer):
+        return not layer.finishes_on_device
+    return isinstance(layer, keras.layers.Discretization)
 
 
 class _ObjectMatch:

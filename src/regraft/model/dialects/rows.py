@@ -20,6 +20,7 @@ from regraft.model.keras2 import (
     host_layers,
     host_lookup,
     host_text,
+    layers_features,
     layers_keras1,
     layers_local,
     layers_merging,
@@ -278,6 +279,7 @@ ROWS: Mapping[str, Row] = {
     "ConvLSTM3D": _CONV_LSTM,
     "DepthwiseConv1D": Row(dropped=_DEPTHWISE, edges={"kernel": "depthwise_kernel"}),
     "DepthwiseConv2D": Row(dropped=_DEPTHWISE, edges={"kernel": "depthwise_kernel"}),
+    "DenseFeatures": Row(keras2_class=layers_features.DenseFeatures, replaces=True),
     "Discretization": Row(renamed={"bins": "bin_boundaries"}),
     "Embedding": Row(dropped={"input_length": ANYTHING, "sparse": ANYTHING}),
     "InputLayer": Row(
@@ -400,7 +402,7 @@ ALIASES: Mapping[str, str] = {
 }
 
 _TEXT = "Keras 3's runs on TensorFlow alone; it comes back from its traced functions"
-_COLUMNS = "over feature columns of TensorFlow; traces of numeric ones run and train"
+_COLUMNS = "over sparse sequences, which other backends have no tensors for"
 _METHODS = "calls methods of ragged and sparse tensors, which other backends lack"
 _WRAPPER = "wraps cells of tf.nn; it comes back from its traced functions"
 _BASE = "a base class; files hold its subclasses"
@@ -414,7 +416,6 @@ WITHOUT_ROW: Mapping[str, str] = {
     "ClassMethod": _METHODS,
     "InstanceMethod": _METHODS,
     "InstanceProperty": _METHODS,
-    "DenseFeatures": _COLUMNS,
     "SequenceFeatures": _COLUMNS,
     "LinearModel": "a subclassed model; it comes back from its traced functions",
     "WideDeepModel": "a subclassed model; it comes back from its traced functions",

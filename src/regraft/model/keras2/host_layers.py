@@ -130,9 +130,12 @@ class HostLayer(keras.layers.Layer):
 
     Attributes:
         several: Whether its input is a list of arrays.
+        finishes_on_device: Whether the compiled step makes its output of what
+            `compute` returns.
     """
 
     several = False
+    finishes_on_device = False
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.pop("autocast", None)

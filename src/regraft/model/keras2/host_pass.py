@@ -147,7 +147,7 @@ class HostPass:
             made = operation.compute(args[0]) if known else None
             self.results.setdefault(id(operation), []).append(made)
             if known:
-                return [made]
+                return None if operation.finishes_on_device else [made]
         graph = graph_of(operation)
         if graph is not None:
             return self.network(graph, _flat_arguments(graph, args[0]), leads)

@@ -1,0 +1,176 @@
+"""`DenseFeatures`: feature columns as a layer."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from regraft import _compat
+from regraft.errors import FormatError, MismatchError
+from regraft.model.keras2.feature_columns import (
+    DenseColumn,
+    Embedding,
+    Shapes,
+    dense_column,
+)
+from regraft.model.keras2.host_layers import HostLayer, replayed
+from regraft.model.keras2.host_values import POOL, Array, host_array
+from regraft.model.keras2.registration import registered
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Columns in the order of their names, and as the file has them.
+
+    Keras takes no interest in what is inside.
+    """
+
+    columns: tuple[DenseColumn, ...]
+    entries: tuple[Any, ...]
+
+
+@registered
+class DenseFeatures(HostLayer):
+    """Feature columns of a dict of features, side by side.
+
+    Args:
+        feature_columns: Their configs, as Keras 2 writes them.
+        partitioner: Without meaning here.
+    """
+
+    finishes_on_device = True
+
+    def __init__(
+        self, feature_columns: Any, partitioner: Any = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(feature_columns, list | tuple):
+            raise FormatError(
+                f"`feature_columns` of layer '{self.name}' is no list",
+                received=type(feature_columns).__name__,
+            )
+        entries = tuple(feature_columns)
+        columns = [dense_column(entry) for entry in entries]
+        columns.sort(key=lambda column: column.name)
+        names = [column.name for column in columns]
+        if len(set(names)) < len(names) or not names:
+            raise FormatError(
+                f"The columns of layer '{self.name}' need names of their own",
+                received=", ".join(names),
+            )
+        self._held = _Columns(tuple(columns), entries)
+
+    @property
+    def columns(self) -> tuple[DenseColumn, ...]:
+        """The columns, in the order of the output."""
+        return self._held.columns
+
+    def build(self, input_shape: Any = None) -> None:
+        """Makes the tables of embeddings."""
+        for column in self.columns:
+            if isinstance(column, Embedding):
+                table = self.add_weight(
+                    name="embedding_weights",
+                    shape=column.table_shape,
+                    initializer=_initializer(column.initializer),
+                    trainable=column.trainable,
+                )
+                setattr(self, _table(column), table)
+        self.built = True
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if replayed() or any(
+            isinstance(leaf, keras.KerasTensor) or _compat.is_traced(leaf)
+            for leaf in keras.tree.flatten(inputs)
+        ):
+            return super().__call__(inputs, *args, **kwargs)
+        features = self._given(inputs)
+        if not self.built:
+            self.build()
+        with POOL.scope():
+            codes = ops.convert_to_tensor(self.compute(features))
+        return self._finished(codes, _shapes(features))
+
+    def _given(self, inputs: Any) -> Any:
+        return {key: host_array(item) for key, item in self._features(inputs).items()}
+
+    def _features(self, inputs: Any) -> Mapping[str, Any]:
+        if not isinstance(inputs, Mapping):
+            raise MismatchError(
+                f"Layer '{self.name}' reads a dict of features. Received: "
+                f"{type(inputs).__name__}"
+            )
+        return inputs
+
+    def compute(self, inputs: Any) -> Array:
+        features = self._features(inputs)
+        return np.concatenate([c.codes(features) for c in self.columns], axis=1)
+
+    def output_shape_of(self, shape: Any) -> tuple[int | None, ...]:
+        """Shape of the codes."""
+        counts = [column.count(shape) for column in self.columns]
+        return _rows(shape), sum(counts)
+
+    def call(self, inputs: Any) -> Any:
+        shapes = _shapes(self._features(inputs))
+        return self._finished(super().call(inputs), shapes)
+
+    def _finished(self, codes: Any, shapes: Shapes) -> Any:
+        parts, start = [], 0
+        for column in self.columns:
+            end = start + column.count(shapes)
+            table = getattr(self, _table(column), None)
+            parts.append(column.dense(codes[:, start:end], table))
+            start = end
+        return ops.cast(ops.concatenate(parts, axis=1), self.compute_dtype)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        return _rows(input_shape), sum(column.width for column in self.columns)
+
+    def compute_output_spec(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        shapes = _shapes(self._features(inputs))
+        self.output_shape_of(shapes)  # Whether the lengths are known.
+        return keras.KerasTensor(self.compute_output_shape(shapes), self.compute_dtype)
+
+    @property
+    def device_dtype(self) -> str:
+        """Dtype of the codes."""
+        return "float32"
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config["feature_columns"] = copy.deepcopy(list(self._held.entries))
+        config["partitioner"] = None
+        return config
+
+
+def _shapes(features: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
+    return {key: tuple(item.shape) for key, item in features.items()}
+
+
+def _rows(shapes: Any) -> int | None:
+    rows: int | None = next(iter(shapes.values()))[0]
+    return rows
+
+
+def _table(column: DenseColumn) -> str:
+    """Keras 2's edge in the object graph, and the attribute."""
+    return f"{column.name}/embedding_weights"
+
+
+def _initializer(entry: Any) -> keras.Initializer:
+    """What a new table begins with; a user's own class has no meaning in a file."""
+    if isinstance(entry, Mapping) and isinstance(entry.get("config"), Mapping):
+        cls = vars(keras.initializers).get(str(entry.get("class_name")))
+        config = {key: v for key, v in entry["config"].items() if key != "dtype"}
+        if isinstance(cls, type) and issubclass(cls, keras.Initializer):
+            with suppress(TypeError, ValueError):
+                return cls(**config)
+    return keras.initializers.TruncatedNormal()

@@ -1,0 +1,70 @@
+"""Models over feature columns, one output per case."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+Arrays = dict[str, np.ndarray]
+
+
+def _made(spec: Any) -> Any:
+    """Makes a column: the name of a function and its arguments, the last by name."""
+    if not isinstance(spec, list):
+        return spec
+    function = getattr(tf.feature_column, str(spec[0]), None)
+    if function is None:
+        return [_made(item) for item in spec]
+    words = {k: _made(v) for k, v in spec[-1].items()}
+    if words.get("dtype") == "int64":
+        words["dtype"] = tf.int64
+    return function(*[_made(item) for item in spec[1:-1]], **words)
+
+
+def _tensor(array: np.ndarray) -> Any:
+    return tf.constant(array.tolist() if array.dtype.kind in "USO" else array)
+
+
+def _predicted(model: Any, arrays: Arrays) -> dict[str, np.ndarray]:
+    found = model({name: _tensor(array) for name, array in arrays.items()})
+    return {name: value.numpy() for name, value in found.items()}
+
+
+def write(
+    directory: Path, cases: dict[str, Any], arrays: Arrays, targets: np.ndarray
+) -> dict[str, dict[str, np.ndarray]]:
+    """Saves a model in every format; returns what it computes, and after a step."""
+    inputs = {
+        name: tf_keras.Input(
+            array.shape[1:],
+            dtype=tf.string if array.dtype.kind in "USO" else array.dtype,
+            name=name,
+        )
+        for name, array in arrays.items()
+    }
+    outputs = {}
+    for name, specs in cases.items():
+        columns = [_made(spec) for spec in specs]
+        layer = tf_keras.layers.DenseFeatures(columns, name=f"of_{name}")
+        dense = tf_keras.layers.Dense(2, name=name, kernel_initializer="glorot_normal")
+        outputs[name] = dense(layer(inputs))
+    model = tf_keras.Model(inputs, outputs)
+    model.compile(tf_keras.optimizers.Adam(0.05), "mse")
+    given = {name: _tensor(array) for name, array in arrays.items()}
+    wanted = {name: targets for name in cases}
+    model.train_on_batch(given, wanted)
+    model.save(directory / "traced")
+    model.save(directory / "untraced", save_traces=False)
+    model.save(directory / "model.h5")
+    before = _predicted(model, arrays)
+    model.train_on_batch(given, wanted)
+    return {"out": before, "next": _predicted(model, arrays)}
+
+
+def read(path: Path, arrays: Arrays) -> dict[str, np.ndarray]:
+    """Loads a model and returns what it computes."""
+    return _predicted(tf_keras.models.load_model(path), arrays)
