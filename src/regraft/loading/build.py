@@ -174,6 +174,9 @@ def _writer(description: ModelDescription) -> Dialect:
         description.backend,
         [name for layer in layers for name, _ in layer.weights],
     )
+    if str(description.tensorflow_version).startswith("2.3."):
+        # It calls its Keras as 2.4 does, and computes as 2.2, whose is 2.3.0.
+        found = dataclasses.replace(found, version=(2, 3, 1))
     return dataclasses.replace(found, tensorflow_1=_is_tensorflow_1(found, description))
 
 
