@@ -181,6 +181,12 @@ def test_endless_loop_is_not_handed_to_the_compiler() -> None:
         jax.jit(lambda x: _run(library, "f", x))(1.0)
 
 
+def test_function_that_stands_for_an_op_is_refused_by_name() -> None:
+    called = function("f", {"x": "float32"}, [node("c", "double", "x")], {"y": "c:y:0"})
+    with pytest.raises(UnsupportedOpError, match="double, in f"):
+        _run(_library(DOUBLE, called), "f", 1.0)
+
+
 def test_compiled_loop_without_end_ends_with_a_limit() -> None:
     always, body, f = _endless_loop()
     data = node("t", "GreaterEqual", "x", "x", T=FLOAT)
