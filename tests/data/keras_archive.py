@@ -5,6 +5,7 @@ An archive has `<writer>/<name>.h5` and beside it `<name>.npz`.
 
 from __future__ import annotations
 
+import functools
 import lzma
 import tarfile
 from pathlib import Path
@@ -38,6 +39,7 @@ def unpack(archive: Path, directory: Path) -> Path:
     return directory
 
 
+@functools.cache
 def cases(archive: Path) -> tuple[Case, ...]:
     """Every file of an archive, by its own list."""
     with lzma.open(archive) as stream, tarfile.open(fileobj=stream) as tar:

@@ -1,0 +1,31 @@
+"""Files that tf.keras wrote, TensorFlow 1.15 to 2.21; `make.py` beside wrote them.
+
+    python -m data.eras.corpus DIRECTORY
+
+in `tests` packs what `make.py` wrote: `<TensorFlow's version>/<name>.h5` with
+`<name>.npz`, what that Keras computed.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from data import keras_archive as archive
+from data.keras_archive import Case
+
+ARCHIVE = Path(__file__).with_name("files.tar.xz")
+
+
+def unpack(directory: Path) -> Path:
+    """Unpacks the corpus and returns the directory that holds the writers."""
+    return archive.unpack(ARCHIVE, directory)
+
+
+def cases() -> tuple[Case, ...]:
+    """Every file of the corpus, by the archive's own list."""
+    return archive.cases(ARCHIVE)
+
+
+if __name__ == "__main__":
+    archive.pack(ARCHIVE, Path(sys.argv[1]))
