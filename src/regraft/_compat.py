@@ -58,13 +58,13 @@ class DeferredValues:
         Args:
             variable: One that waits for its first value, or one that has a value.
             read: Returns the value as a NumPy array; called when the block ends.
-            dtype: Keras' name of the variable's dtype.
+            dtype: Keras' name of the dtype that the backend holds it in.
         """
         if variable._value is not None:
             self._later.append((variable, read))
             return
         # Only with `dtype` given does JAX keep a view of a memory map a view.
-        variable._initializer = lambda shape, dtype=dtype: keras.ops.convert_to_tensor(
+        variable._initializer = lambda *_, **__: keras.ops.convert_to_tensor(
             read(), dtype=dtype
         )
 
@@ -140,6 +140,24 @@ def kept_losses(model: keras.Model) -> Iterator[None]:
             layer._losses[:] = losses
             layer._loss_ids.clear()
             layer._loss_ids.update(ids)
+
+
+def average_added_losses(model: keras.Model) -> None:
+    """Lets a loss per example, given to `add_loss`, count with its mean.
+
+    Keras 2 shows the mean and takes the gradient of the sum. Keras 3.12 to 3.15: what
+    `_aggregate_additional_loss` returns is both.
+    """
+    add_up = model._aggregate_additional_loss
+
+    def aggregate(loss: Any) -> Any:
+        total = add_up(loss)
+        if not len(getattr(loss, "shape", ())):
+            return total
+        shown = keras.ops.mean(keras.ops.cast(loss, total.dtype))
+        return keras.ops.stop_gradient(shown - total) + total
+
+    model._aggregate_additional_loss = aggregate
 
 
 def sublayers(layer: keras.Layer) -> list[keras.Layer]:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from regraft import _compat
-from regraft.errors import MismatchError
+from regraft.errors import FormatError, MismatchError, UnsupportedError
 from regraft.loading import report as reports
 from regraft.loading import restore
 from regraft.loading.extras import add_extras, add_losses
@@ -19,7 +19,7 @@ from regraft.loading.host_state import HostState, check_vocabularies, fill_store
 from regraft.loading.optimizer import compile_model
 from regraft.loading.places import with_nodes
 from regraft.loading.revive import MODELS, Reviver
-from regraft.loading.revived_layer import Revived
+from regraft.loading.revived_layer import Revived, RevivedModel
 from regraft.loading.shapes import build_from_spec, is_built
 from regraft.loading.verify import check_layers, check_tensors
 from regraft.model.description import ModelDescription
@@ -75,6 +75,8 @@ def build_model(
     _finalize(model)
     _find_by_original_names(model)
     accept_text(model)
+    if context.dialect.generation < 3:
+        _compat.average_added_losses(model)
     _restore_random_state(model, description)
     report = reports.LoadReport(description.path, _written_by(description))
     if compile:
@@ -93,23 +95,68 @@ def dialect_of(description: ModelDescription) -> Dialect:
     return _writer(description)
 
 
+class _NeedsTraces(Exception):
+    """A network can't be made of its layers, though its file holds traces of it."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
 def _build_with_values(
     description: ModelDescription, context: BuildContext, options: LoadOptions
 ) -> tuple[keras.Model, restore.RestorePlan]:
     try:
-        with _compat.object_sharing(), _compat.deferred_variables() as values:
-            return _build_and_plan(description, context, options, values)
-    except ValueError as error:
-        # A layer of the caller's that makes a variable from a value, not from an
-        # initializer, can only be made outside.
-        if "stateless scope" not in str(error):
-            raise
+        return _build_deferred(description, context, options)
+    except _NeedsTraces as error:
+        reason = error.reason
+    _begin_again(context)
+    try:
+        model, plan = _build_deferred(description, context, options, from_traces=True)
+    except (ValueError, NotImplementedError):
+        raise reason from None
+    if not isinstance(model, RevivedModel) or model.reads_text:
+        raise reason
+    context.note(
+        f"model {original_name(model)!r}",
+        "runs as a whole from its traced functions, for its layers can't be called "
+        f"as they were: {str(reason).strip().splitlines()[0]}",
+    )
+    return model, plan
+
+
+def _asks_for_values(error: Exception) -> bool:
+    """Whether a layer makes a variable from a value, not from an initializer.
+
+    That can only be done outside of `deferred_variables`.
+    """
+    return "stateless scope" in str(error)
+
+
+def _begin_again(context: BuildContext) -> None:
     context.notes.clear()
     context.shared_objects.clear()
     context.original_names.clear()
+    context.depth = 0
+    context.call_failed = False
+
+
+def _build_deferred(
+    description: ModelDescription,
+    context: BuildContext,
+    options: LoadOptions,
+    from_traces: bool = False,
+) -> tuple[keras.Model, restore.RestorePlan]:
+    try:
+        with _compat.object_sharing(), _compat.deferred_variables() as values:
+            return _build_and_plan(description, context, options, values, from_traces)
+    except ValueError as error:
+        if not _asks_for_values(error):
+            raise
+    _begin_again(context)
     values = _compat.DeferredValues()
     with _compat.object_sharing():
-        built = _build_and_plan(description, context, options, values)
+        built = _build_and_plan(description, context, options, values, from_traces)
     values.assign_existing()
     return built
 
@@ -119,9 +166,10 @@ def _build_and_plan(
     context: BuildContext,
     options: LoadOptions,
     values: _compat.DeferredValues,
+    from_traces: bool,
 ) -> tuple[keras.Model, restore.RestorePlan]:
     reviver = _reviver(description, context, options)
-    model = _build_root(description, context, reviver)
+    model = _build_root(description, context, reviver, from_traces)
     _restore_original_names(model, description)
     if not is_built(model):
         build_from_spec(model, description)
@@ -223,14 +271,27 @@ def _reviver(
 
 
 def _build_root(
-    description: ModelDescription, context: BuildContext, reviver: Reviver | None
+    description: ModelDescription,
+    context: BuildContext,
+    reviver: Reviver | None,
+    from_traces: bool,
 ) -> keras.Model:
     config = description.extra.get("config") or description.config or {}
     root = description.objects.root if description.objects is not None else None
+    if from_traces and reviver is not None and root is not None:
+        return reviver.root(root)
     if is_network(config):
-        return build_network(
-            config if root is None else with_nodes(config, root), context
-        )
+        try:
+            return build_network(
+                config if root is None else with_nodes(config, root), context
+            )
+        except (ValueError, TypeError, NotImplementedError) as error:
+            if reviver is None or root is None or not reviver.has_traces(root):
+                raise
+            called = context.call_failed or isinstance(error, UnsupportedError)
+            if not called or isinstance(error, FormatError) or _asks_for_values(error):
+                raise
+            raise _NeedsTraces(error) from error
     if (
         reviver is not None
         and root is not None

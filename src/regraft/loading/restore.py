@@ -8,6 +8,7 @@ says which one has not.
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -502,7 +503,7 @@ def apply(plan: RestorePlan, values: _compat.DeferredValues, *, path: str) -> No
         _check_shape(item, path)
     for item in plan.assignments:
         dtype = keras.backend.standardize_dtype(item.variable.dtype)
-        values.set(item.variable, _reader(item, dtype), dtype)
+        values.set(item.variable, _reader(item, dtype), held_dtype(dtype))
 
 
 def _check_shape(item: Assignment, path: str) -> None:
@@ -559,7 +560,9 @@ def held_dtype(dtype: str) -> str:
     """What the backend really stores for a variable of this dtype."""
     if dtype not in _WIDE:
         return dtype
-    probe = keras.ops.convert_to_tensor(np.zeros((), dtype))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # JAX tells of what is asked.
+        probe = keras.ops.convert_to_tensor(np.zeros((), dtype))
     return str(keras.backend.standardize_dtype(probe.dtype))
 
 

@@ -99,6 +99,10 @@ class Reviver:
                 f"`custom_objects={{{class_name!r}: …}}`."
             ) from None
 
+    def has_traces(self, node: ObjectNode) -> bool:
+        """Whether the file holds functions by which a model can be called."""
+        return node.identifier in MODELS and bool(self._functions(node))
+
     def bind(self, plan: RestorePlan) -> None:
         """Makes functions use the variables of a plan."""
         self._store.bind(
@@ -155,9 +159,15 @@ class Reviver:
         if regularizer is not None and _FUNCTIONS[1] in functions:
             functions.pop(_FUNCTIONS[0], None)
             keywords["output_regularizer"] = regularizer
+        class_name = str(metadata.get("class_name"))
+        if isinstance(config, dict) and "layers" in config and cls is RevivedModel:
+            # No network any more: nothing must be built of its layers again.
+            class_name = cls.__name__
+            ends = config.get("output_layers")
+            config = {"output_layers": ends} if ends else {}
         layer = cls(
             functions=functions,
-            saved_class_name=str(metadata.get("class_name")),
+            saved_class_name=class_name,
             saved_config=config if isinstance(config, dict) else {},
             **keywords,
         )
@@ -195,7 +205,7 @@ class Reviver:
             ValueError: Nobody knows it, and the file holds no trace of it.
         """
         spec = (node.metadata or {}).get("activity_regularizer")
-        function = self._store.function(node.child("activity_regularizer_fn"))
+        function = self._function(node, "activity_regularizer_fn")
         if spec is None and function is None:
             return None
         try:
@@ -218,12 +228,17 @@ class Reviver:
     def _functions(self, node: ObjectNode) -> dict[str, SavedFunction]:
         found = {}
         for name in _FUNCTIONS:
-            function = self._store.function(node.child(name))
-            if function is None and (api := node.child("keras_api")) is not None:
-                function = self._store.function(api.child(name))
+            function = self._function(node, name)
             if function is not None:
                 found[name] = function
         return found
+
+    def _function(self, node: ObjectNode, name: str) -> SavedFunction | None:
+        """A function of a layer, which Keras 2 keeps in one of two places."""
+        function = self._store.function(node.child(name))
+        if function is None and (api := node.child("keras_api")) is not None:
+            function = self._store.function(api.child(name))
+        return function
 
     # ------------------------------------------------------------ children
 
@@ -267,6 +282,8 @@ class Reviver:
         return variable
 
     def _object(self, layer: keras.Layer, name: str, node: ObjectNode) -> Any:
+        if node.identifier == "_tf_keras_input_layer":
+            return None
         if node.metadata is not None:
             return self._sublayer(node)
         if node.identifier == "trackable_list_wrapper":
@@ -304,7 +321,7 @@ class Reviver:
             return None
         metadata = node.metadata or {}
         config = metadata.get("config")
-        if isinstance(config, dict) and node.identifier != "_tf_keras_input_layer":
+        if isinstance(config, dict):
             try:
                 return self._from_config(node, metadata, config)
             except (ValueError, TypeError, NotImplementedError):

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from regraft import _compat
 from regraft.errors import MismatchError
 from regraft.graph import ir
 from regraft.graph.runtime.saved_functions import SavedFunction, Trace
@@ -81,6 +82,7 @@ class Revived:
 
     def call(self, *arguments: Any, training: Any = None, **keywords: Any) -> Any:
         """Runs the trace that takes these arguments."""
+        keywords = _with_mask(arguments, keywords)
         function, trace, bound, rest = self._traces.select(
             arguments, {**keywords, "training": training}
         )
@@ -103,6 +105,7 @@ class Revived:
         self, *arguments: Any, training: Any = None, **keywords: Any
     ) -> Any:
         """Answers from the trace's output signature; nothing is run."""
+        keywords = _with_mask(arguments, keywords)
         function, trace, _, _ = self._traces.select(
             arguments, {**keywords, "training": training}
         )
@@ -138,8 +141,13 @@ class RevivedModel(Revived, keras.Model):
 
     @property
     def output_names(self) -> list[str]:
-        """Names of its outputs, as Keras 2 names those of a subclassed model."""
+        """Names of its outputs, as Keras 2 has them of a network or a class."""
         spec = self._traces.output_spec()
+        ends = self.saved_config.get("output_layers")
+        if isinstance(ends, list) and ends and not isinstance(spec, Mapping):
+            ends = [ends] if isinstance(ends[0], str) else ends
+            if all(isinstance(end, list) and end for end in ends):
+                return [str(end[0]) for end in ends]
         if isinstance(spec, Mapping):
             return sorted(str(key) for key in spec)
         count = len(spec) if isinstance(spec, list | tuple) else 1
@@ -233,6 +241,16 @@ def _holds_tensors(value: Any) -> bool:
     return all(hasattr(item, "shape") for item in keras.tree.flatten(value))
 
 
+def _with_mask(arguments: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds the mask of the first argument, as Keras 2 hands it to a layer."""
+    if not arguments or keywords.get("mask") is not None:
+        return dict(keywords)
+    masks = keras.tree.map_structure(_compat.keras_mask, arguments[0])
+    if all(mask is None for mask in keras.tree.flatten(masks)):
+        return dict(keywords)
+    return {**keywords, "mask": masks}
+
+
 def _variants(
     function: SavedFunction, keywords: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
@@ -274,10 +292,21 @@ def _cast_to(traces: Sequence[Trace], arguments: Sequence[Any]) -> list[Any] | N
         return None
     try:
         return [
-            _cast(spec, value) for spec, value in zip(specs, arguments, strict=False)
+            _cast(spec, _wrapped_as(spec, value))
+            for spec, value in zip(specs, arguments, strict=False)
         ]
     except (TypeError, ValueError):
         return None
+
+
+def _wrapped_as(spec: Any, value: Any) -> Any:
+    """Puts one tensor into a list, or takes it out, where the trace has it so."""
+    listed = isinstance(value, list | tuple)
+    if isinstance(spec, list | tuple) and len(spec) == 1 and not listed:
+        return [value] if isinstance(spec, list) else (value,)
+    if isinstance(spec, ir.TensorSpec) and listed and len(value) == 1:
+        return value[0]
+    return value
 
 
 def _cast(spec: Any, value: Any) -> Any:

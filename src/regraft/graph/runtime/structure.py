@@ -85,6 +85,8 @@ def _same_constant(spec: Any, value: Any) -> bool:
     if isinstance(spec, ir.TensorShape):
         dims = getattr(value, "dims", value)
         return dims is None or tuple(dims) == spec.dims
+    if isinstance(spec, ir.DataType) and isinstance(value, str):
+        return spec.name == value.removeprefix("tf.")
     return bool(spec == value)
 
 

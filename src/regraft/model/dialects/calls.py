@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from regraft import _compat
-from regraft.errors import FormatError
+from regraft.errors import FormatError, UnsupportedError
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.objects import is_entry
 from regraft.model.keras2.layers_recurrent import mask_sequences_beside_states
@@ -218,7 +218,7 @@ def invoke(layer: Any, args: list[Any], keywords: dict[str, Any]) -> Any:
             if _compat.keras_mask(sequences) is not None:
                 mask_sequences_beside_states(layer)
     if isinstance(layer, keras.layers.Layer):
-        args = [_tensors_among(item) for item in args]
+        args = [_tensors_among(layer, item) for item in args]
         keywords = _known_keywords(layer, keywords)
     outputs = layer(*args, **keywords)
     if args and isinstance(layer, keras.layers.Layer):
@@ -226,14 +226,34 @@ def invoke(layer: Any, args: list[Any], keywords: dict[str, Any]) -> Any:
     return outputs
 
 
-def _tensors_among(inputs: Any) -> Any:
-    """Makes tensors of the numbers among a list of inputs, as Keras 2 did."""
+def _tensors_among(layer: keras.layers.Layer, inputs: Any) -> Any:
+    """Makes tensors of the constants among a list of inputs, as Keras 2 did.
+
+    Raises:
+        UnsupportedError: A constant is ragged or text.
+    """
     if not isinstance(inputs, list):
         return inputs
-    return [
-        keras.ops.convert_to_tensor(item) if isinstance(item, int | float) else item
-        for item in inputs
-    ]
+    return [item if _has_tensors(item) else _constant(layer, item) for item in inputs]
+
+
+def _has_tensors(item: Any) -> bool:
+    return any(hasattr(leaf, "shape") for leaf in keras.tree.flatten(item))
+
+
+def _constant(layer: keras.layers.Layer, item: Any) -> Any:
+    leaves = keras.tree.flatten(item)
+    if any(leaf in ("COMPOSITE", "COMPOSITE_FOR_KERAS") for leaf in leaves):
+        kind = "a ragged or sparse tensor"
+    elif any(isinstance(leaf, str | bytes) for leaf in leaves):
+        kind = "text"
+    else:
+        numbers = leaves and all(isinstance(leaf, int | float) for leaf in leaves)
+        return keras.ops.convert_to_tensor(item) if numbers else item
+    raise UnsupportedError(
+        f"Layer '{layer.name}' is called with a constant that is {kind}, which Keras' "
+        f"{keras.backend.backend()} backend has no tensors for."
+    )
 
 
 def _takes_states(layer: Any) -> bool:

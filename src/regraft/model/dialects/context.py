@@ -42,6 +42,7 @@ class BuildContext:
         original_names: The file's name of each layer that had to be renamed.
         depth: How many networks or wrappers the layer being built is in.
         keras1_layout: Layout of images where a layer of Keras 1 doesn't say it.
+        call_failed: Whether a layer could not be called as the file says it was.
     """
 
     dialect: Dialect
@@ -54,6 +55,7 @@ class BuildContext:
     original_names: dict[str, str] = field(default_factory=dict)
     depth: int = 0
     keras1_layout: str | None = None
+    call_failed: bool = False
 
     def note(self, object_path: str, text: str) -> None:
         """Adds a note once."""

@@ -16,6 +16,7 @@ from regraft.model.dialects.context import BuildContext, Entry
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.lambdas import translate_lambda
 from regraft.model.dialects.objects import (
+    UnknownNameError,
     build_dtype,
     build_object,
     is_entry,
@@ -134,11 +135,18 @@ def _build_or_revive(
         return _build_custom(cls, entry, context, build)
     except (UnsafeFileError, ImportError, NotImplementedError) as error:
         return _revive(entry, context, error)
+    except UnknownNameError as error:
+        layer = _revive(entry, context, error)
+        context.note(
+            _name(entry),
+            f"runs from its traced functions, which hold no constraints: {error}",
+        )
+        return layer
 
 
-def _unknown(entry: Entry) -> ValueError:
+def _unknown(entry: Entry) -> UnknownNameError:
     class_name = entry["class_name"]
-    return ValueError(
+    return UnknownNameError(
         f"Unknown layer class {class_name!r} of {_name(entry)}. If it is your own, "
         f"pass it in `custom_objects={{{class_name!r}: …}}` or register it with "
         "`keras.saving.register_keras_serializable`."
@@ -174,6 +182,11 @@ def _build_builtin(
     try:
         layer = cls(**config)
     except (TypeError, ValueError) as error:
+        if any(map(_is_revived, keras.tree.flatten(config))):
+            raise UnsupportedError(
+                f"{where} can't have a layer inside that is known by its traced "
+                f"functions alone: {error}"
+            ) from error
         error.add_note(f"While building {where} of class {entry['class_name']!r}.")
         raise
     regularizer = getattr(layer, "activity_regularizer", None)
@@ -187,6 +200,10 @@ def _build_builtin(
     if context.fill is not None:
         context.fill(layer, str(entry.get("name") or layer.name))
     return layer
+
+
+def _is_revived(value: Any) -> bool:
+    return isinstance(value, keras.layers.Layer) and hasattr(value, "saved_class_name")
 
 
 def _no_mask(inputs: Any, previous_mask: Any = None) -> None:

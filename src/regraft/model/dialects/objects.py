@@ -94,10 +94,14 @@ def _find(kind: str, name: str, context: BuildContext) -> Any:
     return builtin_objects(kind).get(plain)
 
 
+class UnknownNameError(ValueError):
+    """Nobody knows a function or class inside a layer's config."""
+
+
 def _require(kind: str, name: str, where: str, context: BuildContext) -> Any:
     found = _find(kind, name, context)
     if found is None or not callable(found):
-        raise ValueError(
+        raise UnknownNameError(
             f"Unknown {kind[:-1]} {name!r} of {where}. If it is your own, pass it in "
             f"`custom_objects={{{name!r}: …}}` or register it with "
             "`keras.saving.register_keras_serializable`."

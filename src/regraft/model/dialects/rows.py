@@ -352,6 +352,7 @@ ROWS: Mapping[str, Row] = {
     "SpatialDropout2D": _SPATIAL,
     "SpatialDropout3D": _SPATIAL,
     "ThresholdedReLU": Row(keras2_class=keras2.ThresholdedReLU),
+    "Wrapper": Row(keras2_class=keras2.Wrapper),
     "TFOpLambda": Row(keras2_class=op_layers.TFOpLambda),
     "TensorFlowOpLayer": Row(keras2_class=op_layers.TensorFlowOpLayer),
     "SlicingOpLambda": Row(keras2_class=op_layers.SlicingOpLambda),

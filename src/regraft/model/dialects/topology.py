@@ -15,6 +15,7 @@ Two recorded forms of a call are read:
 from __future__ import annotations
 
 import sys
+import warnings
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -330,6 +331,7 @@ class _Functional:
             outputs = calls.invoke(layer, args, keywords)
             self._keep_training(layer, keywords)
         except Exception as error:
+            self.context.call_failed = True
             error.add_note(
                 f"While calling layer {call.layer!r} (call {call.index}) of model "
                 f"{self.config.get('name')!r}."
@@ -390,7 +392,10 @@ def _constructed(
     cls: type, inputs: Any, outputs: Any, name: str, config: Mapping[str, Any]
 ) -> keras.Model:
     if cls is keras.Model:
-        return keras.Model(inputs, outputs, name=name)
+        with warnings.catch_warnings():
+            # Keras 2 never asked that keys be the names of the inputs.
+            warnings.filterwarnings("ignore", "When providing `inputs` as a dict")
+            return keras.Model(inputs, outputs, name=name)
     known = {"name", "trainable", "layers", "input_layers", "output_layers"}
     extra = {key: value for key, value in config.items() if key not in known}
     make: Any = cls

@@ -158,6 +158,19 @@ class Softmax(keras.layers.Softmax):
 
 
 @registered
+class Wrapper(keras.layers.Wrapper):
+    """Keras 2's `Wrapper` itself, which gives what it is given."""
+
+    def call(self, inputs: Any, *arguments: Any, **keywords: Any) -> Any:
+        return inputs
+
+    def compute_output_spec(self, inputs: Any, *arguments: Any, **keywords: Any) -> Any:
+        return keras.tree.map_structure(
+            lambda x: keras.KerasTensor(x.shape, dtype=x.dtype), inputs
+        )
+
+
+@registered
 class ThresholdedReLU(keras.layers.Layer):
     """f(x) = x for x > theta, else 0."""
 

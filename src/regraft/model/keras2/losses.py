@@ -25,7 +25,7 @@ from regraft.model.keras2.registration import registered
 Function = Callable[..., Any]
 
 
-def _logits(
+def logits_for(
     y_pred: Any, activation: str, from_logits: bool, old_logits: bool
 ) -> Any | None:
     """What a crossentropy is computed from; `None`: from the probabilities.
@@ -56,7 +56,7 @@ def _smooth_binary(labels: Any, smoothing: float) -> Any:
     return labels * (1.0 - smoothing) + 0.5 * smoothing if smoothing else labels
 
 
-def _binary(labels: Any, outputs: Any, logits: Any | None) -> Any:
+def binary_of_each(labels: Any, outputs: Any, logits: Any | None) -> Any:
     """Binary crossentropy of each element."""
     if logits is not None:
         return ops.softplus(logits) - labels * logits
@@ -77,9 +77,9 @@ def binary_crossentropy(
     old_logits: bool = False,
 ) -> Any:
     """Mean over the last axis, as `tf.keras.losses.binary_crossentropy`."""
-    logits = _logits(y_pred, "sigmoid", from_logits, old_logits)
+    logits = logits_for(y_pred, "sigmoid", from_logits, old_logits)
     labels = _smooth_binary(_like(y_true, y_pred), label_smoothing)
-    return ops.mean(_binary(labels, y_pred, logits), axis=axis)
+    return ops.mean(binary_of_each(labels, y_pred, logits), axis=axis)
 
 
 def binary_focal_crossentropy(
@@ -93,11 +93,11 @@ def binary_focal_crossentropy(
     axis: int = -1,
 ) -> Any:
     """Mean over the last axis, as `tf.keras.losses.binary_focal_crossentropy`."""
-    logits = _logits(y_pred, "sigmoid", from_logits, False)
+    logits = logits_for(y_pred, "sigmoid", from_logits, False)
     labels = _smooth_binary(_like(y_true, y_pred), label_smoothing)
     chances = ops.sigmoid(y_pred) if from_logits else y_pred
     right = labels * chances + (1.0 - labels) * (1.0 - chances)
-    values = ops.power(1.0 - right, gamma) * _binary(labels, y_pred, logits)
+    values = ops.power(1.0 - right, gamma) * binary_of_each(labels, y_pred, logits)
     if apply_class_balancing:
         values = values * (labels * alpha + (1.0 - labels) * (1.0 - alpha))
     return ops.mean(values, axis=axis)
@@ -119,7 +119,7 @@ def categorical_crossentropy(
     old_logits: bool = False,
 ) -> Any:
     """As `tf.keras.losses.categorical_crossentropy`."""
-    logits = _logits(y_pred, "softmax", from_logits, old_logits)
+    logits = logits_for(y_pred, "softmax", from_logits, old_logits)
     labels = _like(y_true, y_pred)
     if label_smoothing:
         count = y_pred.shape[axis]
@@ -138,7 +138,7 @@ def sparse_categorical_crossentropy(
     old_logits: bool = False,
 ) -> Any:
     """As `tf.keras.losses.sparse_categorical_crossentropy`."""
-    logits = _logits(y_pred, "softmax", from_logits, old_logits)
+    logits = logits_for(y_pred, "softmax", from_logits, old_logits)
     if logits is None or ignore_class is not None:
         return keras.losses.sparse_categorical_crossentropy(
             y_true,
@@ -163,7 +163,7 @@ def categorical_focal_crossentropy(
     axis: int = -1,
 ) -> Any:
     """As `tf.keras.losses.categorical_focal_crossentropy`."""
-    logits = _logits(y_pred, "softmax", from_logits, False)
+    logits = logits_for(y_pred, "softmax", from_logits, False)
     return keras.losses.categorical_focal_crossentropy(
         y_true,
         y_pred if logits is None else ops.softmax(logits, axis=axis),
@@ -197,7 +197,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "kl_divergence": kl_divergence,
     "positive_cosine_similarity": positive_cosine_similarity,
 }
-# Those with the rule of `_logits` before 2.4.
+# Those with the rule of `logits_for` before 2.4.
 OLD_LOGITS = frozenset(
     name for name in FUNCTIONS if name.endswith("crossentropy") and "focal" not in name
 )

@@ -22,11 +22,21 @@ from regraft.graph.runtime.library import FunctionLibrary
 from regraft.graph.runtime.main_graph import run_node
 from regraft.graph.runtime.plan import raise_missing
 from regraft.graph.runtime.registry import KERNELS
-from regraft.model.keras2 import op_layers_array, op_layers_math, op_layers_nn
+from regraft.model.keras2 import (
+    op_layers_array,
+    op_layers_losses,
+    op_layers_math,
+    op_layers_nn,
+)
 from regraft.model.keras2.registration import registered
 
 SYMBOLS: Mapping[str, Callable[..., Any]] = MappingProxyType(
-    {**op_layers_array.SYMBOLS, **op_layers_math.SYMBOLS, **op_layers_nn.SYMBOLS}
+    {
+        **op_layers_array.SYMBOLS,
+        **op_layers_losses.SYMBOLS,
+        **op_layers_math.SYMBOLS,
+        **op_layers_nn.SYMBOLS,
+    }
 )
 
 # Where a KerasTensor keeps what is known of its values: the arrays that they would
@@ -190,6 +200,10 @@ class TFOpLambda(_OpLayer):
         super().__init__(**kwargs)
         self.function = function
         self._target = symbol(function)
+
+    def symbolic_call(self, *args: Any, **kwargs: Any) -> Any:
+        op_layers_losses.remember_logits_for(self._target, kwargs.get("output"))
+        return super().symbolic_call(*args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "function": self.function}

@@ -1,0 +1,97 @@
+"""Calls of layers that configs and traces only just hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import regraft
+from peer import Peer
+from promises.checks import assert_same, assert_same_outputs, assert_same_step
+from regraft.errors import UnsupportedError
+
+pytestmark = pytest.mark.peer
+
+
+def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]:
+    return peer.call("unusual_models.save", case, str(path), **keywords)
+
+
+@pytest.mark.parametrize(
+    ("case", "save_format"),
+    [
+        ("constant_among_inputs", "tf"),
+        ("constant_among_inputs", "h5"),
+        ("plain_wrapper", "tf"),
+        ("plain_wrapper", "h5"),
+        ("keys_that_are_no_names", "tf"),
+        ("keys_that_are_no_names", "h5"),
+        ("list_of_one", "tf"),
+        ("dtype_as_argument", "tf"),
+        ("numbers_beside_tensors", "tf"),
+        ("activity_regularizer_of_its_own", "tf"),
+        ("mask_for_its_own_layer", "tf"),
+    ],
+)
+def test_model_computes_and_steps_as_it_did(
+    case: str, save_format: str, tmp_path: Path, peer: Peer
+) -> None:
+    path = tmp_path / ("m.h5" if save_format == "h5" else "m")
+    theirs = _saved(peer, case, path, save_format=save_format)
+    assert_same(regraft.load_model(path), theirs)
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_recurrent_layer_with_a_cell_that_nobody_has_runs_from_its_own_traces(
+    stacked: bool, tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "cell_of_its_own", tmp_path / "m", stacked=stacked)
+    model = regraft.load_model(tmp_path / "m")
+    assert_same(model, theirs)
+    report = {entry.name: entry for entry in regraft.load_report(model).layers}
+    assert report["rnn"].class_name == "RNN"
+    assert "traces" in report["rnn"].source
+
+
+@pytest.mark.parametrize("save_format", ["tf", "h5"])
+def test_added_loss_is_shown_as_its_mean_and_stepped_by_its_sum(
+    save_format: str, tmp_path: Path, peer: Peer
+) -> None:
+    path = tmp_path / ("m.h5" if save_format == "h5" else "m")
+    theirs = _saved(peer, "loss_per_example", path, save_format=save_format)
+    model = regraft.load_model(path)
+    assert_same_outputs(model, theirs, training=False)
+    assert_same_step(model, theirs)
+
+
+def test_mask_that_only_code_makes_is_in_the_traces_of_the_whole(
+    tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "mask_of_its_own", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    (note,) = regraft.load_report(model).notes
+    assert "runs as a whole from its traced functions" in note
+    assert model.get_layer("last").units == 2
+    assert_same_outputs(model, theirs, training=False)
+    found = model.predict(theirs["inputs"], verbose=0)
+    np.testing.assert_allclose(found, theirs["outputs"], rtol=1e-5, atol=1e-6)
+    regraft.save_model(model, tmp_path / "again")
+    again = regraft.load_model(tmp_path / "again")
+    assert_same_outputs(again, theirs, training=False)
+    assert_same_step(model, theirs)
+
+
+def test_constant_that_no_tensor_can_be_is_refused(tmp_path: Path, peer: Peer) -> None:
+    _saved(peer, "ragged_constant", tmp_path / "m.h5", save_format="h5")
+    with pytest.raises(UnsupportedError, match="'add' is called with a constant"):
+        regraft.load_model(tmp_path / "m.h5")
+
+
+def test_counter_of_64_bits_is_loaded_without_a_warning(
+    tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "wide_counter", tmp_path / "m")
+    assert_same(regraft.load_model(tmp_path / "m"), theirs)

@@ -1,0 +1,222 @@
+"""Models whose layers are called in ways that configs and traces only just hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from tf_keras import layers
+
+from peer.functions import promises
+from peer.functions.promises import Built, _batch, case
+
+save = promises.save
+
+
+def _compiled(inputs: Any, outputs: Any, loss: Any = "mse") -> Any:
+    model = tf_keras.Model(inputs, outputs)
+    model.compile(tf_keras.optimizers.SGD(0.1), loss)
+    return model
+
+
+@case
+def constant_among_inputs() -> Built:
+    inputs = tf_keras.Input((3,))
+    x = layers.Dense(3)(inputs)
+    outputs = layers.Add()([x, tf.constant([[1.0, -2.0, 3.0]])])
+    batch = _batch(4, 3), _batch(4, 3, seed=1)
+    return Built(_compiled(inputs, outputs), batch[0], batch)
+
+
+@case
+def ragged_constant() -> Built:
+    inputs = tf_keras.Input(())
+    outputs = layers.Add()([inputs, tf.ragged.constant([[1.0, 2.0], [3.0]])])
+    return Built(tf_keras.Model(inputs, outputs), _batch(2), compare=False)
+
+
+@case
+def plain_wrapper() -> Built:
+    inputs = tf_keras.Input((3,))
+    x = layers.Dense(2)(inputs)
+    outputs = layers.Wrapper(layers.Layer(name="inner"), name="outer")(x)
+    batch = _batch(4, 3), _batch(4, 2, seed=1)
+    return Built(_compiled(inputs, outputs), batch[0], batch)
+
+
+class FirstOf(layers.Layer):
+    """Is called with a list, also of one."""
+
+    def build(self, shape: Any) -> None:
+        self.scale = self.add_weight("scale", shape=(), initializer="ones")
+
+    def call(self, inputs: Any) -> Any:
+        return inputs[0] * self.scale
+
+
+@case
+def list_of_one() -> Built:
+    inputs = tf_keras.Input((3,))
+    outputs = layers.Dense(2)(FirstOf()([inputs]))
+    batch = _batch(4, 3), _batch(4, 2, seed=1)
+    return Built(_compiled(inputs, outputs), batch[0], batch)
+
+
+class CastTo(layers.Layer):
+    """Takes a dtype as an argument."""
+
+    def call(self, inputs: Any, dtype: Any = None) -> Any:
+        return tf.cast(tf.cast(inputs, dtype), "float32")
+
+
+@case
+def dtype_as_argument() -> Built:
+    inputs = tf_keras.Input((3,))
+    outputs = CastTo()(layers.Dense(2)(inputs), dtype=tf.float16)
+    batch = _batch(4, 3), _batch(4, 2, seed=1)
+    return Built(_compiled(inputs, outputs), batch[0], batch)
+
+
+class Blend(layers.Layer):
+    """Takes numbers and tensors in one dict."""
+
+    def build(self, shape: Any) -> None:
+        self.scale = self.add_weight("scale", shape=(), initializer="ones")
+
+    def call(self, inputs: Any, parts: Any = None) -> Any:
+        return inputs + self.scale * parts["other"] * parts["factor"]
+
+
+@case
+def numbers_beside_tensors() -> Built:
+    one, other = tf_keras.Input((3,)), tf_keras.Input((3,))
+    x = Blend()(layers.Dense(3)(one), parts={"other": other, "factor": 2.5})
+    given = [_batch(4, 3), _batch(4, 3, seed=2)]
+    batch = given, _batch(4, 3, seed=1)
+    return Built(_compiled([one, other], x), given, batch)
+
+
+class Tokens(layers.Layer):
+    """Makes a mask by a rule of its own."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.table = layers.Embedding(10, 4)
+
+    def call(self, inputs: Any) -> Any:
+        return self.table(inputs)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        return tf.not_equal(inputs, 3)
+
+
+class Pool(layers.Layer):
+    """Can't do without a mask."""
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        kept = tf.cast(mask, inputs.dtype)[:, :, tf.newaxis]
+        return tf.reduce_sum(inputs * kept, axis=1)
+
+
+@case
+def mask_of_its_own() -> Built:
+    inputs = tf_keras.Input((5,), dtype="int32")
+    outputs = layers.Dense(2, name="last")(Pool()(Tokens()(inputs)))
+    model = tf_keras.Model(inputs, outputs)
+    model.compile(tf_keras.optimizers.SGD(0.1), {"last": "mse"})
+    tokens = np.random.default_rng(0).integers(0, 6, (4, 5)).astype("int32")
+    return Built(model, tokens, (tokens, _batch(4, 2, seed=1)))
+
+
+def _positive_part(values: Any) -> Any:
+    return 0.1 * tf.reduce_sum(tf.nn.relu(values))
+
+
+@case
+def activity_regularizer_of_its_own() -> Built:
+    inputs = tf_keras.Input((3,))
+    outputs = layers.Dense(2, activity_regularizer=_positive_part)(inputs)
+    batch = _batch(4, 3), _batch(4, 2, seed=1)
+    return Built(_compiled(inputs, outputs), batch[0], batch)
+
+
+@case
+def loss_per_example() -> Built:
+    """`add_loss` of a crossentropy that is not reduced."""
+    inputs, labels = tf_keras.Input((3,)), tf_keras.Input((2,))
+    outputs = layers.Dense(2, activation="sigmoid")(inputs)
+    model = tf_keras.Model([inputs, labels], outputs)
+    model.add_loss(tf_keras.losses.binary_crossentropy(labels, outputs))
+    model.compile(tf_keras.optimizers.SGD(0.1))
+    target = (_batch(4, 2, seed=1) > 0).astype("float32")
+    # Some are so far off that a clipped probability would have no gradient.
+    given = [60.0 * _batch(4, 3), target]
+    return Built(model, given, (given, target))
+
+
+@case
+def keys_that_are_no_names() -> Built:
+    one = tf_keras.Input((3,), name="first_input")
+    other = tf_keras.Input((2,), name="second_input")
+    x = layers.Concatenate()([one, layers.Dense(3)(other)])
+    given = {"a": _batch(4, 3), "b": _batch(4, 2, seed=2)}
+    model = _compiled({"a": one, "b": other}, layers.Dense(2)(x))
+    return Built(model, given, (given, _batch(4, 2, seed=1)))
+
+
+class Counted(layers.Layer):
+    """Counts in 64 bits."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.count = tf.Variable(3, dtype=tf.int64, trainable=False)
+
+    def call(self, inputs: Any) -> Any:
+        return inputs * tf.cast(self.count, inputs.dtype)
+
+
+@case
+def wide_counter() -> Built:
+    inputs = tf_keras.Input((3,))
+    return Built(tf_keras.Model(inputs, Counted()(inputs)), _batch(4, 3))
+
+
+class Adding(layers.Layer):
+    """A recurrent cell."""
+
+    def __init__(self, units: int, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.units = self.state_size = units
+
+    def build(self, shape: Any) -> None:
+        self.kernel = self.add_weight("kernel", shape=(shape[-1], self.units))
+
+    def call(self, inputs: Any, states: Any) -> Any:
+        state = tf.tanh(inputs @ self.kernel) + 0.5 * states[0]
+        return state, [state]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "units": self.units}
+
+
+@case
+def cell_of_its_own(stacked: bool = False) -> Built:
+    inputs = tf_keras.Input((5, 3))
+    cell: Any = Adding(4)
+    if stacked:
+        cell = [layers.GRUCell(2), cell]
+    outputs = layers.Dense(2)(layers.RNN(cell, name="rnn")(inputs))
+    batch = _batch(4, 5, 3), _batch(4, 2, seed=1)
+    return Built(_compiled(inputs, outputs), batch[0], batch)
+
+
+@case
+def mask_for_its_own_layer() -> Built:
+    """The mask is Keras' own; the layer that takes it is not."""
+    inputs = tf_keras.Input((5,), dtype="int32")
+    x = layers.Embedding(10, 4, mask_zero=True)(inputs)
+    outputs = layers.Dense(2)(Pool()(x))
+    tokens = np.random.default_rng(0).integers(0, 3, (4, 5)).astype("int32")
+    return Built(_compiled(inputs, outputs), tokens, (tokens, _batch(4, 2, seed=1)))
