@@ -10,6 +10,7 @@ import pytest
 import regraft
 from data.vintage import corpus
 from peer import Peer
+from regraft.errors import UnsupportedError
 
 CASES = [
     case
@@ -96,3 +97,36 @@ def test_layers_without_any_config_are_found_by_their_place(
     regraft.save_model(model, tmp_path / "again")
     again = regraft.load_model(tmp_path / "again")
     np.testing.assert_allclose(again.predict(inputs, verbose=0), expected, rtol=1e-5)
+
+
+@pytest.mark.peer
+def test_model_whose_config_lost_operands_runs_from_its_traces(
+    tmp_path: Path, peer: Peer
+) -> None:
+    """Keras 2 can't open these: it keeps no tensor that is one of `*args`."""
+    rng = np.random.default_rng(4)
+    inputs = [rng.normal(size=(6, n, 4)).astype("float32") for n in (3, 5)]
+    batch = rng.normal(size=(6, 1)).astype("float32")
+    path, hdf5 = tmp_path / "model", tmp_path / "model.h5"
+    before, after = peer.call(
+        "keras_models.save_lost_operands", str(path), str(hdf5), inputs, batch
+    )
+    model = regraft.load_model(path)
+    np.testing.assert_allclose(
+        model.predict(inputs, verbose=0), before, rtol=1e-5, atol=1e-6
+    )
+    model.train_on_batch(inputs, batch)
+    np.testing.assert_allclose(
+        model.predict(inputs, verbose=0), after, rtol=1e-4, atol=1e-5
+    )
+    assert model.get_layer("queries").kernel.shape == (4, 2)
+    (note,) = regraft.load_report(model).notes
+    assert "from its traced functions" in note
+    assert "tf.einsum" in note
+    with pytest.raises(UnsupportedError, match=r"tf\.einsum"):
+        regraft.load_model(hdf5)
+    regraft.save_model(model, tmp_path / "again")
+    again = regraft.load_model(tmp_path / "again")
+    np.testing.assert_allclose(
+        again.predict(inputs, verbose=0), after, rtol=1e-4, atol=1e-5
+    )

@@ -160,11 +160,14 @@ class _Reader:
             if key in self._tensors:
                 found[attribute.name] = self._tensors[key]
                 continue
-            # A table is one attribute with several tensors, such as `…-keys`.
+            # A table is one attribute with several tensors, `table-keys` and
+            # `table-values`; TensorFlow 2.9 to 2.12 leave its name out.
+            name = attribute.name or "table"
+            stem = key if attribute.name else f"{key}{name}"
             parts = {
-                f"{attribute.name}-{part}": self._tensors[f"{key}-{part}"]
+                f"{name}-{part}": self._tensors[f"{stem}-{part}"]
                 for part in ("keys", "values")
-                if f"{key}-{part}" in self._tensors
+                if f"{stem}-{part}" in self._tensors
             }
             if not parts:
                 raise FormatError(

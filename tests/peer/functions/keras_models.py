@@ -201,3 +201,29 @@ def save_checkpoint(prefix, hdf5, inputs):
     model.save_weights(prefix)
     model.save(hdf5)
     return model.predict(inputs, verbose=0)
+
+
+def save_lost_operands(path, hdf5, inputs, batch):
+    """Saves a functional model around `tf.einsum`, whose operands no config has.
+
+    Returns:
+        What it predicts, before and after one more step.
+    """
+    import tensorflow as tf
+    import tf_keras
+
+    tf_keras.backend.clear_session()
+    tf_keras.utils.set_random_seed(0)
+    layers = tf_keras.layers
+    first, second = tf_keras.Input((3, 4)), tf_keras.Input((5, 4))
+    queries = layers.Dense(2, name="queries")(first)
+    scores = tf.einsum("bik,bjk->bij", queries, layers.Dense(2, name="keys")(second))
+    outputs = layers.Dense(1)(layers.Flatten()(scores))
+    model = tf_keras.Model([first, second], outputs)
+    model.compile("adam", "mse")
+    model.train_on_batch(inputs, batch)
+    model.save(path, save_format="tf")
+    model.save(hdf5, save_format="h5")
+    before = model.predict(inputs, verbose=0)
+    model.train_on_batch(inputs, batch)
+    return before, model.predict(inputs, verbose=0)

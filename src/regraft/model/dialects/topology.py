@@ -31,7 +31,7 @@ from regraft._compat import (
     keep_operations,
     set_own_trainable,
 )
-from regraft.errors import FormatError, LimitError
+from regraft.errors import FormatError, LimitError, UnsupportedError
 from regraft.model.dialects import calls, keras1, keras1_topology
 from regraft.model.dialects.context import BuildContext, Entry
 from regraft.model.dialects.layers import build_from_row
@@ -222,6 +222,10 @@ class _Call:
     missing: set[tuple[str, int]] = field(default_factory=set)
 
 
+def _is_symbolic(value: Any) -> bool:
+    return isinstance(value, keras.KerasTensor)
+
+
 class _Functional:
     """The building of one Functional model."""
 
@@ -327,6 +331,13 @@ class _Functional:
     def _call(self, call: _Call) -> list[Any]:
         layer = self.layers[call.layer]
         args, keywords = calls.arguments(layer, call.data, self.tensors, self.layers)
+        if not any(map(_is_symbolic, keras.tree.flatten([args, keywords]))):
+            # Keras 2 forgets all that an operation takes as `*args`, and the first
+            # argument may be none of its tensors: `tf.einsum("ij,jk->ik", a, b)`.
+            raise UnsupportedError(
+                f"The config of model {self.config.get('name')!r} doesn't say what "
+                f"layer {call.layer!r} is called on: the Keras that wrote it lost that."
+            )
         try:
             outputs = calls.invoke(layer, args, keywords)
             self._keep_training(layer, keywords)
