@@ -34,6 +34,7 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("numbers_beside_tensors", "tf"),
         ("activity_regularizer_of_its_own", "tf"),
         ("mask_for_its_own_layer", "tf"),
+        ("loss_in_training", "tf"),
     ],
 )
 def test_model_computes_and_steps_as_it_did(

@@ -89,7 +89,8 @@ class Revived:
         found = trace.run(bound, rest)
         outputs, losses = found if function.returns_losses else (found, ())
         for loss in losses:
-            self.add_loss(loss)  # type: ignore[attr-defined]
+            # A loss in training alone is a number otherwise, which Keras 3 refuses.
+            self.add_loss(keras.ops.convert_to_tensor(loss))  # type: ignore[attr-defined]
         if self._output_regularizer is not None:
             self._regularize(outputs)
         return outputs

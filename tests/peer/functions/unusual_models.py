@@ -166,6 +166,22 @@ def keys_that_are_no_names() -> Built:
     return Built(model, given, (given, _batch(4, 2, seed=1)))
 
 
+class Penalized(layers.Layer):
+    """Has a loss in training alone."""
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        self.add_loss(0.1 * tf.reduce_sum(inputs) if training else 0.0)
+        return inputs
+
+
+@case
+def loss_in_training() -> Built:
+    inputs = tf_keras.Input((3,))
+    outputs = Penalized()(layers.Dense(2)(inputs))
+    batch = _batch(4, 3), _batch(4, 2, seed=1)
+    return Built(_compiled(inputs, outputs), batch[0], batch)
+
+
 class Counted(layers.Layer):
     """Counts in 64 bits."""
 
