@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
+from regraft.errors import UnsupportedError
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.dialect import KERAS_2, Dialect
 from regraft.model.dialects.keras2_arguments import KERAS_2_ARGUMENTS
-from regraft.model.dialects.layers import find_layer_class
+from regraft.model.dialects.layers import accepted_keywords, find_layer_class
 from regraft.model.dialects.registry import builtin_layers
-from regraft.model.dialects.rows import ALIASES, ROWS, WITHOUT_ROW
+from regraft.model.dialects.rows import ALIASES, ANYTHING, ROWS, WITHOUT_ROW
 from regraft.model.dialects.topology import build_layer
 
 # Classes of tf_keras that are no layers of a file's own: networks.
@@ -106,3 +109,66 @@ def test_hard_sigmoid_is_the_one_the_file_meant():
     np.testing.assert_allclose(
         layer(np.array([-2.8, -1.0, 0.5, 2.6])), [0, 0.3, 0.6, 1], atol=1e-6
     )
+
+
+# What constructors demand, by name.
+_REQUIRED: dict[str, Any] = {
+    **{"units": 2, "filters": 2, "kernel_size": 2, "rate": 0.5},
+    **{"num_heads": 2, "key_dim": 2, "input_dim": 3, "output_dim": 2},
+    "cell": {"class_name": "LSTMCell", "config": {"units": 2}},
+    "cells": [{"class_name": "LSTMCell", "config": {"units": 2}}],
+}
+# A value that says something, where text would not be understood at all.
+_TELLING = {"time_major": True, "causal": True, "groups": 2, "rms_scaling": True}
+
+_DROPPED = [
+    (name, key)
+    for name, row in ROWS.items()
+    for key, allowed in row.dropped.items()
+    if allowed is not ANYTHING
+]
+
+
+@pytest.mark.parametrize(("name", "key"), _DROPPED)
+def test_dropped_key_that_says_something_is_refused_or_kept(name, key):
+    context = BuildContext(Dialect.from_keras_version("2.6.0"))
+    cls = find_layer_class({"class_name": name, "config": {}}, context)
+    known = accepted_keywords(cls)
+    inner = {"RNN": "cell", "StackedRNNCells": "cells"}
+    known -= {"cell", "cells"} - {inner.get(name)}
+    config = {k: v for k, v in _REQUIRED.items() if k in known}
+    value = _TELLING.get(key, "l2" if "regularizer" in key else "non_neg")
+    entry = {"class_name": name, "config": {**config, key: value}}
+    try:
+        layer = build_layer(entry, context)
+    except UnsupportedError as error:
+        assert key in str(error)  # noqa: PT017
+    else:
+        assert layer.get_config()[key] == value
+
+
+# Keys that are dropped whatever they say, and why that changes nothing.
+_SAYS_NOTHING = {
+    "implementation": "another way to the same result",
+    "input_length": "a shape, which the graph has",
+    "sparse": "how a gradient is kept",
+    "kernel_initializer": "a layer without this weight inherited the word",
+    "kernel_regularizer": "a layer without this weight inherited the word",
+    "kernel_constraint": "a layer without this weight inherited the word",
+    "noise_shape": "what the layer sets itself",
+    "query_shape": "a shape, which the graph has",
+    "key_shape": "a shape, which the graph has",
+    "value_shape": "a shape, which the graph has",
+    "softmax_robust_masking": "a guard against rows that are masked whole",
+    "transform_bias": "what a bias began with",
+}
+
+
+def test_keys_that_never_say_anything_have_a_reason():
+    found = {
+        key
+        for row in ROWS.values()
+        for key, allowed in row.dropped.items()
+        if allowed is ANYTHING
+    }
+    assert found == set(_SAYS_NOTHING)
