@@ -288,6 +288,15 @@ def norms_forgetting():
             [f32(10 + i, 6, *s) for i, s in enumerate(shapes)], targets)
 
 
+@model(one=False)
+def norms_frozen():
+    """Normalization that doesn't train."""
+    m = Sequential([L.Dense(4, input_dim=3), L.BatchNormalization(trainable=False, momentum=0.0),
+                    L.Dense(2)])
+    m.compile("sgd", "mse")
+    return m, [f32(15, 3, 3)], [f32(16, 8, 3)], [f32(17, 8, 2)]
+
+
 @model(since=(1, 1))
 def volumes_same():
     """Poolings of volumes: Theano pads otherwise than TensorFlow."""
