@@ -19,6 +19,7 @@ from regraft.storage.proto.wire import read_varint, write_varint
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 # First bytes of an `AttrValue` that is a list or refers to a function.
 _WITH_FUNCTIONS = (b"\x0a", b"\x52")
+_MAX_REMEMBERED = 512
 
 Plan = Mapping[str, Iterator[bool]]
 """By name of a message: whether each of them, in order, has to be sorted."""
@@ -31,10 +32,18 @@ def serialized(saved_model: messages.SavedModel) -> bytes:
     model: Any = saved_model
     data = serialize(saved_model)
     # Which of the large messages need it; most don't.
-    needed: dict[str, list[bool]] = {"FunctionDef": [], "SavedObjectGraph": []}
+    needed: dict[str, list[bool]] = {
+        "FunctionDef": [],
+        "NodeDef": [],
+        "SavedObjectGraph": [],
+    }
     for graph in model.meta_graphs:
+        needed["NodeDef"] += _nodes_that_differ(graph.graph_def.node)
         for function in graph.graph_def.library.function:
-            needed["FunctionDef"].append(_differs(_function_keys(function)))
+            nodes = _nodes_that_differ(function.node_def)
+            differs = any(nodes) or _differs(_function_keys(function))
+            needed["FunctionDef"].append(differs)
+            needed["NodeDef"] += nodes if differs else ()
         needed["SavedObjectGraph"].append(
             _differs(_object_keys(graph.object_graph_def))
         )
@@ -42,6 +51,10 @@ def serialized(saved_model: messages.SavedModel) -> bytes:
         return data
     plan = {name: iter(flags) for name, flags in needed.items()}
     return _sorted_maps(saved_model.DESCRIPTOR, data, plan)
+
+
+def _nodes_that_differ(nodes: Any) -> list[bool]:
+    return [_differs(_node_keys(node)) for node in nodes]
 
 
 def _differs(groups: Iterable[tuple[Any, ...]]) -> bool:
@@ -72,7 +85,6 @@ def _function_keys(function: Any) -> Iterator[tuple[Any, ...]]:
     yield tuple(function.control_ret)
     yield tuple(function.arg_attr)
     yield tuple(function.resource_arg_unique_id)
-    yield from _node_keys(function.node_def)
 
 
 def _object_keys(objects: Any) -> Iterator[tuple[Any, ...]]:
@@ -95,15 +107,13 @@ def _other_keys(saved_model: Any) -> Iterator[tuple[Any, ...]]:
             yield tuple(signature.inputs)
             yield tuple(signature.outputs)
             yield tuple(signature.defaults)
-        yield from _node_keys(graph.graph_def.node)
 
 
-def _node_keys(nodes: Any) -> Iterator[tuple[Any, ...]]:
-    for node in nodes:
-        attrs = node.attr
-        yield tuple(attrs)
-        if "f" in attrs and attrs["f"].func.attr:
-            yield tuple(attrs["f"].func.attr)
+def _node_keys(node: Any) -> Iterator[tuple[Any, ...]]:
+    attrs = node.attr
+    yield tuple(attrs)
+    if "f" in attrs and attrs["f"].func.attr:
+        yield tuple(attrs["f"].func.attr)
 
 
 def _structure_keys(value: Any) -> Iterator[tuple[Any, ...]]:
@@ -127,9 +137,13 @@ def _sorted_maps(descriptor: Any, data: bytes, plan: Plan = _EVERYTHING) -> byte
     entries: list[tuple[Any, bytes]] = []
     fields = descriptor.fields_by_number
     current = position = 0
-    while position < len(data):
+    end = len(data)
+    while position < end:
         start = position
-        tag, position = read_varint(data, position, len(data))
+        tag = data[position]
+        position += 1
+        if tag > 127:
+            tag, position = read_varint(data, start, end)
         number, wire = tag >> 3, tag & 7
         field = fields.get(number)
         if number != current and entries:
@@ -140,11 +154,11 @@ def _sorted_maps(descriptor: Any, data: bytes, plan: Plan = _EVERYTHING) -> byte
             position = _after(data, position, wire)
             parts.append(data[start:position])
             continue
-        size, position = read_varint(data, position, len(data))
+        size, position = read_varint(data, position, end)
         content, position = data[position : position + size], position + size
         whole = data[start:position]
         if field is not None and _may_hold_maps(field, content, plan):
-            inner = _sorted_maps(field.message_type, content, plan)
+            inner = _sorted_inside(field.message_type, content, plan)
             if inner != content:
                 content = inner
                 whole = write_varint(tag) + write_varint(size) + content
@@ -153,6 +167,18 @@ def _sorted_maps(descriptor: Any, data: bytes, plan: Plan = _EVERYTHING) -> byte
         else:
             parts.append(whole)
     return b"".join([*parts, *_in_order(entries)])
+
+
+def _sorted_inside(descriptor: Any, content: bytes, plan: Plan) -> bytes:
+    if len(content) > _MAX_REMEMBERED or _holds(descriptor, tuple(plan)):
+        return _sorted_maps(descriptor, content, plan)
+    return _remembered(descriptor, content)
+
+
+@functools.lru_cache(4096)
+def _remembered(descriptor: Any, content: bytes) -> bytes:
+    """Small messages recur: types, shapes, signatures of functions."""
+    return _sorted_maps(descriptor, content)
 
 
 def _in_order(entries: list[tuple[Any, bytes]]) -> list[bytes]:
@@ -191,14 +217,23 @@ def _may_hold_maps(field: Any, content: bytes, plan: Plan) -> bool:
 
 @functools.cache
 def _reaches_map(descriptor: Any) -> bool:
+    return any(message.GetOptions().map_entry for message in _reached(descriptor))
+
+
+@functools.cache
+def _holds(descriptor: Any, names: tuple[str, ...]) -> bool:
+    """Whether a message is of one of these kinds, or may hold such at any depth."""
+    return any(message.name in names for message in _reached(descriptor))
+
+
+def _reached(descriptor: Any) -> Iterator[Any]:
+    """Yields a kind of messages, and the kinds of all that they may hold."""
     found, pending = {descriptor.full_name}, [descriptor]
     while pending:
         message = pending.pop()
-        if message.GetOptions().map_entry:
-            return True
+        yield message
         for field in message.fields:
             inner = field.message_type
             if inner is not None and inner.full_name not in found:
                 found.add(inner.full_name)
                 pending.append(inner)
-    return False
