@@ -194,6 +194,12 @@ class LayerCalls:
             self._known.setdefault((alike, how), fresh)
         return output
 
+    def release(self) -> None:
+        """Lets go of all that was traced, which holds on to itself in circles."""
+        self.records.clear()
+        self._known.clear()
+        self.tracing.release()
+
     def _in_inference(
         self, layer: keras.Layer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
@@ -254,7 +260,7 @@ class _TracedCall:
         record = self._record
         try:
             results, label = self._calls.tracing.function(
-                _node_name(record.layer),
+                node_name(record.layer.name),
                 self._pure,
                 self._operands(),
                 inputs=range(len(self._tensors)),
@@ -296,7 +302,7 @@ class _TracedCall:
         """Returns the output by the trace of a layer that computes the same."""
         known = twin._record
         results, label = self._calls.tracing.follow(
-            known.label, _node_name(self._record.layer), self._operands()
+            known.label, node_name(self._record.layer.name), self._operands()
         )
         self._record = replace(known, layer=self._record.layer, label=label)
         self._calls.records.append(self._record)
@@ -376,8 +382,9 @@ class _TracedCall:
         return restored(self._record.outputs, leaves)
 
 
-def _node_name(layer: keras.Layer) -> str:
-    return re.sub(r"[^A-Za-z0-9_]", "_", layer.name)
+def node_name(name: str) -> str:
+    """Returns a name as nodes of a graph may have it."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", name)
 
 
 def _value(scope: _Scope, variable: keras.Variable) -> Any:

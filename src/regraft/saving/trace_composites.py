@@ -8,7 +8,7 @@ records.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import keras
 
 from regraft import _compat
+from regraft.graph.tracing.composite import Results
 from regraft.graph.tracing.tracer import Tracing, active
 
 Function = Callable[..., Any]
@@ -32,7 +33,8 @@ def composites() -> Iterator[None]:
         }
         for module, functions in _MARKS.items()
     }
-    with _compat.replaced_backend_functions(replacements):
+    lengths = _compat.lengths_without_errors()
+    with _compat.replaced_backend_functions(replacements), lengths:
         yield
 
 
@@ -54,6 +56,39 @@ def _is_float(*arrays: Any) -> bool:
     )
 
 
+def _one_dtype(*arrays: Any) -> bool:
+    return _is_float(*arrays) and len({x.dtype for x in arrays}) == 1
+
+
+def _like_first(x: Any, *rest: Any) -> list[tuple[Any, Any]]:
+    return [(x.shape, x.dtype)]
+
+
+def _reduced(axes: Sequence[int] | None, keepdims: bool, count: int) -> Results:
+    """Returns what reductions along some dimensions give."""
+
+    def results(x: Any) -> list[tuple[Any, Any]]:
+        rank = len(x.shape)
+        gone = set(range(rank)) if axes is None else {axis % rank for axis in axes}
+        shape = [1 if i in gone else dim for i, dim in enumerate(x.shape)]
+        if not keepdims:
+            shape = [dim for i, dim in enumerate(x.shape) if i not in gone]
+        return [(shape, x.dtype)] * count
+
+    return results
+
+
+def _alike(
+    tracing: Tracing, name: str, run: Function, *operands: Any, **params: Any
+) -> Any:
+    """Marks what gives one array like its first operand."""
+
+    def runs(*operands: Any) -> tuple[Any]:
+        return (run(*operands),)
+
+    return tracing.known_composite(name, runs, _like_first, *operands, **params)[0]
+
+
 def _last_axis(x: Any, axis: Any) -> bool:
     return isinstance(axis, int) and axis in (-1, x.ndim - 1)
 
@@ -65,7 +100,7 @@ def _activation(op: str) -> Function:
     def mark(tracing: Tracing, original: Function, x: Any) -> Any:
         if not _is_float(x):
             return original(x)
-        return tracing.composite("activation", original, x, op=op)
+        return _alike(tracing, "activation", original, x, op=op)
 
     return mark
 
@@ -73,7 +108,7 @@ def _activation(op: str) -> Function:
 def _elu(tracing: Tracing, original: Function, x: Any, alpha: float = 1.0) -> Any:
     if not _is_float(x) or alpha != 1.0:
         return original(x, alpha)
-    return tracing.composite("activation", original, x, op="Elu")
+    return _alike(tracing, "activation", original, x, op="Elu")
 
 
 def _gelu(
@@ -83,7 +118,7 @@ def _gelu(
     if approximate or not _is_float(x):
         return original(x, approximate)
     run = functools.partial(original, approximate=False)
-    return tracing.composite("gelu", run, x)
+    return _alike(tracing, "gelu", run, x)
 
 
 def _leaky_relu(
@@ -92,7 +127,7 @@ def _leaky_relu(
     if not _is_float(x):
         return original(x, negative_slope)
     run = functools.partial(original, negative_slope=negative_slope)
-    return tracing.composite("leaky_relu", run, x, alpha=float(negative_slope))
+    return _alike(tracing, "leaky_relu", run, x, alpha=float(negative_slope))
 
 
 def _softmax(name: str, op: str) -> Function:
@@ -100,7 +135,7 @@ def _softmax(name: str, op: str) -> Function:
         if not _is_float(x) or not _last_axis(x, axis):
             return original(x, axis)
         run = functools.partial(original, axis=axis)
-        return tracing.composite(name, run, x, axis=-1, op=op)
+        return _alike(tracing, name, run, x, axis=-1, op=op)
 
     return mark
 
@@ -120,6 +155,9 @@ def _batch_normalization(
     epsilon: float = 1e-3,
 ) -> Any:
     rest = [value for value in (offset, scale) if value is not None]
+    has_offset, has_scale = offset is not None, scale is not None
+    if not _one_dtype(x, mean, variance, *rest) or not isinstance(axis, int):
+        return original(x, mean, variance, axis, offset, scale, epsilon)
 
     def run(x: Any, mean: Any, variance: Any, *rest: Any) -> Any:
         values = iter(rest)
@@ -128,12 +166,13 @@ def _batch_normalization(
             mean,
             variance,
             axis,
-            offset=None if offset is None else next(values),
-            scale=None if scale is None else next(values),
+            offset=next(values) if has_offset else None,
+            scale=next(values) if has_scale else None,
             epsilon=epsilon,
         )
 
-    return tracing.composite(
+    return _alike(
+        tracing,
         "batch_normalization",
         run,
         x,
@@ -142,8 +181,8 @@ def _batch_normalization(
         *rest,
         axis=axis,
         epsilon=float(epsilon),
-        has_offset=offset is not None,
-        has_scale=scale is not None,
+        has_offset=has_offset,
+        has_scale=has_scale,
     )
 
 
@@ -161,7 +200,12 @@ def _moments(
     if synchronized or not _is_float(x):
         return run(x)
     axes = (axes,) if isinstance(axes, int) else tuple(axes)
-    return tracing.composite("moments", run, x, axes=axes, keepdims=keepdims)
+    results = _reduced(axes, keepdims, 2)
+    return tuple(
+        tracing.known_composite(
+            "moments", run, results, x, axes=axes, keepdims=keepdims
+        )
+    )
 
 
 def _average_pool(
@@ -348,7 +392,14 @@ def _mean(
         return run(x)
     axes = (axis,) if isinstance(axis, int) else axis
     axes = None if axes is None else tuple(axes)
-    return tracing.composite("mean", run, x, axes=axes, keepdims=bool(keepdims))
+
+    def runs(x: Any) -> tuple[Any]:
+        return (run(x),)
+
+    results = _reduced(axes, keepdims, 1)
+    return tracing.known_composite(
+        "mean", runs, results, x, axes=axes, keepdims=bool(keepdims)
+    )[0]
 
 
 def _einsum(
@@ -470,9 +521,11 @@ def _dropout(
     if noise_shape is not None:
         pairs = zip(noise_shape, shape, strict=True)
         shape = tuple(dim if noise is None else noise for noise, dim in pairs)
-    return tracing.composite(
-        "dropout", run, inputs, rate=float(rate), noise_shape=shape
-    )
+    if not _is_float(inputs):
+        return tracing.composite(
+            "dropout", run, inputs, rate=float(rate), noise_shape=shape
+        )
+    return _alike(tracing, "dropout", run, inputs, rate=float(rate), noise_shape=shape)
 
 
 def _random_shuffle(

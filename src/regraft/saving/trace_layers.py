@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -30,6 +29,7 @@ from regraft.saving.trace_calls import (
     LayerCall,
     LayerCalls,
     distinct_calls,
+    node_name,
     own_variables,
     restored,
 )
@@ -143,7 +143,9 @@ class _ModelTracer:
 
     def traces(self, signatures: Mapping[str, SignatureRequest] | None) -> ModelTraces:
         with handles_are_text(self._tracing.has_text):
-            return self._traces(signatures)
+            traces = self._traces(signatures)
+        self._calls.release()
+        return traces
 
     def _traces(self, signatures: Mapping[str, SignatureRequest] | None) -> ModelTraces:
         model = self._model
@@ -497,7 +499,7 @@ class _ModelTracer:
             jaxpr, _ = trace(pure, *tensors, *values)
         mark = Mark(
             "function",
-            _node_name(name),
+            node_name(name),
             (),
             inputs=tuple(range(count)),
             input_names=tuple(names),
@@ -560,7 +562,7 @@ class _ModelTracer:
         operands: list[Any] = [None] * len(jaxpr.invars)
         for name in sorted(inputs):
             aval = call.jaxpr.in_avals[places[name]]
-            label = _node_name(name).lower()
+            label = node_name(name).lower()
             value = graph.argument(label, inputs[name].dtype, tuple(aval.shape))
             operands[places[name]] = as_traced(graph, value, str(aval.dtype))
         wanted = [*call.mark.outputs, *call.mark.updates]
@@ -594,7 +596,3 @@ class _ModelTracer:
         name = self._tracing.library.add_distinct(function)
         traced = TracedFunction(name, tuple(captures), ((), specs), outputs)
         return SignatureTrace(traced, specs, outputs)
-
-
-def _node_name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_]", "_", name)

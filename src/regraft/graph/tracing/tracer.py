@@ -19,6 +19,7 @@ import jax
 
 from regraft.errors import UnsupportedError
 from regraft.graph.tracing import lowerings
+from regraft.graph.tracing.composite import Composite, Results, primitive
 from regraft.graph.tracing.function_graph import (
     CalledFunction,
     Graph,
@@ -101,6 +102,31 @@ class Tracing:
         label = f"regraft_{name}_{next(self._numbers)}"
         self.marks[label] = Mark("composite", name, ranks_of(operands), params)
         return _named(function, label)(*operands)
+
+    def known_composite(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        results: Results,
+        *operands: Any,
+        **params: Any,
+    ) -> Any:
+        """Marks a composite without running it, as `results` says what it gives.
+
+        Args:
+            name: Of the composite.
+            function: Computes it, in the way that `name` and `params` say in full;
+                returns a tuple of arrays. It must not hold on to arrays.
+            results: From the operands, shape and dtype of each result.
+            operands: Arrays.
+            params: Hashable parameters of its lowering.
+
+        Returns:
+            A list of arrays.
+        """
+        items = tuple(sorted(params.items()))
+        composite = Composite(name, items, function, results)
+        return primitive.bind(*operands, composite=composite)
 
     def function(
         self,
@@ -188,6 +214,11 @@ class Tracing:
         self.calls.setdefault(mark.label, Call(closed, mark, dict(variables)))
 
     # Afterwards
+
+    def release(self) -> None:
+        """Lets go of all but the library; nothing can be traced any more."""
+        for holder in (self.marks, self.calls, self._runs, self._cache):
+            holder.clear()
 
     def add(
         self,

@@ -30,16 +30,20 @@ def batch_normalization(
     epsilon: float,
     has_offset: bool,
     has_scale: bool,
-) -> Value | None:
+) -> Value:
     """`(x - mean) / sqrt(variance + epsilon) * scale + offset`.
 
     TensorFlow's fused op has no derivative with regard to mean and variance, so it
     serves only where they are what variables hold.
     """
-    if x.rank != 4 or axis not in (1, 3, -1) or x.dtype != "float32":
-        return None
-    if mean.variable is None or variance.variable is None:
-        return None
+    fits = x.rank == 4 and axis in (1, 3, -1) and x.dtype == "float32"
+    if not fits or mean.variable is None or variance.variable is None:
+        given = iter(rest)
+        offset_value = next(given) if has_offset else None
+        scale_value = next(given) if has_scale else None
+        return _normalized(
+            g, x, mean, variance, offset_value, scale_value, axis % x.rank, epsilon
+        )
     channels = int(mean.dims[0])
     zeros, ones = np.zeros(channels, np.float32), np.ones(channels, np.float32)
     offset = rest[0] if has_offset else Value.of(zeros, "float32")
@@ -59,6 +63,36 @@ def batch_normalization(
     )
     result: Value = outputs[0].shaped(x.dims)
     return transpose(g, result, permutation=(0, 3, 1, 2)) if axis == 1 else result
+
+
+def _normalized(
+    g: Graph,
+    x: Value,
+    mean: Value,
+    variance: Value,
+    offset: Value | None,
+    scale: Value | None,
+    axis: int,
+    epsilon: float,
+) -> Value:
+    """Multiplies and adds, in the order in which Keras does."""
+    lengths = tuple(mean.dims[0] if i == axis else 1 for i in range(x.rank))
+    channels = mean.dims if axis == x.rank - 1 else lengths
+
+    def wide(value: Value) -> Value:
+        return g.reshape(value, channels)
+
+    shifted = g.op("AddV2", wide(variance), scalar(epsilon, variance), shape=channels)
+    factor = g.op("Rsqrt", shifted, shape=channels)
+    if scale is not None:
+        factor = g.op("Mul", factor, wide(scale), shape=channels)
+    product = g.op("Mul", wide(mean), factor, shape=channels)
+    if offset is None:
+        shift = g.op("Neg", product, shape=channels)
+    else:
+        shift = g.op("Sub", wide(offset), product, shape=channels)
+    scaled = g.op("Mul", x, factor, shape=x.shape)
+    return g.op("AddV2", scaled, shift, shape=x.shape)
 
 
 @composite("softmax", "log_softmax")

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from regraft.graph import ir
 from regraft.graph.tracing.builder import shape_of
+from regraft.graph.tracing.composite import Composite
 from regraft.graph.tracing.function_graph import (
     Graph,
     composite_lowering,
     dtype_of,
     used_operands,
 )
-from regraft.graph.tracing.registry import lowering
+from regraft.graph.tracing.registry import COMPOSITES, lowering
 from regraft.graph.tracing.values import Dim, Value
 
 
@@ -29,6 +31,18 @@ def jit(g: Graph, *operands: Value, jaxpr: Any) -> Any:
         return g.call_marked(mark, jaxpr, operands)
     results = composite_lowering(g, mark, operands)
     return g.inline(jaxpr, operands) if results is None else results
+
+
+@lowering("regraft_composite")
+def known_composite(g: Graph, *operands: Value, composite: Composite) -> Any:
+    """What is marked without being traced; it is now, if it has to be."""
+    row = COMPOSITES[composite.name]
+    results = row.function(g, *operands, **dict(composite.params))
+    if results is not None:
+        return results
+    avals = [var.aval for var in g.equation.invars]
+    specs = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals]
+    return g.inline(jax.make_jaxpr(composite.run)(*specs), operands)
 
 
 @lowering("custom_jvp_call", "custom_vjp_call", "closed_call", "core_call", "call")
