@@ -116,17 +116,40 @@ def save_model(
     if not overwrite and not _may_overwrite(filepath):
         return
     target = _target(filepath)
+    # All that is made lives in calls that have returned when the block ends.
     with _collected_later():
-        parts = describe(model, include_optimizer=include_optimizer)
         if save_format == "h5":
+            parts = describe(model, include_optimizer=include_optimizer)
             write_model(target, parts, options)
+            notes = parts.notes
         else:
-            with _compat.kept_losses(model):
-                traces = _traces_or_note(parts, requests) if save_traces else None
-            names = alias_names(aliases, requests, traces) if traces else None
-            write_saved_model(target, parts, options, traces, names)
-    for note in parts.notes:
+            notes = _write(
+                target, model, include_optimizer, save_traces, options, requests
+            )
+    for note in notes:
         warnings.warn(f"{note.object_path}: {note.text}", stacklevel=2)
+
+
+def _write(
+    target: Any,
+    model: keras.Model,
+    include_optimizer: bool,
+    save_traces: bool,
+    options: SaveOptions,
+    requests: Any,
+) -> list[Note]:
+    """Writes a SavedModel; returns what did not go over exactly."""
+    parts = describe(model, include_optimizer=include_optimizer)
+
+    def traces() -> ModelTraces | None:
+        with _compat.kept_losses(model):
+            return _traces_or_note(parts, requests) if save_traces else None
+
+    def aliases(made: ModelTraces) -> Mapping[str, str]:
+        return alias_names(options.function_aliases or {}, requests, made)
+
+    write_saved_model(target, parts, options, traces, aliases)
+    return parts.notes
 
 
 def _traces_or_note(parts: SavedModelParts, requests: Any) -> ModelTraces | None:

@@ -13,6 +13,7 @@ from regraft.storage import proto
 from regraft.storage.proto import messages
 from regraft.storage.saved_model_directory import (
     is_saved_model_directory,
+    new_saved_model_directory,
     read_saved_model_directory,
     write_saved_model_directory,
 )
@@ -203,3 +204,21 @@ def test_named_pipe_is_never_read(tmp_path):
     os.mkfifo(tmp_path / "saved_model.pb")
     with pytest.raises(FileNotFoundError):
         read_saved_model_directory(tmp_path)
+
+
+def test_an_error_after_the_tensors_leaves_the_old_model(tmp_path):
+    path = tmp_path / "model"
+    old = messages.SavedModel(saved_model_schema_version=1)
+    old.meta_graphs.add()
+    write_saved_model_directory(path, saved_model=old, tensors={"a": np.zeros(3)})
+    before = {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
+
+    def write():
+        with new_saved_model_directory(path) as writer:
+            writer.add_tensors([("a", np.ones(1 << 20))])
+            raise KeyError("no function")
+
+    with pytest.raises(KeyError, match="no function"):
+        write()
+    assert {p: p.read_bytes() for p in path.rglob("*") if p.is_file()} == before
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]

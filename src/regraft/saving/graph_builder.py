@@ -174,10 +174,9 @@ class GraphBuilder:
                     queue.append(child)
         return paths
 
-    def saved_objects(self) -> Any:
-        """Returns the `SavedObjectGraph`, without checkpoint-only objects."""
+    def saved_objects(self, graph: Any) -> None:
+        """Fills a `SavedObjectGraph`, without checkpoint-only objects."""
         ids = self._saved_ids
-        graph = messages.SavedObjectGraph()
         for node_id in ids:
             node = self._nodes[node_id]
             proto = graph.nodes.add()
@@ -185,23 +184,31 @@ class GraphBuilder:
             for name, child in node.children.items():
                 if child in ids:
                     proto.children.add(node_id=ids[child], local_name=name)
-        return graph
 
     def saved_id(self, node_id: int) -> int:
         """Returns the id that an object has in the saved object graph."""
         return self._saved_ids[node_id]
 
-    def checkpoint(self) -> tuple[Any, list[tuple[str, StoredTensor]]]:
-        """Returns the `TrackableObjectGraph` and the tensors by checkpoint key.
+    def _order(self) -> list[int]:
+        """Returns the objects as the checkpoint's graph lists them.
 
-        The ids of the saved object graph come first, so that both graphs agree.
+        Those of the saved object graph come first, so that both graphs agree.
         """
-        order = [*self._saved_ids]
-        order += [i for i, node in enumerate(self._nodes) if node.checkpoint_only]
+        rest = (i for i, node in enumerate(self._nodes) if node.checkpoint_only)
+        return [*self._saved_ids, *rest]
+
+    def tensors(self) -> list[tuple[str, StoredTensor]]:
+        """Returns the tensors by checkpoint key; functions have none."""
+        keys = self._checkpoint_keys()
+        values = ((i, self._nodes[i].value) for i in self._order())
+        return [(keys[i], value) for i, value in values if value is not None]
+
+    def checkpoint(self) -> Any:
+        """Returns the `TrackableObjectGraph`."""
+        order = self._order()
         place = {node_id: index for index, node_id in enumerate(order)}
         keys = self._checkpoint_keys()
         graph = messages.TrackableObjectGraph()
-        tensors = []
         for node_id in order:
             node = self._nodes[node_id]
             proto = graph.nodes.add()
@@ -219,8 +226,7 @@ class GraphBuilder:
                     full_name=node.name,
                     checkpoint_key=keys[node_id],
                 )
-                tensors.append((keys[node_id], node.value))
-        return graph, tensors
+        return graph
 
     def _checkpoint_keys(self) -> dict[int, str]:
         paths = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -37,7 +37,7 @@ from regraft.saving.trace_graph import add_function_objects, write_functions
 from regraft.saving.traces import ModelTraces
 from regraft.storage import proto
 from regraft.storage.proto import messages
-from regraft.storage.saved_model_directory import write_saved_model_directory
+from regraft.storage.saved_model_directory import new_saved_model_directory
 from regraft.storage.tensor import ArrayTensor
 
 OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -54,8 +54,8 @@ def write_saved_model(
     path: str | os.PathLike[str],
     parts: SavedModelParts,
     options: SaveOptions,
-    traces: ModelTraces | None = None,
-    aliases: Mapping[str, str] | None = None,
+    trace: Callable[[], ModelTraces | None] = lambda: None,
+    aliases: Callable[[ModelTraces], Mapping[str, str]] = lambda _: {},
 ) -> None:
     """Writes a model as a SavedModel directory, all or nothing.
 
@@ -63,40 +63,43 @@ def write_saved_model(
         path: Target directory, replaced if it exists.
         parts: The described model.
         options: See `SaveOptions`.
-        traces: What the model computes, if that goes along.
-        aliases: Further names of functions, by the name of the function.
+        trace: Returns what the model computes, if that goes along; called while its
+            variables are being written.
+        aliases: Returns further names of functions, by the name of the function.
     """
     builder = GraphBuilder()
     assembly = ModelAssembly(builder, parts)
     assembly.add()
-    if traces is not None:
-        root = assembly.node_ids[id(parts.model)]
-        add_function_objects(builder, traces, assembly.node_ids, root)
-    checkpoint, tensors = builder.checkpoint()
-    saved_model = messages.SavedModel(saved_model_schema_version=1)
-    meta_graph = saved_model.meta_graphs.add()
-    meta_graph.meta_info_def.tags.extend(("serve", *options.extra_tags))
-    meta_graph.meta_info_def.tensorflow_version = TENSORFLOW_VERSION
-    meta_graph.meta_info_def.stripped_default_attrs = True
-    meta_graph.object_graph_def.CopyFrom(builder.saved_objects())
-    if traces is not None:
-        write_functions(meta_graph, traces, builder, checkpoint)
-        meta_graph.meta_info_def.function_aliases.update(aliases or {})
-    graph_text = ArrayTensor(_bytes_scalar(proto.serialize(checkpoint)))
-    write_saved_model_directory(
-        path,
-        saved_model=saved_model,
-        keras_metadata=builder.keras_metadata(),
-        tensors=[(OBJECT_GRAPH_KEY, graph_text), *tensors],
-        fingerprint="compute",
-        debug_info=(
-            debug_info(parts.model, traces)
-            if traces is not None and options.save_debug_info
-            else None
-        ),
-        alignment_bytes=options.alignment_bytes,
-        progress=options.progress,
-    )
+    with new_saved_model_directory(
+        path, alignment_bytes=options.alignment_bytes, progress=options.progress
+    ) as writer:
+        writer.add_tensors(builder.tensors())
+        traces = trace()
+        if traces is not None:
+            root = assembly.node_ids[id(parts.model)]
+            add_function_objects(builder, traces, assembly.node_ids, root)
+        checkpoint = builder.checkpoint()
+        graph_text = ArrayTensor(_bytes_scalar(proto.serialize(checkpoint)))
+        writer.add_tensors([(OBJECT_GRAPH_KEY, graph_text)])
+        saved_model = messages.SavedModel(saved_model_schema_version=1)
+        meta_graph = saved_model.meta_graphs.add()
+        meta_graph.meta_info_def.tags.extend(("serve", *options.extra_tags))
+        meta_graph.meta_info_def.tensorflow_version = TENSORFLOW_VERSION
+        meta_graph.meta_info_def.stripped_default_attrs = True
+        builder.saved_objects(meta_graph.object_graph_def)
+        if traces is not None:
+            write_functions(meta_graph, traces, builder, checkpoint)
+            meta_graph.meta_info_def.function_aliases.update(aliases(traces))
+        writer.finish(
+            saved_model,
+            keras_metadata=builder.keras_metadata(),
+            fingerprint="compute",
+            debug_info=(
+                debug_info(parts.model, traces)
+                if traces is not None and options.save_debug_info
+                else None
+            ),
+        )
 
 
 def _bytes_scalar(value: bytes) -> Any:

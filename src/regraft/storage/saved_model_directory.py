@@ -174,22 +174,96 @@ def write_saved_model_directory(
         alignment_bytes: Each tensor begins at a multiple of this in its file.
         progress: Called with `"tensors"`, bytes written and bytes in all.
     """
-    files = {SAVED_MODEL: saved_model}
-    optional: dict[str, messages.Message | None] = {
-        KERAS_METADATA: keras_metadata,
-        FINGERPRINT: None if fingerprint == "compute" else fingerprint,
-        os.path.join(DEBUG, DEBUG_INFO): debug_info,
-    }
-    present = {name: message for name, message in optional.items() if message}
     pairs = tensors.items() if isinstance(tensors, Mapping) else tensors
+    with new_saved_model_directory(
+        path, alignment_bytes=alignment_bytes, progress=progress
+    ) as writer:
+        writer.add_tensors(pairs)
+        writer.finish(
+            saved_model,
+            keras_metadata=keras_metadata,
+            assets=assets,
+            fingerprint=fingerprint,
+            debug_info=debug_info,
+        )
+
+
+@contextlib.contextmanager
+def new_saved_model_directory(
+    path: str | os.PathLike[str],
+    *,
+    alignment_bytes: int = 64,
+    progress: Progress | None = None,
+) -> Iterator[SavedModelWriter]:
+    """Writes a SavedModel part by part: all of it, or, if anything fails, nothing.
+
+    Tensors that are added before the rest is made are written meanwhile. For the
+    arguments, see `write_saved_model_directory`.
+    """
     with _new_directory(path) as root:
-        _write_messages(root, {**files, **present})
+        writer = SavedModelWriter(root, alignment_bytes, progress)
+        try:
+            yield writer
+        except BaseException:
+            writer.abandon()
+            raise
+
+
+class SavedModelWriter:
+    """Writes the parts of a SavedModel into a new directory."""
+
+    def __init__(
+        self, root: str, alignment_bytes: int, progress: Progress | None
+    ) -> None:
+        self._root = root
+        self._progress = progress
+        self._done = 0
+        directory = os.path.join(root, VARIABLES)
+        os.makedirs(directory)
+        self._prefix = os.path.join(directory, VARIABLES)
+        self._bundle = TensorBundleWriter(self._prefix, alignment_bytes=alignment_bytes)
+
+    def add_tensors(self, pairs: Iterable[tuple[str, Tensor]]) -> None:
+        """Adds tensors by key; they must not change until `finish` has returned."""
+        total = 0
+        if self._progress is not None:
+            pairs = list(pairs)
+            total = self._done + sum(map(_size, pairs))
+        for pair in pairs:
+            self._bundle.add(*pair)
+            if self._progress is not None:
+                self._done += _size(pair)
+                self._progress("tensors", self._done, total)
+        self._bundle.flush_soon()
+
+    def finish(
+        self,
+        saved_model: messages.SavedModel,
+        *,
+        keras_metadata: messages.KerasSavedMetadata | None = None,
+        assets: Mapping[str, bytes] | None = None,
+        fingerprint: messages.FingerprintDef | Literal["compute"] | None = None,
+        debug_info: messages.GraphDebugInfo | None = None,
+    ) -> None:
+        """Writes all but the tensors, and waits for these."""
+        root = self._root
+        optional: dict[str, messages.Message | None] = {
+            KERAS_METADATA: keras_metadata,
+            FINGERPRINT: None if fingerprint == "compute" else fingerprint,
+            os.path.join(DEBUG, DEBUG_INFO): debug_info,
+        }
+        present = {name: message for name, message in optional.items() if message}
+        _write_messages(root, {SAVED_MODEL: saved_model, **present})
         _write_assets(root, assets or {})
-        _write_variables(root, pairs, alignment_bytes, progress)
+        self._bundle.finish()
         if fingerprint == "compute":
-            index = _read(index_path(os.path.join(root, VARIABLES, VARIABLES)))
+            index = _read(index_path(self._prefix))
             found = fingerprint_of(saved_model, index)
             _write_messages(root, {FINGERPRINT: found} if found else {})
+
+    def abandon(self) -> None:
+        """Lets go of what has been written; the directory is about to be removed."""
+        self._bundle.abandon()
 
 
 def _read_saved_model(root: str) -> messages.SavedModel:
@@ -322,27 +396,6 @@ def _write_assets(root: str, assets: Mapping[str, bytes]) -> None:
         path = os.path.join(directory, *_check_asset_name(filename, directory))
         os.makedirs(os.path.dirname(path), exist_ok=True)
         filesystem.write_bytes(path, content)
-
-
-def _write_variables(
-    root: str,
-    pairs: Iterable[tuple[str, Tensor]],
-    alignment_bytes: int,
-    progress: Progress | None,
-) -> None:
-    directory = os.path.join(root, VARIABLES)
-    os.makedirs(directory)
-    total = done = 0
-    if progress is not None:
-        pairs = list(pairs)
-        total = sum(map(_size, pairs))
-    prefix = os.path.join(directory, VARIABLES)
-    with TensorBundleWriter(prefix, alignment_bytes=alignment_bytes) as writer:
-        for pair in pairs:
-            writer.add(*pair)
-            if progress is not None:
-                done += _size(pair)
-                progress("tensors", done, total)
 
 
 def _size(pair: tuple[str, Tensor]) -> int:

@@ -1,6 +1,7 @@
 """Writes tensor bundles, one tensor at a time.
 
-Data go to one shard as they are added. TensorFlow packs tensors densely; here each
+Data go to one shard as they are added; a local one is written by a thread of its own.
+TensorFlow packs tensors densely; here each
 begins at a multiple of `alignment_bytes`, which every reader of the format accepts,
 so that a reader can map them into memory.
 """
@@ -10,13 +11,14 @@ from __future__ import annotations
 import os
 import sys
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self, cast
 
 import numpy as np
 
 from regraft import dtypes
 from regraft.errors import MismatchError, UnsupportedError
 from regraft.storage import checksum, filesystem, sstable, string_tensor
+from regraft.storage.background import BackgroundFile
 from regraft.storage.tensor import ArrayTensor, StoredTensor
 from regraft.storage.tensor_bundle import entries
 from regraft.storage.tensor_bundle.entries import BundleEntry, BundleHeader
@@ -48,9 +50,14 @@ class TensorBundleWriter:
         self._alignment_bytes = alignment_bytes
         self._entries: dict[bytes, BundleEntry] = {}
         self._offset = 0
-        self._stream = filesystem.open_for_writing(
-            entries.shard_path(self.prefix, 0, 1)
-        )
+        path = entries.shard_path(self.prefix, 0, 1)
+        self._background: BackgroundFile | None = None
+        if filesystem.is_remote(path):
+            self._stream = filesystem.open_for_writing(path)
+        else:
+            self._background = BackgroundFile(filesystem.to_local(path))
+            # All that is written to, of a stream, is its `write`.
+            self._stream = cast(BinaryIO, self._background)
 
     def __enter__(self) -> Self:
         return self
@@ -69,7 +76,7 @@ class TensorBundleWriter:
     def add(
         self, key: str, tensor: StoredTensor | np.ndarray[Any, Any] | np.generic
     ) -> None:
-        """Writes a tensor.
+        """Writes a tensor; its memory must not change until `finish` has returned.
 
         Args:
             key: Its key: not empty, and new.
@@ -110,6 +117,11 @@ class TensorBundleWriter:
         )
         self._offset += size
 
+    def flush_soon(self) -> None:
+        """Has the tensors so far brought to the disk while the caller goes on."""
+        if self._background is not None:
+            self._background.flush_soon()
+
     def finish(self) -> None:
         """Writes the index, after which the bundle is complete."""
         self._stream.close()
@@ -124,7 +136,10 @@ class TensorBundleWriter:
 
     def abandon(self) -> None:
         """Removes the data written so far."""
-        self._stream.close()
+        if self._background is not None:
+            self._background.abandon()
+        else:
+            self._stream.close()
         filesystem.remove_file(entries.shard_path(self.prefix, 0, 1))
 
     def _align(self) -> None:

@@ -1,0 +1,161 @@
+"""A file that a thread of its own writes, while its owner goes on."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from typing import Any, cast
+
+import numpy as np
+
+from regraft.storage import filesystem
+
+# What is less is written by the caller itself.
+_WORTH_BYTES = 1 << 20
+# What may wait to be written of memory that nobody else holds, unless one alone has
+# more.
+_MAX_OWN_BYTES = 1 << 22
+# Each call of the system gives Python's lock back once, for all of its buffers.
+_MAX_BUFFERS = 256
+
+
+class BackgroundFile:
+    """A new local file. What is written must stay as it is until `close` returns.
+
+    Args:
+        path: Where it is.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._stream = filesystem.open_for_writing(path)
+        self._pending: deque[tuple[Any, int]] = deque()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self._bytes = self._own_bytes = 0
+        self._ends = self._is_abandoned = False
+
+    def write(self, data: Any) -> int:
+        """Writes bytes, or a flat array of bytes, sooner or later; returns how many.
+
+        Raises:
+            OSError: What was written before could not be.
+        """
+        size = len(data)
+        own = size if not isinstance(data, np.ndarray) or _owns(data) else 0
+        with self._changed:
+            if own and self._own_bytes + own > _MAX_OWN_BYTES:
+                self._start()
+                self._changed.wait_for(lambda: self._error or not self._own_bytes)
+            self._raise()
+            self._pending.append((data, own))
+            self._bytes += size
+            self._own_bytes += own
+            if self._bytes > _WORTH_BYTES:
+                self._start()
+            self._changed.notify_all()
+        return size
+
+    def flush_soon(self) -> None:
+        """Has what was written so far brought to the disk, if a thread is at work."""
+        with self._changed:
+            if self._thread is not None:
+                self._pending.append((None, 0))
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Waits until all is written.
+
+        Raises:
+            OSError: It could not be.
+        """
+        try:
+            self._end()
+            self._raise()
+        finally:
+            self._stream.close()
+
+    def abandon(self) -> None:
+        """Closes the file without writing what waits."""
+        self._is_abandoned = True
+        self._end()
+        self._stream.close()
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._work, name="regraft-write", daemon=True
+            )
+            self._thread.start()
+
+    def _end(self) -> None:
+        with self._changed:
+            self._ends = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+        else:
+            self._work()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _work(self) -> None:
+        """Writes until the end; the first error is kept, and is the last."""
+        try:
+            while batch := self._next():
+                own = sum(size for _, size in batch)
+                self._write(batch)
+                batch.clear()
+                with self._changed:
+                    self._own_bytes -= own
+                    self._changed.notify_all()
+        # Also what only the caller may handle, such as a lack of memory.
+        except BaseException as error:
+            with self._changed:
+                self._error = error
+                self._changed.notify_all()
+
+    def _next(self) -> list[tuple[Any, int]]:
+        """Returns what waits; nothing at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._pending or self._ends)
+            if self._is_abandoned:
+                return []
+            count = min(len(self._pending), _MAX_BUFFERS)
+            return [self._pending.popleft() for _ in range(count)]
+
+    def _write(self, batch: list[tuple[Any, int]]) -> None:
+        buffers: list[memoryview] = []
+        for data, _ in batch:
+            if data is not None:
+                buffers.append(memoryview(cast(Any, data)))
+                continue
+            _write_all(self._stream, buffers)
+            buffers = []
+            os.fsync(self._stream.fileno())
+        _write_all(self._stream, buffers)
+
+
+def _owns(array: np.ndarray[Any, Any]) -> bool:
+    """Whether memory lives on for the sake of this array alone, as far as is known."""
+    base: Any = array
+    while isinstance(base.base, np.ndarray):
+        base = base.base
+    return base.base is None
+
+
+def _write_all(stream: Any, buffers: list[memoryview]) -> None:
+    buffers = [buffer for buffer in buffers if len(buffer)]
+    if not hasattr(os, "writev"):
+        for buffer in buffers:
+            filesystem.write_all(stream, buffer)
+        return
+    while buffers:
+        count = os.writev(stream.fileno(), buffers)
+        while buffers and count >= len(buffers[0]):
+            count -= len(buffers.pop(0))
+        if count:
+            buffers[0] = buffers[0][count:]

@@ -1,0 +1,70 @@
+"""A file that a thread writes holds the same bytes, and its errors are not lost."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from regraft.storage import background
+from regraft.storage.background import BackgroundFile
+
+
+def _pieces(count, size=100_001):
+    return [np.full(size, i % 251, np.uint8) for i in range(count)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 40, 600])
+def test_bytes_come_in_order(tmp_path, count):
+    file = BackgroundFile(str(tmp_path / "file"))
+    pieces = _pieces(count)
+    for index, piece in enumerate(pieces):
+        assert file.write(piece) == len(piece)
+        if index == 20:
+            file.flush_soon()
+        file.write(b"")
+        file.write(b"text")
+    file.close()
+    expected = b"".join(piece.tobytes() + b"text" for piece in pieces)
+    assert (tmp_path / "file").read_bytes() == expected
+
+
+def test_views_of_what_others_hold_do_not_wait(tmp_path):
+    whole = np.zeros(64 << 20, np.uint8)
+    file = BackgroundFile(str(tmp_path / "file"))
+    file.write(memoryview(whole[:1]))
+    for start in range(0, whole.size, 1 << 20):
+        file.write(np.frombuffer(whole, np.uint8)[start : start + (1 << 20)])
+    file.close()
+    assert os.path.getsize(tmp_path / "file") == whole.size + 1
+
+
+def _write_often(file, piece):
+    for _ in range(1_000_000):
+        file.write(piece)
+
+
+def test_an_error_of_the_thread_is_raised(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(background, "_write_all", fail)
+    file = BackgroundFile(str(tmp_path / "file"))
+    with pytest.raises(OSError, match="No space"):
+        _write_often(file, np.zeros(1 << 20, np.uint8))
+    with pytest.raises(OSError, match="No space"):
+        file.close()
+    small = BackgroundFile(str(tmp_path / "small"))
+    small.write(b"x")
+    with pytest.raises(OSError, match="No space"):
+        small.close()
+
+
+def test_what_is_abandoned_is_not_waited_for(tmp_path):
+    for count in (1, 100):
+        file = BackgroundFile(str(tmp_path / "file"))
+        for piece in _pieces(count):
+            file.write(piece)
+        file.abandon()
+        file.abandon()
