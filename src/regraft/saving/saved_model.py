@@ -83,7 +83,7 @@ def write_saved_model(
         writer.add_tensors([(OBJECT_GRAPH_KEY, graph_text)])
         saved_model = messages.SavedModel(saved_model_schema_version=1)
         meta_graph = saved_model.meta_graphs.add()
-        meta_graph.meta_info_def.tags.extend(("serve", *options.extra_tags))
+        meta_graph.meta_info_def.tags.extend(("serve", *(options.extra_tags or ())))
         meta_graph.meta_info_def.tensorflow_version = TENSORFLOW_VERSION
         meta_graph.meta_info_def.stripped_default_attrs = True
         builder.saved_objects(meta_graph.object_graph_def)

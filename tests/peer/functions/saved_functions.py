@@ -185,3 +185,19 @@ def farmhash(texts):
     data = tf.constant(texts)
     hashes = tf.fingerprint(tf.reshape(data, (-1, 1)), "farmhash64").numpy()
     return [int.from_bytes(row.tobytes(), "little") for row in hashes]
+
+
+def options(kind, rows):
+    """Returns the names of TensorFlow's options, and what it raises for each value."""
+    import tensorflow as tf
+
+    cls = getattr(tf.saved_model, kind)
+    raised = []
+    for name, value in rows:
+        try:
+            cls(**{name: value})
+        except Exception as error:
+            raised.append(type(error).__name__)
+        else:
+            raised.append("")
+    return list(cls.__slots__), raised
