@@ -14,12 +14,15 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from sweep.values import BASES, EXTRA, INPUTS, INVALID, TOGETHER, VALUES
+from sweep.values import BASES, EXTRA, INPUTS, INVALID, TOGETHER, VALUES, Base
 
 _RIDERS = re.compile(
     r".*_(initializer|regularizer|constraint)$|use_bias$|seed$|trainable$|name$"
 )
-_RANDOM = re.compile(r"Dropout\w*\(|Noise\(|\.Random|dropout=0\.[1-9]")
+_RANDOM = re.compile(
+    r"Dropout\w*\(|Noise\(|\.Random|dropout=0\.[1-9]"
+    r"|\.(AugMix|CutMix|MixUp|RandAugment)\("
+)
 _DRAWS = 2
 
 
@@ -54,28 +57,46 @@ class Case:
         return dataclasses.asdict(self)
 
 
-def generate(arguments: Mapping[str, Collection[str]]) -> list[Case]:
+@dataclasses.dataclass(frozen=True)
+class Words:
+    """What cases are made of: see `values`.
+
+    Attributes:
+        bases: How each class is made and called.
+        values: What each argument is set to.
+    """
+
+    bases: Mapping[str, Base]
+    values: Mapping[str, tuple[str, ...]]
+
+    def values_of(self, class_name: str, argument: str) -> Sequence[str]:
+        own = self.values.get(f"{class_name}.{argument}")
+        return self.values.get(argument, ()) if own is None else own
+
+
+KERAS_2 = Words(BASES, VALUES)
+
+
+def generate(
+    arguments: Mapping[str, Collection[str]], words: Words = KERAS_2
+) -> list[Case]:
     """The configurations of every class in a table of arguments by class."""
     found: dict[str, Case] = {}
     for class_name in sorted(arguments):
-        if class_name in BASES:
-            for case in _of_class(class_name, sorted(arguments[class_name])):
+        if class_name in words.bases:
+            for case in _of_class(class_name, sorted(arguments[class_name]), words):
                 found.setdefault(case.name, case)
     return list(found.values())
 
 
-def values_of(class_name: str, argument: str) -> Sequence[str]:
-    return VALUES.get(f"{class_name}.{argument}", VALUES.get(argument, ()))
-
-
-def _of_class(class_name: str, arguments: list[str]) -> Iterator[Case]:
-    base = BASES[class_name]
+def _of_class(class_name: str, arguments: list[str], words: Words) -> Iterator[Case]:
+    base = words.bases[class_name]
     riders: dict[str, Sequence[str]] = {}
     columns: list[dict[str, str]] = []
     for argument in (*arguments, "dtype", "trainable", "name", "activity_regularizer"):
         values = [
             value
-            for value in values_of(class_name, argument)
+            for value in words.values_of(class_name, argument)
             if not {(class_name, argument), (class_name, f"{argument}={value}")}
             & INVALID
         ]
@@ -88,18 +109,18 @@ def _of_class(class_name: str, arguments: list[str]) -> Iterator[Case]:
             riders[argument] = values
         else:
             columns += [_together(class_name, argument, value) for value in values]
-    yield _case(class_name, {})
+    yield _case(class_name, {}, base)
     if base.inputs[0] == (4, 6) and len(base.inputs) == 1:
-        yield dataclasses.replace(_case(class_name, {}), masked=True)
+        yield dataclasses.replace(_case(class_name, {}, base), masked=True)
     for kwargs, inputs in EXTRA.get(class_name, ()):
-        yield _case(class_name, kwargs, inputs)
+        yield _case(class_name, kwargs, base, inputs)
     most = max((len(values) for values in riders.values()), default=0)
     for index in range(max(len(columns), most)):
         chosen = dict(columns[index]) if index < len(columns) else {}
         if len(chosen) > 1 or "dtype" not in chosen:
             _ride(chosen, riders, index)
-        yield _case(class_name, chosen)
-    yield from _drawn(class_name, columns, riders)
+        yield _case(class_name, chosen, base)
+    yield from _drawn(class_name, columns, riders, base)
 
 
 def _ride(chosen: dict[str, str], riders: Mapping[str, Any], index: int) -> None:
@@ -114,7 +135,10 @@ def _ride(chosen: dict[str, str], riders: Mapping[str, Any], index: int) -> None
 
 
 def _drawn(
-    class_name: str, columns: list[dict[str, str]], riders: Mapping[str, Any]
+    class_name: str,
+    columns: list[dict[str, str]],
+    riders: Mapping[str, Any],
+    base: Base,
 ) -> Iterator[Case]:
     rng = random.Random(class_name)
     usable = [c for c in columns if "dtype" not in c]
@@ -128,7 +152,7 @@ def _drawn(
         if any(pair <= chosen.keys() for pair in _APART):
             continue
         _ride(chosen, riders, index + 7)
-        yield _case(class_name, chosen)
+        yield _case(class_name, chosen, base)
 
 
 # Arguments that can't both be set.
@@ -148,13 +172,15 @@ def _together(class_name: str, argument: str, value: str) -> dict[str, str]:
 
 
 def _case(
-    class_name: str, chosen: Mapping[str, str], inputs: Sequence[Any] | None = None
+    class_name: str,
+    chosen: Mapping[str, str],
+    base: Base,
+    inputs: Sequence[Any] | None = None,
 ) -> Case:
-    base = BASES[class_name]
     arguments = {**base.needs, **chosen}
-    words = ", ".join(f"{key}={value}" for key, value in arguments.items())
+    spelled_out = ", ".join(f"{key}={value}" for key, value in arguments.items())
     for key, value in chosen.items():
         for spelled in (f"{class_name}.{key}={value}", f"{class_name}.{key}"):
             if inputs is None and spelled in INPUTS:
                 inputs = INPUTS[spelled]
-    return Case(f"L.{class_name}({words})", tuple(inputs or base.inputs))
+    return Case(f"L.{class_name}({spelled_out})", tuple(inputs or base.inputs))

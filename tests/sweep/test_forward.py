@@ -15,7 +15,7 @@ import pytest
 import regraft
 from regraft.model.dialects.keras2_arguments import KERAS_2_ARGUMENTS
 from sweep import models
-from sweep.cases import Case, generate, values_of
+from sweep.cases import KERAS_2, Case, generate
 from sweep.groups import rows
 from sweep.values import BASES, REASONS
 
@@ -78,6 +78,6 @@ def test_argument_of_keras_2_has_values_or_a_reason(name: str) -> None:
     silent = {
         argument
         for argument in KERAS_2_ARGUMENTS[name]
-        if not values_of(name, argument) and argument not in REASONS
+        if not KERAS_2.values_of(name, argument) and argument not in REASONS
     }
     assert not silent

@@ -38,7 +38,7 @@ _ONLY_OF = {
     ),
     "noise_shape": ("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
 }
-_INSIDE = ("layer", "backward_layer", "cell", "cells")
+_INSIDE = ("layer", "backward_layer", "cell", "cells", "layers")
 
 
 def bilingual(entry: Mapping[str, Any], *, both: bool) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import keras
 
 from regraft import _compat
 from regraft.model.dialects.describe import trains
+from regraft.model.dialects.keras2_arguments import KERAS_2_ARGUMENTS
 from regraft.model.dialects.names import original_name
 from regraft.model.dialects.registry import is_builtin
 from regraft.model.keras2.host_layers import file_dtype
@@ -54,6 +55,13 @@ def identifier(layer: keras.Layer | None, class_name: str) -> str:
     return "_tf_keras_rnn_layer" if class_name in _RNN_CLASSES else "_tf_keras_layer"
 
 
+def _runs_from_traces(layer: keras.Layer | None, class_name: str) -> bool:
+    """Whether Keras 2 lacks the class: its traces cast what they are given."""
+    if layer is None or not is_builtin(type(layer)):
+        return False
+    return class_name not in KERAS_2_ARGUMENTS
+
+
 def layer_metadata(
     layer: keras.Layer | None, entry: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -78,7 +86,8 @@ def layer_metadata(
         "stateful": bool(getattr(layer, "stateful", False)),
         "must_restore_from_config": class_name in _CONFIG_ONLY,
         "preserve_input_structure_in_config": False,
-        "autocast": bool(getattr(layer, "autocast", True)),
+        "autocast": bool(getattr(layer, "autocast", True))
+        and not _runs_from_traces(layer, class_name),
         "class_name": class_name,
         "config": config,
     }

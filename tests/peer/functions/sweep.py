@@ -8,7 +8,7 @@ from typing import Any
 
 import tf_keras
 
-from sweep import models
+from sweep import models, optimizers
 from sweep.cases import Case
 
 
@@ -49,3 +49,27 @@ def read(path: str, x: Any, y: Any) -> dict[str, Any]:
     model = tf_keras.models.load_model(path)
     model.run_eagerly = True
     return models.follow(model, x, y)
+
+
+def write_optimizer(folder: str, case: optimizers.Case) -> Any:
+    """Saves a model after some steps; returns its weights after each of more."""
+    tf_keras.backend.clear_session()
+    module = tf_keras.optimizers
+    names = {
+        "O": module.legacy if case.kind == "legacy" else module,
+        "S": module.schedules,
+    }
+    scaled = tf_keras.mixed_precision.LossScaleOptimizer
+    model = optimizers.build(tf_keras, optimizers.make(case, names, scaled))
+    optimizers.train(model, case.clips)
+    model.save(os.path.join(folder, "plain"), save_format="tf", save_traces=False)
+    model.save(os.path.join(folder, "model.h5"))
+    return optimizers.train(model, case.clips)
+
+
+def read_optimizer(path: str, distinct: bool) -> Any:
+    """The weights after each of some steps."""
+    tf_keras.backend.clear_session()
+    model = tf_keras.models.load_model(path)
+    model.run_eagerly = True
+    return optimizers.train(model, distinct)

@@ -1,0 +1,100 @@
+"""What Regraft writes of every layer class of Keras 3 opens wherever it can.
+
+The configurations come from the arguments of the classes' constructors, see `cases`; a
+model of many of them is trained a step, saved in every way, and takes another step, as
+do tf_keras and Regraft from the files. Keras 3's own loader opens the HDF5 files.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from regraft.model.dialects.keras2_arguments import KERAS_2_ARGUMENTS
+from sweep import reverse, values_keras3
+from sweep.cases import Case
+from sweep.groups import class_of
+
+CASES = reverse.all_cases()
+ELSEWHERE = {
+    "GRUCell": "inside RNN",
+    "LSTMCell": "inside RNN",
+    "SimpleRNNCell": "inside RNN",
+    "StackedRNNCells": "inside RNN",
+    "Hashing": "of strings",
+    "HashedCrossing": "of strings",
+    "IntegerLookup": "of a vocabulary",
+    "StringLookup": "of strings",
+    "TextVectorization": "of strings",
+}
+
+
+def _share() -> tuple[Case, ...]:
+    """A case each of a few classes, some of Keras 3 alone."""
+    chosen = random.Random(2)
+    open_everywhere = [c for c in CASES if not reverse.refusal(c) and not c.stateful]
+    both = [c for c in open_everywhere if not reverse.cannot(c)]
+    classes = chosen.sample(sorted({class_of(case) for case in both}), 8)
+    return tuple(
+        chosen.choice([c for c in both if class_of(c) == name]) for name in classes
+    )
+
+
+@pytest.mark.peer
+@pytest.mark.filterwarnings("ignore")  # What other loaders say is their own.
+@pytest.mark.parametrize(
+    "cases",
+    [pytest.param(_share(), id="share")]
+    + [
+        pytest.param(cases, id=f"group {number}", marks=pytest.mark.slow)
+        for number, cases in enumerate(reverse.groups(CASES).values())
+    ],
+)
+def test_what_regraft_writes_opens_wherever_it_can(
+    cases: tuple[Case, ...], peer: Any, tmp_path: Path
+) -> None:
+    wrong = reverse.Sweep(peer, tmp_path).measure(cases)
+    unexpected = {}
+    for case in cases:
+        found, known = wrong[case.name], reverse.cannot(case)
+        differing = {column: found.get(column) for column in found.keys() ^ known}
+        if differing:
+            unexpected[case.name] = differing
+    assert not unexpected
+
+
+def test_page_shows_what_was_measured() -> None:
+    assert reverse.table(reverse.load_results()) in reverse.PAGE.read_text()
+
+
+def test_what_was_measured_not_to_open_has_a_reason() -> None:
+    by_name = {case.name: case for case in CASES}
+    unexplained = {
+        name: columns
+        for name, columns in reverse.load_results().items()
+        if columns != sorted(reverse.cannot(by_name[name]))
+    }
+    assert not unexplained
+
+
+@pytest.mark.parametrize("name", sorted(reverse.arguments()))
+def test_class_of_keras_3_has_cases_or_a_reason(name: str) -> None:
+    words = (reverse.WORDS.bases, values_keras3.REASONS, ELSEWHERE)
+    assert any(name in table for table in words)
+
+
+def test_every_class_of_both_has_cases() -> None:
+    both = set(reverse.arguments()) & set(KERAS_2_ARGUMENTS) & set(reverse.WORDS.bases)
+    assert both - set(values_keras3.REASONS) <= {class_of(case) for case in CASES}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if reverse.refusal(c)], ids=lambda case: case.name
+)
+def test_what_keras_3_is_said_to_refuse_it_refuses(case: Case) -> None:
+    assert not reverse.trains(case)
