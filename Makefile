@@ -65,6 +65,7 @@ format: $(VENV)/.installed-test
 bench: $(VENV)/.installed $(PEERS)/.installed
 	@REGRAFT_PEERS_PYTHON="$(abspath $(PEERS))/bin/python" $(BIN)/python benchmarks/run.py $(BENCH_ARGS)
 	@REGRAFT_PEERS_PYTHON="$(abspath $(PEERS))/bin/python" $(BIN)/python benchmarks/throughput.py $(THROUGHPUT_ARGS)
+	@REGRAFT_PEERS_PYTHON="$(abspath $(PEERS))/bin/python" $(BIN)/python benchmarks/traces.py $(TRACES_ARGS)
 
 docs: $(VENV)/.installed-docs
 	@$(BIN)/mkdocs build --strict --quiet

@@ -93,6 +93,8 @@ def test_openvino_runs_it(saved, openvino):
 
 @pytest.mark.peer
 def test_training_updates_variables(peer, tmp_path):
+    # A mean near zero has few digits that don't depend on the order of its sum.
+    keras.utils.set_random_seed(1)
     model, inputs = MODELS["custom"]()
     regraft.save_model(model, tmp_path / "model")
     _, held = peer.call(
