@@ -35,6 +35,7 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("activity_regularizer_of_its_own", "tf"),
         ("mask_for_its_own_layer", "tf"),
         ("loss_in_training", "tf"),
+        ("slash_in_the_name_of_a_weight", "tf"),
     ],
 )
 def test_model_computes_and_steps_as_it_did(

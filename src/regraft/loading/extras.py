@@ -127,7 +127,7 @@ def _add_weight(
             initializer="zeros",
             trainable=variable.trainable,
             autocast=False,
-            name=name,
+            name=name.replace("/", "__"),
         )
         setattr(layer, name, made)
     return True

@@ -182,6 +182,16 @@ def loss_in_training() -> Built:
     return Built(_compiled(inputs, outputs), batch[0], batch)
 
 
+@case
+def slash_in_the_name_of_a_weight() -> Built:
+    """As the weights of feature columns have it."""
+    inputs = tf_keras.Input((3,))
+    dense = layers.Dense(2)
+    model = tf_keras.Model(inputs, dense(inputs))
+    setattr(dense, "column/table", tf.Variable([1.0, 2.0]))
+    return Built(model, _batch(4, 3))
+
+
 class Counted(layers.Layer):
     """Counts in 64 bits."""
 
