@@ -108,6 +108,8 @@ def _differing(
     return wrong
 
 
+# Keras says so of layers that end a mask.
+@pytest.mark.filterwarnings("ignore:.*does not support masking:UserWarning")
 @pytest.mark.parametrize("case", _parameters(25))
 def test_file_predicts_and_takes_the_same_next_step(case: Case, files: Path) -> None:
     told = Told(case.arrays(files))
