@@ -225,6 +225,9 @@ def plan_restore(
         pairs += list(zip(loose, state.loose, strict=True))
     elif loose and _has_stepped(state):
         problems.append(f"{len(loose)} variables of {type(inner).__name__} start fresh")
+    if inner is not optimizer and "loss_scale" not in state.scalars:
+        # In HDF5 Keras 2 keeps the inner optimizer's weights alone.
+        problems.append(f"its loss scale starts at {float(optimizer.initial_scale):g}")
     for problem in problems:
         if notes is None:
             raise MismatchError(f"Optimizer: {problem}.")
