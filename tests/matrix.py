@@ -51,7 +51,8 @@ def find_python(version: str) -> Path | None:
 def lowest_constraints() -> list[str]:
     """Returns `name==bound` for every dependency of the package and its extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["remote"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["images"], *extras["remote"]]
     return [re.sub(r">=([\w.]+).*", r"==\1", requirement) for requirement in wanted]
 
 
@@ -67,7 +68,7 @@ def run_cell(python: Path, version: str, bounds: str, arguments: list[str]) -> s
     run([python, "-m", "venv", environment]).check_returncode()
     pip = [environment / "bin" / "python", "-m", "pip", "install", "--quiet"]
     pip += ["--disable-pip-version-check"]
-    command = [*pip, f"{ROOT}[remote]", *TOOLS]
+    command = [*pip, f"{ROOT}[images,remote]", *TOOLS]
     if bounds == "lowest":
         constraints = WORK / "lowest.txt"
         constraints.write_text("\n".join(lowest_constraints()) + "\n")
