@@ -218,7 +218,8 @@ def invoke(layer: Any, args: list[Any], keywords: dict[str, Any]) -> Any:
             if _compat.keras_mask(sequences) is not None:
                 mask_sequences_beside_states(layer)
     if isinstance(layer, keras.layers.Layer):
-        args = [_tensors_among(layer, item) for item in args]
+        if not getattr(layer, "takes_constants", False):
+            args = [_tensors_among(layer, item) for item in args]
         keywords = _known_keywords(layer, keywords)
     outputs = layer(*args, **keywords)
     if args and isinstance(layer, keras.layers.Layer):

@@ -111,6 +111,8 @@ class _OpLayer(keras.layers.Layer):
     """A layer that is one function of tensors and constants."""
 
     _target: Callable[..., Any]
+    # They stay as the file has them: shapes are made of them.
+    takes_constants = True
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs["autocast"] = False
