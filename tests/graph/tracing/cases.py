@@ -80,6 +80,13 @@ for _name in ["log", "log1p", "rsqrt", "sqrt", "digamma", "lgamma"]:
     case(_name, getattr(lax, _name), "f32[b,3]", low=0.1, rtol=1e-4)
 for _name in ["acos", "asin", "atanh", "erf_inv"]:
     case(_name, getattr(lax, _name), "f32[b,3]", low=-0.9, high=0.9, rtol=1e-4)
+case("log2", jnp.log2, "f32[b,3]", low=0.1, rtol=1e-4)
+# Primitives of newer JAX: 0.12 has them, 0.10 has not.
+if hasattr(lax, "one_minus_square"):
+    case("one_minus_square", lax.one_minus_square, "f32[b,3]")
+if hasattr(lax, "polynomial"):
+    case("polynomial", lambda x: lax.polynomial(x, [1.0, 2.0, x]), "f32[b,3]")
+    case("polynomial of one", lambda x: lax.polynomial(x, [3.0]), "f32[b,3]")
 case("acosh", lax.acosh, "f32[b,3]", low=1.1, high=4)
 case("round_even", lambda x: jnp.round(x * 2) / 2, "f32[b,3]", low=-4, high=4)
 for _name in ["add", "sub", "mul", "max", "min", "atan2", "div"]:

@@ -45,7 +45,14 @@ def known_composite(g: Graph, *operands: Value, composite: Composite) -> Any:
     return g.inline(jax.make_jaxpr(composite.run)(*specs), operands)
 
 
-@lowering("custom_jvp_call", "custom_vjp_call", "closed_call", "core_call", "call")
+@lowering(
+    "custom_jvp_call",
+    "custom_vjp_call",
+    "closed_call",
+    "core_call",
+    "call",
+    "eval_jaxpr",
+)
 def custom_call(
     g: Graph, *operands: Value, call_jaxpr: Any = None, fun_jaxpr: Any = None
 ) -> Any:
@@ -259,17 +266,21 @@ def _loop(
     return g.call("While" if stateful else "StatelessWhile", inputs, attrs, "while")
 
 
-@lowering("scan", ignored=("linear", "unroll", "_split_transpose"))
+@lowering("scan", ignored=("linear", "unroll", "_split_transpose", "ft_out"))
 def scan(
     g: Graph,
     *operands: Value,
     jaxpr: Any,
     length: Dim,
     reverse: bool,
-    num_consts: int,
-    num_carry: int,
+    num_consts: int = 0,
+    num_carry: int = 0,
+    ft_in: Any = None,
 ) -> list[Value | None]:
     """A loop over the first dimension of arrays; TensorLists carry them."""
+    if ft_in is not None:
+        # JAX 0.12: trees of the constants, of what is carried, of the arrays.
+        num_consts, num_carry, _ = map(len, ft_in.unpack())
     out, live = g.out, g.live
     consts = list(operands[:num_consts])
     carry = list(operands[num_consts : num_consts + num_carry])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -314,6 +315,30 @@ def scalar(number: float, like: Value) -> Value:
 def exp2(g: Graph, x: Value) -> Value:
     """`2 ** x`."""
     return binary(g, "Pow", scalar(2, x), x)
+
+
+@lowering("log2", ignored=("accuracy",))
+def log2(g: Graph, x: Value) -> Value:
+    """The logarithm to base 2."""
+    return binary(g, "Mul", unary(g, "Log", x), scalar(1 / math.log(2), x))
+
+
+@lowering("one_minus_square")
+def one_minus_square(g: Graph, x: Value) -> Value:
+    """`1 - x ** 2`, exact where that is small."""
+    one = scalar(1, x)
+    return binary(g, "Mul", binary(g, "AddV2", x, one), binary(g, "Sub", one, x))
+
+
+@lowering("polynomial", ignored=("unroll",))
+def polynomial(g: Graph, x: Value, *coefficients: Value) -> Value:
+    """A polynomial by Horner's rule; its coefficients begin with the constant one."""
+    *rest, result = coefficients
+    if not rest:
+        return binary(g, "AddV2", binary(g, "Mul", x, scalar(0, x)), result)
+    for coefficient in reversed(rest):
+        result = binary(g, "AddV2", binary(g, "Mul", result, x), coefficient)
+    return result
 
 
 @lowering("cbrt")
