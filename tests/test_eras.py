@@ -112,6 +112,10 @@ def _differing(
 @pytest.mark.filterwarnings("ignore:.*does not support masking:UserWarning")
 @pytest.mark.parametrize("case", _parameters(25))
 def test_file_predicts_and_takes_the_same_next_step(case: Case, files: Path) -> None:
+    if "renorm" in case.name and not hasattr(
+        keras.layers.BatchNormalization(), "renorm"
+    ):
+        pytest.skip("This Keras has no renorm: such files are refused by name.")
     told = Told(case.arrays(files))
     predict = HALF.get(case.name, PREDICT_TOLERANCE)
     following = HALF.get(case.name, NEXT_TOLERANCE)
