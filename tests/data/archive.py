@@ -1,7 +1,4 @@
-"""Directories of test data as one archive each.
-
-python archive.py DIRECTORY ARCHIVE
-"""
+"""Directories of test data as one archive each."""
 
 from __future__ import annotations
 
@@ -13,17 +10,23 @@ from pathlib import Path
 
 def unpack(archive: Path, directory: Path) -> Path:
     """Unpacks an archive and returns the directory."""
-    with lzma.open(archive) as stream, tarfile.open(fileobj=stream) as files:
-        files.extractall(directory, filter="data")
+    with lzma.open(archive) as stream, tarfile.open(fileobj=stream) as tar:
+        tar.extractall(directory, filter="data")
     return directory
 
 
-def pack(directory: Path, archive: Path) -> None:
-    """Writes the archive, the same bytes for the same files."""
+def names(archive: Path) -> list[str]:
+    """Names of the files in an archive."""
+    with lzma.open(archive) as stream, tarfile.open(fileobj=stream) as tar:
+        return tar.getnames()
+
+
+def pack(archive: Path, directory: Path) -> None:
+    """Writes an archive, the same bytes for the same files."""
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
     with (
         lzma.open(archive, "wb", filters=filters) as stream,
-        tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as files,
+        tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar,
     ):
         # Files of one name lie side by side, where they share most bytes.
         found = (path for path in directory.rglob("*") if path.is_file())
@@ -31,7 +34,7 @@ def pack(directory: Path, archive: Path) -> None:
             info = tarfile.TarInfo(path.relative_to(directory).as_posix())
             info.size = path.stat().st_size
             with path.open("rb") as file:
-                files.addfile(info, file)
+                tar.addfile(info, file)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from data import keras_archive as archive
+from data import archive, keras_archive
 from data.keras_archive import Case
 
 ARCHIVE = Path(__file__).with_name("files.tar.xz")
@@ -24,7 +24,7 @@ def unpack(directory: Path) -> Path:
 
 def cases() -> tuple[Case, ...]:
     """Every file of the corpus, by the archive's own list."""
-    return archive.cases(ARCHIVE)
+    return keras_archive.cases(ARCHIVE)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Writes what TensorFlow 1 exported besides Keras' own SavedModels.
 
     python make.py DIRECTORY    # in an environment with TensorFlow 1.15
+    python ../archive.py files.tar.xz DIRECTORY
 
 Per case a SavedModel, and `<case>.npz` with what it was given and what it gave:
 `export_saved_model` of Keras, `simple_save` of a session, and the exports of

@@ -9,10 +9,10 @@ inputs after that batch.
 
 from __future__ import annotations
 
-import lzma
-import tarfile
 from pathlib import Path
 from typing import NamedTuple
+
+from data import archive
 
 ARCHIVE = Path(__file__).with_name("open.tar.xz")
 FORMATS = ("saved_model", "saved_model_notraces", "model.h5")
@@ -41,17 +41,13 @@ class Case(NamedTuple):
 
 def unpack(directory: Path) -> Path:
     """Unpacks the corpus and returns the directory that holds the versions."""
-    with lzma.open(ARCHIVE) as stream, tarfile.open(fileobj=stream) as archive:
-        archive.extractall(directory, filter="data")
-    return directory / "open"
+    return archive.unpack(ARCHIVE, directory) / "open"
 
 
 def cases() -> tuple[Case, ...]:
     """Every file of the corpus, by the archive's own list."""
-    with lzma.open(ARCHIVE) as stream, tarfile.open(fileobj=stream) as archive:
-        names = archive.getnames()
     found = set()
-    for name in names:
+    for name in archive.names(ARCHIVE):
         parts = name.split("/")
         if len(parts) == 4 and parts[3] in FORMATS:
             found.add(Case(*parts[1:]))
