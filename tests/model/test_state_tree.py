@@ -7,7 +7,7 @@ import pytest
 from keras import layers
 
 from regraft.model.ordering import ordered_variables
-from regraft.model.state_tree import state_tree
+from regraft.model.state_tree import nearest_layers, state_tree
 
 LSTM = ("cell.kernel", "cell.recurrent_kernel", "cell.bias")
 
@@ -134,3 +134,18 @@ def test_hdf5_order_puts_trainable_weights_first() -> None:
         "moving_mean",
         "moving_variance",
     ]
+
+
+def test_nearest_layers_end_at_the_wanted_ones_and_in_circles() -> None:
+    inner = keras.Sequential([layers.Dense(1, name="in")], name="inner")
+    outer = layers.TimeDistributed(inner, name="outer")
+    inner.parent = outer
+    model = keras.Sequential([outer, layers.Dense(1, name="end")])
+
+    def names(wanted: set[str]) -> set[str]:
+        found = nearest_layers(model, lambda layer: layer.name in wanted)
+        return {layer.name for layer in found}
+
+    assert names({"outer", "in", "end"}) == {"outer", "end"}
+    assert names({"in"}) == {"in"}
+    assert names(set()) == set()

@@ -23,7 +23,7 @@ from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.names import original_name
 from regraft.model.dialects.registry import is_builtin
 from regraft.model.metadata import TensorShape
-from regraft.model.state_tree import is_network
+from regraft.model.state_tree import is_network, nearest_layers
 
 _METRIC = "_tf_keras_metric"
 # Keras 2's bookkeeping of layers that Keras 3 keeps otherwise, or not at all.
@@ -274,14 +274,8 @@ def _own_losses(node: ObjectNode) -> ObjectNode | None:
 
 def _own_variables(layer: keras.Layer, silent: Container[int]) -> list[keras.Variable]:
     """Those of the layer, and of such below it as list no losses themselves."""
-    below: set[int] = set()
-    waiting = list(_compat.sublayers(layer))
-    while waiting:
-        child = waiting.pop()
-        if id(child) in silent:
-            waiting += _compat.sublayers(child)
-        else:
-            below |= {id(v) for v in child.variables}
+    listing = nearest_layers(layer, lambda child: id(child) not in silent)
+    below = {id(v) for child in listing for v in child.variables}
     return [v for v in layer.variables if id(v) not in below]
 
 

@@ -9,12 +9,13 @@ has not, the class's row says what Keras 2's name is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
+from regraft import _compat
 from regraft.model.dialects.layers import row_of
 
 # Attributes that hold the same layers or variables again, or things that are not
@@ -173,3 +174,20 @@ def _internal_names() -> frozenset[str]:
             for name, _ in _own_items(sample)
         )
     return _INTERNAL
+
+
+def nearest_layers(
+    layer: keras.Layer, is_wanted: Callable[[keras.Layer], bool]
+) -> Iterator[keras.Layer]:
+    """Yields, on each way down from a layer, the first one that is wanted."""
+    seen = {id(layer)}
+    pending = _compat.sublayers(layer)
+    while pending:
+        child = pending.pop()
+        if id(child) in seen:
+            continue
+        seen.add(id(child))
+        if is_wanted(child):
+            yield child
+        else:
+            pending += _compat.sublayers(child)

@@ -12,7 +12,7 @@ import contextvars
 import inspect
 import re
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +22,7 @@ import keras
 
 from regraft import _compat
 from regraft.graph.tracing.tracer import Tracing
+from regraft.model.state_tree import nearest_layers
 from regraft.saving.trace_twins import likeness
 
 _signatures: weakref.WeakKeyDictionary[keras.Layer, inspect.Signature] = (
@@ -520,23 +521,14 @@ def _generic(shape: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(d if isinstance(d, int) else None for d in shape)
 
 
-def own_variables(
-    layer: keras.Layer, records: Iterable[LayerCall]
-) -> list[keras.Variable]:
+def own_variables(layer: keras.Layer, traced: Container[int]) -> list[keras.Variable]:
     """Returns variables of a layer that belong to none of the traced ones below it.
 
     Args:
         layer: The layer.
-        records: All calls that leave traces; a wrapper may call the layer inside it
-            where that leaves none.
+        traced: Ids of the layers that leave traces; a wrapper may call the layer
+            inside it where that leaves none.
     """
-    traced = {id(record.layer) for record in records}
-    below: set[int] = set()
-    waiting = list(_compat.sublayers(layer))
-    while waiting:
-        child = waiting.pop()
-        if id(child) in traced:
-            below |= {id(v) for v in child.trainable_variables}
-        else:
-            waiting += _compat.sublayers(child)
+    nearest = nearest_layers(layer, lambda child: id(child) in traced)
+    below = {id(v) for child in nearest for v in child.trainable_variables}
     return [v for v in layer.trainable_variables if id(v) not in below]

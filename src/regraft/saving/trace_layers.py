@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -277,12 +277,14 @@ class _ModelTracer:
         traces = {}
         for key, records in found.items():
             try:
-                traces[key] = self._traces_of(records)
+                traces[key] = self._traces_of(records, found)
             except UnsupportedError as error:
                 self._notes.append((records[0].layer.name, str(error)))
         return traces
 
-    def _traces_of(self, records: Sequence[LayerCall]) -> LayerTraces:
+    def _traces_of(
+        self, records: Sequence[LayerCall], traced: Container[int]
+    ) -> LayerTraces:
         layer = records[0].layer
         takes_training = self._expects_training(layer)
         chosen = distinct_calls(self._complete(records, takes_training), takes_training)
@@ -296,7 +298,7 @@ class _ModelTracer:
         conditional = SavedFunctionSpec(tuple(some), spec)
         has_activity = any(record.activity_losses for record in chosen)
         full = SavedFunctionSpec(tuple(every), spec) if has_activity else conditional
-        own = own_variables(layer, self._calls.records)
+        own = own_variables(layer, traced)
         return LayerTraces(
             call=SavedFunctionSpec(tuple(plain), spec),
             conditional_losses=conditional,
