@@ -15,6 +15,13 @@ from regraft.graph.runtime.registry import kernel
 _LABELS = ("labels_indices", "labels_values", "sequence_length")
 
 
+def _check_options(op: str, *, as_usual: bool, passes_over: bool) -> None:
+    if not as_usual:
+        raise UnsupportedError(f"{op} that treats repeated labels specially.")
+    if passes_over:
+        raise UnsupportedError(f"{op} that passes over sequences.")
+
+
 def _loss(
     inputs: Any, indices: Any, labels: Any, lengths: Any, blank: int
 ) -> tuple[Any, Any]:
@@ -49,10 +56,9 @@ def ctc_loss(
     ignore_longer_outputs_than_inputs: bool,
 ) -> tuple[Any, Any]:
     """Loss of label sequences; the last class is the blank one."""
-    if preprocess_collapse_repeated or not ctc_merge_repeated:
-        raise UnsupportedError("CTCLoss that treats repeated labels specially.")
-    if ignore_longer_outputs_than_inputs:
-        raise UnsupportedError("CTCLoss that passes over sequences.")
+    as_usual = ctc_merge_repeated and not preprocess_collapse_repeated
+    passes_over = ignore_longer_outputs_than_inputs
+    _check_options("CTCLoss", as_usual=as_usual, passes_over=passes_over)
     blank = int(values.shape_of(inputs)[-1]) - 1
     return _loss(inputs, labels_indices, labels_values, sequence_length, blank)
 
@@ -69,10 +75,9 @@ def ctc_loss_v2(
     ignore_longer_outputs_than_inputs: bool,
 ) -> tuple[Any, Any]:
     """Loss of label sequences; the first class is the blank one."""
-    if preprocess_collapse_repeated or not ctc_merge_repeated:
-        raise UnsupportedError("CTCLossV2 that treats repeated labels specially.")
-    if ignore_longer_outputs_than_inputs:
-        raise UnsupportedError("CTCLossV2 that passes over sequences.")
+    as_usual = ctc_merge_repeated and not preprocess_collapse_repeated
+    passes_over = ignore_longer_outputs_than_inputs
+    _check_options("CTCLossV2", as_usual=as_usual, passes_over=passes_over)
     return _loss(inputs, labels_indices, labels_values, sequence_length, 0)
 
 

@@ -139,14 +139,6 @@ def resource_count_up_to(ctx: Context, resource: Any, *, limit: int) -> Any:
     return _counted(ctx, resource, limit)
 
 
-def _assign_slice(ctx: Context, ref: Any, place: tuple[Any, ...], **masks: int) -> None:
-    begin, end, strides, value = place
-    new = tensor_strided_slice_update(
-        ctx.read(ref), begin, end, strides, value, **masks
-    )
-    ctx.assign(ref, new)
-
-
 @kernel("ResourceStridedSliceAssign", static=("begin", "end", "strides"), writes=True)
 def resource_strided_slice_assign(
     ctx: Context,
@@ -163,16 +155,19 @@ def resource_strided_slice_assign(
     shrink_axis_mask: int,
 ) -> None:
     """Replaces a part of a variable."""
-    _assign_slice(
-        ctx,
-        ref,
-        (begin, end, strides, value),
+    new = tensor_strided_slice_update(
+        ctx.read(ref),
+        begin,
+        end,
+        strides,
+        value,
         begin_mask=begin_mask,
         end_mask=end_mask,
         ellipsis_mask=ellipsis_mask,
         new_axis_mask=new_axis_mask,
         shrink_axis_mask=shrink_axis_mask,
     )
+    ctx.assign(ref, new)
 
 
 @kernel("StridedSliceAssign", static=("begin", "end", "strides"), writes=True)
@@ -191,10 +186,13 @@ def strided_slice_assign(
     shrink_axis_mask: int,
 ) -> Any:
     """Replaces a part of a TensorFlow 1 variable."""
-    _assign_slice(
+    resource_strided_slice_assign(
         ctx,
         ref,
-        (begin, end, strides, value),
+        begin,
+        end,
+        strides,
+        value,
         begin_mask=begin_mask,
         end_mask=end_mask,
         ellipsis_mask=ellipsis_mask,
