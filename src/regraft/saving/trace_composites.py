@@ -78,14 +78,15 @@ def _reduced(axes: Sequence[int] | None, keepdims: bool, count: int) -> Results:
     return results
 
 
+def _in_a_tuple(run: Function) -> Function:
+    return lambda *operands: (run(*operands),)
+
+
 def _alike(
     tracing: Tracing, name: str, run: Function, *operands: Any, **params: Any
 ) -> Any:
     """Marks what gives one array like its first operand."""
-
-    def runs(*operands: Any) -> tuple[Any]:
-        return (run(*operands),)
-
+    runs = _in_a_tuple(run)
     return tracing.known_composite(name, runs, _like_first, *operands, **params)[0]
 
 
@@ -392,11 +393,7 @@ def _mean(
         return run(x)
     axes = (axis,) if isinstance(axis, int) else axis
     axes = None if axes is None else tuple(axes)
-
-    def runs(x: Any) -> tuple[Any]:
-        return (run(x),)
-
-    results = _reduced(axes, keepdims, 1)
+    runs, results = _in_a_tuple(run), _reduced(axes, keepdims, 1)
     return tracing.known_composite(
         "mean", runs, results, x, axes=axes, keepdims=bool(keepdims)
     )[0]
