@@ -16,7 +16,7 @@ import regraft
 from regraft.model.dialects.keras2_arguments import KERAS_2_ARGUMENTS
 from sweep import models
 from sweep.cases import KERAS_2, Case, generate
-from sweep.groups import rows
+from sweep.groups import ELSEWHERE, rows
 from sweep.values import BASES, REASONS
 
 FORMATS = ("traces", "plain", "h5")
@@ -29,15 +29,7 @@ WITHOUT_CASES = {
     "CuDNNLSTM": "runs on NVIDIA's GPUs alone",
     "DenseFeatures": "over feature columns",
     "SequenceFeatures": "over feature columns",
-    "GRUCell": "inside RNN",
-    "LSTMCell": "inside RNN",
-    "SimpleRNNCell": "inside RNN",
-    "StackedRNNCells": "inside RNN",
-    "Hashing": "of strings",
-    "HashedCrossing": "of strings",
-    "IntegerLookup": "of a vocabulary",
-    "StringLookup": "of strings",
-    "TextVectorization": "of strings",
+    **ELSEWHERE,
     "InputLayer": "in every case",
     "Lambda": "a function of its user's",
     "SlicingOpLambda": "of an operator; see the tests of operator layers",

@@ -17,20 +17,9 @@ import pytest
 from regraft.model.dialects.keras2_arguments import KERAS_2_ARGUMENTS
 from sweep import reverse, values_keras3
 from sweep.cases import Case
-from sweep.groups import class_of
+from sweep.groups import ELSEWHERE, class_of
 
 CASES = reverse.all_cases()
-ELSEWHERE = {
-    "GRUCell": "inside RNN",
-    "LSTMCell": "inside RNN",
-    "SimpleRNNCell": "inside RNN",
-    "StackedRNNCells": "inside RNN",
-    "Hashing": "of strings",
-    "HashedCrossing": "of strings",
-    "IntegerLookup": "of a vocabulary",
-    "StringLookup": "of strings",
-    "TextVectorization": "of strings",
-}
 
 
 def _share() -> tuple[Case, ...]:
