@@ -249,7 +249,6 @@ def test_subclassed_model_that_was_loaded_is_saved_with_its_functions(
     np.testing.assert_allclose(outputs, expected, rtol=1e-6)
 
 
-@pytest.mark.peer
 def test_saved_model_that_keras_did_not_write_points_to_load(
     tmp_path: Path, peer: Peer
 ) -> None:

@@ -39,7 +39,6 @@ SIZES = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71, "NASNetLarg
 SIZES |= {"NASNetMobile": 224}
 
 
-@pytest.mark.peer
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_application_goes_on_from_its_file(
@@ -69,6 +68,5 @@ def test_application_goes_on_from_its_file(
                 assert np.max(np.abs(value - other), initial=0) < 1e-4 * scale
 
 
-@pytest.mark.peer
 def test_no_application_is_forgotten(peer: Any) -> None:
     assert sorted(NAMES) == peer.call("trained_applications.names")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 import regraft
 from peer import Peer
@@ -14,7 +13,6 @@ from regraft.api import load_weights
 INPUTS = (np.arange(24) % 9).reshape(4, 6).astype("int32")
 
 
-@pytest.mark.peer
 def test_checkpoint_gives_a_model_its_weights(peer: Peer, tmp_path: Path) -> None:
     prefix, file = tmp_path / "weights", tmp_path / "model.h5"
     expected = peer.call("keras_models.save_checkpoint", str(prefix), str(file), INPUTS)
@@ -24,7 +22,6 @@ def test_checkpoint_gives_a_model_its_weights(peer: Peer, tmp_path: Path) -> Non
     np.testing.assert_allclose(model(INPUTS), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.peer
 def test_keras_own_method_reads_a_checkpoint(peer: Peer, tmp_path: Path) -> None:
     """Promise 72: `load_weights` takes a pathlib prefix of a checkpoint, and HDF5."""
     prefix, file = tmp_path / "weights", tmp_path / "model.h5"

@@ -40,7 +40,6 @@ def save(model: Any, path: Path, name: str) -> None:
         regraft.save_model(model, path, save_traces=name == "traces")
 
 
-@pytest.mark.peer
 @pytest.mark.parametrize(("name", "order"), CHAINS)
 def test_model_that_goes_from_hand_to_hand_ends_equal(
     name: str, order: tuple[str, ...], peer: Any, tmp_path: Path

@@ -44,7 +44,6 @@ def _raised(cls, name, value):
     return ""
 
 
-@pytest.mark.peer
 @pytest.mark.parametrize(
     ("kind", "rows"), [("SaveOptions", SAVE), ("LoadOptions", LOAD)]
 )

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from peer import Peer, fresh_process
 
@@ -57,7 +56,6 @@ def _save(folder: Path, target: Path, classes: str) -> dict[str, object]:
     return json.loads(fresh_process(script).stdout.splitlines()[-1])
 
 
-@pytest.mark.peer
 def test_functions_traced_by_another_process_run_in_tensorflow(
     peer: Peer, tmp_path: Path
 ) -> None:

@@ -22,7 +22,6 @@ def _model() -> keras.Model:
     return keras.Sequential([keras.Input((3,), name="x"), keras.layers.Dense(2)])
 
 
-@pytest.mark.peer
 def test_signatures_are_served_as_asked(tmp_path: Path, peer: Peer) -> None:
     model = _model()
 
@@ -55,7 +54,6 @@ def test_signatures_are_served_as_asked(tmp_path: Path, peer: Peer) -> None:
     np.testing.assert_allclose(values, model.predict(INPUTS, verbose=0), rtol=1e-5)
 
 
-@pytest.mark.peer
 def test_loop_that_fills_an_array_is_compiled(tmp_path: Path, peer: Peer) -> None:
     """Every shape in its body stays static, whatever place a step writes to."""
 
@@ -126,7 +124,6 @@ def test_specs_without_shape_or_name_are_refused(
         regraft.export_signature(function, specs)
 
 
-@pytest.mark.peer
 def test_tensorflow_reads_aliases_and_lines_of_functions(
     tmp_path: Path, peer: Peer
 ) -> None:
@@ -161,7 +158,6 @@ def test_options_about_functions_need_functions(tmp_path: Path) -> None:
         regraft.save_model(_model(), tmp_path / "m", options=options, save_traces=False)
 
 
-@pytest.mark.peer
 def test_tags_besides_serve_are_those_that_were_asked_for(
     tmp_path: Path, peer: Peer
 ) -> None:

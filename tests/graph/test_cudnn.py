@@ -47,7 +47,6 @@ ROWS = [
 ]
 
 
-@pytest.mark.peer
 @pytest.mark.parametrize(("kind", "count", "directions", "lengths"), ROWS)
 def test_layers_equal_those_of_tf_keras(
     kind: str, count: int, directions: int, lengths: Any, peer: Peer

@@ -37,7 +37,6 @@ def _run(op: str, data: bytes, *others: Any, **attrs: Any) -> Any:
     return run_node(node, [contents, *others], FunctionLibrary({}))[0]
 
 
-@pytest.mark.peer
 def test_jpegs_are_within_rounding_of_tensorflows(peer: Peer) -> None:
     pytest.importorskip("PIL.Image", reason="Pillow is an optional dependency.")
     accurate = [{**one, "dct_method": "INTEGER_ACCURATE"} for one in OPTIONS]
@@ -56,7 +55,6 @@ def test_jpegs_are_within_rounding_of_tensorflows(peer: Peer) -> None:
             np.testing.assert_array_equal(part, ours[3:10, 5:14])
 
 
-@pytest.mark.peer
 def test_gifs_are_tensorflows(peer: Peer) -> None:
     image = pytest.importorskip("PIL.Image", reason="Pillow is an optional dependency.")
     random = np.random.RandomState(1)

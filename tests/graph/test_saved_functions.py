@@ -81,7 +81,6 @@ def _is_random(model: OpenModel, trace: Trace) -> bool:
     return any(plan.random for plan in plans)
 
 
-@pytest.mark.peer
 @pytest.mark.parametrize("case", NEWEST, ids=lambda case: case.id)
 def test_every_trace_gives_what_tensorflow_gives(
     case: corpus.Case, vintage: Path, peer: Peer

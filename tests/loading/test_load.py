@@ -62,7 +62,6 @@ def test_signature_as_a_layer_trains(case: corpus.Case, vintage: Path) -> None:
     assert any(np.abs(a - b).max() > 0 for a, b in zip(after, before, strict=True))
 
 
-@pytest.mark.peer
 def test_module_shows_its_objects_and_functions(tmp_path: Path, peer: Peer) -> None:
     peer.call("modules.save_module", tmp_path / "module")
     loaded = regraft.load(tmp_path / "module")
@@ -75,7 +74,6 @@ def test_module_shows_its_objects_and_functions(tmp_path: Path, peer: Peer) -> N
         _ = loaded.triple
 
 
-@pytest.mark.peer
 def test_list_of_texts_is_filled_with_empty_ones(tmp_path: Path, peer: Peer) -> None:
     expected = peer.call("modules.save_list_of_texts", tmp_path / "module")
     signature = regraft.load(tmp_path / "module").signatures["serving_default"]

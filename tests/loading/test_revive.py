@@ -43,7 +43,6 @@ def test_saved_and_loaded_again_and_again_it_stays_the_same(
     np.testing.assert_allclose(found, arrays["next_0"], atol=1e-4)
 
 
-@pytest.mark.peer
 @pytest.mark.parametrize("case", CASES[-2:], ids=lambda case: case.id)
 def test_tf_keras_opens_it_without_the_classes(
     case: corpus.Case, vintage: Path, tmp_path: Path, peer: Peer
@@ -84,7 +83,6 @@ def test_layer_keeps_its_name_weights_config_and_flags(vintage: Path) -> None:
     assert len(model.get_weights()) == len(model.weights)
 
 
-@pytest.mark.peer
 def test_layers_without_any_config_are_found_by_their_place(
     peer: Peer, tmp_path: Path
 ) -> None:
@@ -99,7 +97,6 @@ def test_layers_without_any_config_are_found_by_their_place(
     np.testing.assert_allclose(again.predict(inputs, verbose=0), expected, rtol=1e-5)
 
 
-@pytest.mark.peer
 def test_model_whose_config_lost_operands_runs_from_its_traces(
     tmp_path: Path, peer: Peer
 ) -> None:

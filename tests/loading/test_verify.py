@@ -194,7 +194,6 @@ def test_what_we_save_equals_its_own_traces(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.peer
 @pytest.mark.parametrize(
     "name",
     # One of each architecture; the others are longer or wider.

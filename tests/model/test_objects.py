@@ -135,7 +135,6 @@ def describe(kind: str, made: Any, notes: list[Note]) -> Any:
 
 # Keras 3's IoU asks for int64, which JAX hasn't.
 @pytest.mark.filterwarnings("ignore:Explicitly requested dtype int64")
-@pytest.mark.peer
 @pytest.mark.parametrize(("kind", "name", "arguments"), _marked())
 def test_object_goes_over_and_back(
     kind: str, name: str, arguments: dict[str, Any], peer: Any
@@ -158,7 +157,6 @@ def test_object_goes_over_and_back(
     np.testing.assert_allclose(back, theirs["values"], rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.peer
 def test_no_class_of_keras_2_is_forgotten(peer: Any) -> None:
     tested = {row.values[1] for row in rows()}
     for kind, names in peer.call("objects.names").items():

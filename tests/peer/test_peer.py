@@ -61,7 +61,6 @@ class TestPeer:
             Peer().call("versions.python")
 
 
-@pytest.mark.peer
 def test_tensorflow_is_the_version_that_defines_the_formats(peer):
     versions = peer.call("versions.of", "tensorflow", "tf_keras")
     assert {name: v.rpartition(".")[0] for name, v in versions.items()} == {
@@ -70,7 +69,6 @@ def test_tensorflow_is_the_version_that_defines_the_formats(peer):
     }
 
 
-@pytest.mark.peer
 def test_openvino_runs_without_tensorflow(openvino):
     assert openvino.call("versions.of", "openvino")["openvino"] >= "2025"
     with pytest.raises(PeerError, match="No module named 'tensorflow'"):

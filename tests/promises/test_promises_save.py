@@ -170,7 +170,6 @@ def test_cells_of_a_stack_have_names_of_their_own(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.peer
 def test_nothing_of_the_optimizer_is_kept_if_not_wanted(
     tmp_path: Path, peer: Peer
 ) -> None:

@@ -78,7 +78,6 @@ class Branching(layers.Layer):
         )
 
 
-@pytest.mark.peer
 def test_branches_are_kept_for_both_loaders(tmp_path: Path, peer: Peer) -> None:
     """Promise 127: TensorFlow 1's session and TensorFlow 2 give the same."""
     model = keras.Sequential([keras.Input((3,), name="x"), Branching()])
@@ -287,7 +286,6 @@ def test_registered_objects_come_back_as_their_classes(tmp_path: Path) -> None:
     assert sorted(found) == sorted(model.train_on_batch(X, Y, return_dict=True))
 
 
-@pytest.mark.peer
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("name", ["m", "m.h5"])
 def test_mixed_precision_comes_back(

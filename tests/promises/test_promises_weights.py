@@ -167,7 +167,6 @@ def test_nothing_to_load_is_an_error(tmp_path: Path) -> None:
         load_weights(other, tmp_path / "m")
 
 
-@pytest.mark.peer
 def test_whole_models_of_tf_keras_give_their_weights(
     tmp_path: Path, peer: Peer
 ) -> None:

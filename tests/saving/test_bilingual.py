@@ -60,7 +60,6 @@ def test_keras_3_own_loader_opens_the_file(
     assert float(inner.learning_rate) == pytest.approx(0.003)
 
 
-@pytest.mark.peer
 @pytest.mark.parametrize("name", sorted(set(MODELS) - CANNOT_MEET))
 def test_tf_keras_reads_the_file_of_both(tmp_path: Path, name: str, peer: Peer) -> None:
     path = tmp_path / "m.h5"

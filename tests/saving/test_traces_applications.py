@@ -31,12 +31,10 @@ def _compare(name, peer, path):
     assert our_bytes <= their_bytes
 
 
-@pytest.mark.peer
 def test_graph_of_a_small_architecture_is_as_small_as_tf_keras_own(peer, tmp_path):
     _compare("MobileNet", peer, tmp_path / "model")
 
 
-@pytest.mark.peer
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_graph_is_as_small_as_tf_keras_own(name, peer, tmp_path):

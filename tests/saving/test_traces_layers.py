@@ -174,7 +174,6 @@ def test_training_is_the_layers(case, results):
             assert np.isfinite(left).all()
 
 
-@pytest.mark.peer
 def test_random_numbers_differ_between_calls(peer):
     model = keras.Sequential([keras.Input((50,)), keras.layers.Dropout(0.4)])
     traces = trace_model(model)

@@ -42,14 +42,12 @@ def _by_shape(arrays):
     return sorted(arrays, key=lambda array: array.shape)
 
 
-@pytest.mark.peer
 def test_tensorflow_calls_the_model(saved, peer):
     name, path, _, given, outputs, _ = saved
     got, _ = peer.call("saved_functions.call", path, given, training=False)
     _assert_close(name, got, outputs)
 
 
-@pytest.mark.peer
 def test_gradients_flow_to_every_variable(saved, peer):
     _, path, _, given, _, _ = saved
     count, missing = peer.call("saved_functions.gradients", path, given)
@@ -57,7 +55,6 @@ def test_gradients_flow_to_every_variable(saved, peer):
     assert not missing
 
 
-@pytest.mark.peer
 def test_signature_serves_in_both_tensorflows(saved, peer):
     name, path, inputs, _, outputs, _ = saved
     new, old = peer.call("saved_functions.serve", path, inputs)
@@ -66,7 +63,6 @@ def test_signature_serves_in_both_tensorflows(saved, peer):
     _assert_close(name, _by_shape(old.values()), _by_shape(outputs))
 
 
-@pytest.mark.peer
 def test_tf_keras_revives_and_trains_without_our_classes(saved, peer):
     name, path, _, given, outputs, losses = saved
     got, their_losses, _, history = peer.call("saved_functions.revive", path, given)
@@ -75,7 +71,6 @@ def test_tf_keras_revives_and_trains_without_our_classes(saved, peer):
     assert np.isfinite(history).all()
 
 
-@pytest.mark.peer
 def test_lite_runs_it_with_its_own_ops(saved, peer):
     name, path, inputs, _, outputs, _ = saved
     if name in NOT_LITE:
@@ -84,14 +79,12 @@ def test_lite_runs_it_with_its_own_ops(saved, peer):
     _assert_close(name, _by_shape(got.values()), _by_shape(outputs))
 
 
-@pytest.mark.peer
 def test_openvino_runs_it(saved, openvino):
     name, path, inputs, _, outputs, _ = saved
     got = openvino.call("saved_functions.openvino", path, inputs)
     _assert_close(name, _by_shape(got), _by_shape(outputs))
 
 
-@pytest.mark.peer
 def test_training_updates_variables(peer, tmp_path):
     # A mean near zero has few digits that don't depend on the order of its sum.
     keras.utils.set_random_seed(1)

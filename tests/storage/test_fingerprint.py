@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 import keras
-import pytest
 
 import regraft
 from data.vintage import corpus
@@ -48,7 +47,6 @@ def _dense():
     )
 
 
-@pytest.mark.peer
 def test_tensorflow_agrees_about_our_files(peer, tmp_path, vintage):
     regraft.save_model(_dense(), tmp_path / "traced")
     regraft.save_model(_dense(), tmp_path / "config", save_traces=False)
@@ -76,7 +74,6 @@ def test_equal_models_have_equal_fingerprints(tmp_path):
     assert parse(messages.FingerprintDef, files[0].read_bytes()).uuid.isdigit()
 
 
-@pytest.mark.peer
 def test_hashes_of_any_length_are_farmhash(peer):
     source = random.Random(3)
     texts = [source.randbytes(n) for n in [*range(0, 260, 3), 1000, 4096, 5001]]

@@ -88,7 +88,6 @@ def test_hdf5_files_are_written_as_keras_writes_them(vintage, tmp_path):
             assert (tmp_path / "model.h5").read_bytes() == path.read_bytes(), path
 
 
-@pytest.mark.peer
 @pytest.mark.parametrize("case", ["seed_example", "convnet"])
 def test_tf_keras_reads_what_we_write(case, vintage, peer, tmp_path):
     path = vintage / "2.6.5" / case / "model.h5"

@@ -43,7 +43,6 @@ SECOND_NAMES = ("AvgPool", "MaxPool", "GlobalAvgPool", "GlobalMaxPool", "Convolu
 KNOWN: dict[str, str] = {}
 
 
-@pytest.mark.peer
 @pytest.mark.filterwarnings("ignore:.*does not support masking:UserWarning")
 @pytest.mark.parametrize("cases", rows(generate(KERAS_2_ARGUMENTS), KNOWN))
 def test_what_tf_keras_writes_predicts_and_trains_on(

@@ -102,7 +102,6 @@ def there_and_back(peer: Any, path: Path, again: Path, case: Case) -> Any:
     return peer.call("sweep.read_optimizer", str(again), case.clips)
 
 
-@pytest.mark.peer
 @pytest.mark.parametrize("tried", groups("new") + groups("legacy"))
 def test_keras_3_goes_on_where_tf_keras_stopped(
     tried: Sequence[Case], peer: Any, tmp_path: Path
@@ -121,7 +120,6 @@ def test_keras_3_goes_on_where_tf_keras_stopped(
     assert not unexpected(wrong, tried)
 
 
-@pytest.mark.peer
 @pytest.mark.parametrize("tried", groups("keras3"))
 def test_tf_keras_goes_on_where_keras_3_stopped(
     tried: Sequence[Case], peer: Any, tmp_path: Path

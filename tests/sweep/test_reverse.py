@@ -33,7 +33,6 @@ def _share() -> tuple[Case, ...]:
     )
 
 
-@pytest.mark.peer
 @pytest.mark.filterwarnings("ignore")  # What other loaders say is their own.
 @pytest.mark.parametrize(
     "cases",

@@ -151,7 +151,6 @@ def assert_same_results(found: dict[str, float], expected: dict[str, float]) -> 
         assert found[name] == pytest.approx(value, rel=2e-5, abs=1e-6), name
 
 
-@pytest.mark.peer
 @pytest.mark.parametrize("case", CONFIGS)
 def test_training_config_of_keras_2_gives_its_results(case: str, peer: Peer) -> None:
     outputs, arguments, sparse = CONFIGS[case]
@@ -213,7 +212,6 @@ KERAS_3 = {
 }
 
 
-@pytest.mark.peer
 @pytest.mark.parametrize("case", KERAS_3)
 def test_keras_3_compile_arguments_mean_the_same_in_tf_keras(
     case: str, peer: Peer
@@ -229,7 +227,6 @@ def test_keras_3_compile_arguments_mean_the_same_in_tf_keras(
     assert_same_results(found, results(model, x, y, None))
 
 
-@pytest.mark.peer
 @pytest.mark.parametrize("outputs", [ONE, TWO], ids=["one", "two"])
 def test_training_config_that_tf_keras_writes_is_understood(
     outputs: list[tuple[str, int, str | None]], peer: Peer

@@ -129,7 +129,6 @@ def test_layer_treats_masks_as_keras_2_did(case):
             np.testing.assert_array_equal(actual, golden_cases.array(mask))
 
 
-@pytest.mark.peer
 @pytest.mark.parametrize("case", _rows(("2.21",), 10))
 def test_layer_goes_back_to_keras_2(case, peer: Peer):
     notes: list[Any] = []

@@ -78,7 +78,6 @@ def test_network_comes_back(version, case):
         _assert_equal(_run(model, case, True), arrays(case["training"]), name)
 
 
-@pytest.mark.peer
 @pytest.mark.parametrize(("version", "case"), _topologies(("2.21",), 5))
 def test_network_goes_back_to_keras_2(version, case, peer: Peer):
     notes: list[Any] = []

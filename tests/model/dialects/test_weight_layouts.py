@@ -44,7 +44,6 @@ def _write(path: Path, weights: list[np.ndarray]) -> None:
     write_hdf5(path, file)
 
 
-@pytest.mark.peer
 @pytest.mark.parametrize("kind", LAYERS)
 def test_cudnn_layer_computes_what_its_weights_mean(kind: str, peer: Peer) -> None:
     weights = _weights(kind)
@@ -55,7 +54,6 @@ def test_cudnn_layer_computes_what_its_weights_mean(kind: str, peer: Peer) -> No
     np.testing.assert_allclose(model(INPUTS), expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.peer
 @pytest.mark.parametrize("kind", LAYERS)
 def test_plain_layer_reads_the_weights_of_a_cudnn_layer(
     kind: str, peer: Peer, tmp_path: Path
@@ -89,7 +87,6 @@ def test_weights_of_another_count_are_refused_by_name(tmp_path: Path) -> None:
         load_weights(model, tmp_path / "w.h5")
 
 
-@pytest.mark.peer
 def test_local_bias_lies_as_keras_2_read_it(peer: Peer) -> None:
     shapes = [(12, 8, 3), (3, 4, 3)]
     weights = [RNG.normal(size=shape).astype("float32") for shape in shapes]
