@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
@@ -97,3 +98,41 @@ def test_counter_of_64_bits_is_loaded_without_a_warning(
 ) -> None:
     theirs = _saved(peer, "wide_counter", tmp_path / "m")
     assert_same(regraft.load_model(tmp_path / "m"), theirs)
+
+
+@pytest.mark.parametrize(
+    ("case", "save_format"),
+    [
+        ("steps_of_regularized_outputs", "tf"),
+        ("steps_of_regularized_outputs", "h5"),
+        ("steps_of_a_normalized_batch", "h5"),
+        ("steps_of_masked_sequences", "h5"),
+        ("steps_of_tokens", "tf"),
+        ("steps_of_tokens", "h5"),
+        ("steps_of_several_inputs", "h5"),
+    ],
+)
+def test_time_distributed_layer_computes_and_steps_as_keras_2(
+    case: str, save_format: str, tmp_path: Path, peer: Peer
+) -> None:
+    path = tmp_path / ("m.h5" if save_format == "h5" else "m")
+    theirs = _saved(peer, case, path, save_format=save_format)
+    model = regraft.load_model(path)
+    assert_same(model, theirs)
+    # The calls that make masks are no layers of the file that is written.
+    before = keras.ops.convert_to_numpy(model(theirs["inputs"], training=False))
+    again = tmp_path / ("again.h5" if save_format == "h5" else "again")
+    regraft.save_model(model, again)
+    after = regraft.load_model(again)(theirs["inputs"], training=False)
+    np.testing.assert_allclose(np.asarray(after), before, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("save_format", ["h5", "tf"])
+def test_stateful_layer_in_time_distributed_goes_on_from_step_to_step(
+    save_format: str, tmp_path: Path, peer: Peer
+) -> None:
+    path = tmp_path / ("m.h5" if save_format == "h5" else "m")
+    theirs = _saved(
+        peer, "steps_that_go_on", path, save_format=save_format, save_traces=False
+    )
+    assert_same_outputs(regraft.load_model(path), theirs)

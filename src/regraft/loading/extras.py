@@ -53,7 +53,11 @@ def add_extras(plan: RestorePlan, reviver: Reviver, context: BuildContext) -> Ex
         _set_input_spec(layer, metadata.get("input_spec"))
         if isinstance(layer, Revived):
             continue
-        if layer.activity_regularizer is None and metadata.get("activity_regularizer"):
+        # A wrapper in Keras 2 says that of the layer inside, which has it already.
+        regularized = layer.activity_regularizer or isinstance(
+            layer, keras.layers.Wrapper
+        )
+        if not regularized and metadata.get("activity_regularizer"):
             _regularize(layer, reviver.activity_regularizer(node), context)
         plain = is_builtin(type(layer)) or is_network(layer)
         # A class of the caller's sets its own attributes; what a layer with tables

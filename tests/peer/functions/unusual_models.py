@@ -246,3 +246,75 @@ def mask_for_its_own_layer() -> Built:
     outputs = layers.Dense(2)(Pool()(x))
     tokens = np.random.default_rng(0).integers(0, 3, (4, 5)).astype("int32")
     return Built(_compiled(inputs, outputs), tokens, (tokens, _batch(4, 2, seed=1)))
+
+
+def _steps_of(inner: Any, *shape: int, mask_value: float | None = None) -> Built:
+    """A layer for each of some steps."""
+    inputs = tf_keras.Input(shape)
+    x: Any = inputs
+    if mask_value is not None:
+        x = layers.Masking(mask_value)(x)
+    model = _compiled(inputs, layers.TimeDistributed(inner)(x))
+    given = _batch(4, *shape)
+    if mask_value is not None:
+        given[1, -1] = given[2, 1:] = mask_value
+    target = _batch(*model.compute_output_shape((4, *shape)), seed=1)
+    return Built(model, given, (given, target))
+
+
+@case
+def steps_of_regularized_outputs() -> Built:
+    return _steps_of(
+        layers.Dense(2, kernel_regularizer="l1", activity_regularizer="l2"), 3, 4
+    )
+
+
+@case
+def steps_of_a_normalized_batch() -> Built:
+    return _steps_of(layers.BatchNormalization(momentum=0.8), 3, 4)
+
+
+@case
+def steps_of_masked_sequences() -> Built:
+    return _steps_of(layers.LSTM(3), 3, 4, 2, mask_value=0.5)
+
+
+@case
+def steps_of_tokens() -> Built:
+    """The inner layer makes the mask, for another of its kind."""
+    model = tf_keras.Sequential(
+        [
+            layers.TimeDistributed(
+                layers.Embedding(10, 4, mask_zero=True), input_shape=(None, None)
+            ),
+            layers.TimeDistributed(layers.GRU(3, return_sequences=True)),
+            layers.TimeDistributed(layers.GRU(2)),
+            layers.SimpleRNN(2),
+        ]
+    )
+    model.compile(tf_keras.optimizers.SGD(0.1), "mse")
+    tokens = np.random.default_rng(0).integers(0, 3, (4, 3, 5)).astype("int32")
+    return Built(model, tokens, (tokens, _batch(4, 2, seed=1)))
+
+
+@case
+def steps_of_several_inputs() -> Built:
+    query, value = tf_keras.Input((3, 1, 4)), tf_keras.Input((3, 5, 4))
+    x = layers.TimeDistributed(layers.Attention(use_scale=True))([query, value])
+    given = [_batch(4, 3, 1, 4), _batch(4, 3, 5, 4, seed=2)]
+    batch = given, _batch(4, 3, 1, 4, seed=1)
+    return Built(_compiled([query, value], x), given, batch)
+
+
+@case
+def steps_that_go_on() -> Built:
+    """The inner layer keeps its state from step to step."""
+    inputs = tf_keras.Input((3, 4, 2), batch_size=4)
+    inner = layers.LSTM(3, return_sequences=True, stateful=True)
+    x = layers.TimeDistributed(inner)(layers.Masking(0.5)(inputs))
+    given = _batch(4, 3, 4, 2)
+    given[1, -1] = given[2, 1:] = 0.5
+    model = tf_keras.Model(inputs, x)
+    outputs = model(given).numpy()
+    inner.reset_states()
+    return Built(model, given, compare=False, more={"outputs": outputs})

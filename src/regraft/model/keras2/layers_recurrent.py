@@ -317,19 +317,145 @@ class TimeDistributed(keras.layers.TimeDistributed):
     """Applies a layer to all time steps of all samples as one batch.
 
     Keras 3 calls the layer once per step, so that what a layer takes from its batch
-    (the moments of BatchNormalization) is another thing.
+    (the moments of BatchNormalization) is another thing. It also runs the layer's
+    `call` alone, without regularizing its output, hands masks on as they came, and
+    takes one tensor only.
     """
 
+    def build(self, input_shape: Any) -> None:
+        if not self.layer.built:
+            self.layer.build(_map_shapes(_without_steps, input_shape))
+        self.built = True
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        steps = _shapes_in(input_shape)[0][1]
+        inner = _map_shapes(_without_steps, input_shape)
+        return _map_shapes(
+            lambda shape: (shape[0], steps, *shape[1:]),
+            self.layer.compute_output_shape(inner),
+        )
+
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
-        if getattr(self.layer, "stateful", False):
-            return super().call(inputs, training=training, mask=mask)
-        steps = inputs.shape[1]
-        kwargs: dict[str, Any] = {}
+        steps = keras.tree.flatten(inputs)[0].shape[1]
         names = inspect.signature(self.layer.call).parameters
-        if "training" in names:
-            kwargs["training"] = training
+        kwargs = {"training": training} if "training" in names else {}
+        if getattr(self.layer, "stateful", False) and steps is not None:
+            return self._by_steps(inputs, mask, steps, kwargs)
         if "mask" in names and mask is not None:
-            kwargs["mask"] = ops.reshape(mask, (-1, *mask.shape[2:]))
-        flat = ops.reshape(inputs, (-1, *inputs.shape[2:]))
-        outputs = self.layer.call(flat, **kwargs)
-        return ops.reshape(outputs, (-1, steps, *outputs.shape[1:]))
+            kwargs["mask"] = _map_tensors(_joined, mask)
+        outputs = self.layer(_map_tensors(_joined, inputs), **kwargs)
+        return _map_tensors(lambda value: _split(value, inputs), outputs)
+
+    def _by_steps(
+        self, inputs: Any, mask: Any, steps: int, kwargs: dict[str, Any]
+    ) -> Any:
+        """Calls a layer that keeps its state from step to step.
+
+        The layer sees no mask: its result at a masked step is that of the step before.
+        Keras 2 asks it for the shape of its result first, which moves its state on.
+        """
+        self.layer(_step_of(inputs, 0), **kwargs)
+        found: list[Any] = []
+        for step in range(steps):
+            now = self.layer(_step_of(inputs, step), **kwargs)
+            if mask is not None:
+                before = found[-1] if found else _map_tensors(ops.zeros_like, now)
+                now = _where(mask[:, step], now, before)
+            found.append(now)
+        return keras.tree.map_structure(lambda *parts: ops.stack(parts, 1), *found)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Returns the layer's own masks of the steps, or one mask per step."""
+        if isinstance(mask, (list, tuple, dict)):
+            masks = [item for item in keras.tree.flatten(mask) if item is not None]
+            mask = mask if masks else None
+        if getattr(self.layer, "stateful", False) or not hasattr(
+            self.layer, "compute_mask"
+        ):
+            return mask
+        inner = None if mask is None else _map_tensors(_joined, mask)
+        found = self.layer.compute_mask(_map_tensors(_joined, inputs), inner)
+        if found is not None:
+            return _map_tensors(lambda value: _split(value, inputs), found)
+        if mask is None or isinstance(mask, (list, tuple, dict)):
+            return None
+        axes = tuple(range(2, len(mask.shape)))
+        return ops.any(mask, axis=axes) if axes else mask
+
+
+def _map_tensors(function: Any, structure: Any) -> Any:
+    """Maps tensors, and leaves `None` as it is."""
+    return keras.tree.map_structure(
+        lambda value: None if value is None else function(value), structure
+    )
+
+
+@registered
+class JoinedSteps(keras.Operation):
+    """Puts the steps of all samples into one axis."""
+
+    def call(self, tensor: Any) -> Any:
+        return ops.reshape(tensor, (-1, *ops.shape(tensor)[2:]))
+
+    def compute_output_spec(self, tensor: Any) -> Any:
+        return keras.KerasTensor((None, *tensor.shape[2:]), dtype=tensor.dtype)
+
+
+@registered
+class SplitSteps(keras.Operation):
+    """Takes the steps of some inputs out of the first axis again."""
+
+    def call(self, tensor: Any, inputs: Any) -> Any:
+        return ops.reshape(tensor, (-1, ops.shape(inputs)[1], *ops.shape(tensor)[1:]))
+
+    def compute_output_spec(self, tensor: Any, inputs: Any) -> Any:
+        shape = (*inputs.shape[:2], *tensor.shape[1:])
+        return keras.KerasTensor(shape, dtype=tensor.dtype)
+
+
+def _joined(tensor: Any) -> Any:
+    return JoinedSteps()(tensor)
+
+
+def _split(tensor: Any, inputs: Any) -> Any:
+    return SplitSteps()(tensor, keras.tree.flatten(inputs)[0])
+
+
+def _step_of(inputs: Any, step: int) -> Any:
+    return keras.tree.map_structure(lambda value: value[:, step], inputs)
+
+
+def _where(mask: Any, new: Any, old: Any) -> Any:
+    def choose(new: Any, old: Any) -> Any:
+        rest = (1,) * (len(new.shape) - len(mask.shape))
+        return ops.where(ops.reshape(mask, (*ops.shape(mask), *rest)), new, old)
+
+    return keras.tree.map_structure(choose, new, old)
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(
+        item is None or isinstance(item, int) for item in value
+    )
+
+
+def _map_shapes(function: Any, shapes: Any) -> Any:
+    if _is_shape(shapes):
+        return function(tuple(shapes))
+    if isinstance(shapes, dict):
+        return {key: _map_shapes(function, item) for key, item in shapes.items()}
+    return [_map_shapes(function, item) for item in shapes]
+
+
+def _shapes_in(shapes: Any) -> list[tuple[int | None, ...]]:
+    found: list[tuple[int | None, ...]] = []
+    _map_shapes(found.append, shapes)
+    return found
+
+
+def _without_steps(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    if len(shape) < 3:
+        raise ValueError(
+            f"TimeDistributed takes tensors of three axes or more, and got {shape}."
+        )
+    return (shape[0], *shape[2:])
