@@ -49,7 +49,6 @@ NOT_LOWERED: dict[str, str] = {
     "debug_callback": "runs Python",
     "io_callback": "runs Python",
     "pure_callback": "runs Python",
-    "eig": "TensorFlow's Eig orders eigenvalues in another way",
     "hessenberg": "TensorFlow has no such op",
     "schur": "TensorFlow has no such op",
     "tridiagonal": "TensorFlow has no such op",
@@ -69,10 +68,7 @@ NOT_LOWERED: dict[str, str] = {
     "ragged_all_to_all": "between devices",
     "reduce": "reduces with a function; TensorFlow has no such op",
     "reduce_window": "reduces with a function; TensorFlow has no such op",
-    "scatter-mul": "TensorFlow's scatters don't multiply",
-    "scatter_mul": "TensorFlow's scatters don't multiply",
     "select_and_scatter": "only in derivatives",
-    "nextafter": "no layer needs it",
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from regraft.errors import UnsupportedError
 from regraft.graph import ir
 from regraft.graph.tracing.builder import shape_of
 from regraft.graph.tracing.composite import Composite
@@ -115,6 +116,15 @@ def _with_symbols(build: Callable[[list[str]], tuple[Any, list[_Body]]]) -> Any:
         if not missing:
             return result, symbols, any(b.graph.is_stateful for b in bodies)
         symbols = [*symbols, *sorted(missing)]
+
+
+@lowering("platform_index")
+def platform_index(g: Graph, *, platforms: Sequence[tuple[str, ...] | None]) -> Value:
+    """Which branch is for a CPU, or for any device: TensorFlow's ops run on all."""
+    for names in (*(p for p in platforms if p and "cpu" in p), None):
+        if names in platforms:
+            return Value.of(np.int32(list(platforms).index(names)), "int32")
+    raise UnsupportedError(f"This is for {platforms} alone.")
 
 
 @lowering("cond")

@@ -63,6 +63,7 @@ _BINARY = {
     "lt": "Less",
     "mul": "Mul",
     "ne": "NotEqual",
+    "nextafter": "NextAfter",
     "polygamma": "Polygamma",
     "sub": "Sub",
     "zeta": "Zeta",
@@ -110,6 +111,10 @@ def aligned(g: Graph, *operands: Value) -> list[Value]:
             if x.rank == len(shape) and same_dim(x.dims[axis], length):
                 views[place] = Value(x.dtype, x.shape, name=g.tensor(x))
                 break
+    if all(view.rank < len(shape) for view in views):
+        # What covers all lengths may still lack leading ones.
+        whole = next(i for i, x in enumerate(operands) if x.rank == len(shape))
+        views[whole] = g.reshape(views[whole], operands[whole].dims)
     return views
 
 
@@ -126,7 +131,7 @@ def binary(g: Graph, op: str, x: Value, y: Value, **attrs: Any) -> Value:
     if x.constant is not None and y.constant is not None and op in _FOLDS:
         result = np.asarray(_FOLDS[op](x.constant, y.constant))
         if result.size <= FOLDED_ELEMENTS and result.shape == shape:
-            dtype = x.dtype if result.dtype == x.constant.dtype else str(result.dtype)
+            dtype = "bool" if result.dtype == bool else x.dtype
             return Value.of(result, dtype)
     if (both := _repeated_alike(x, y)) is not None:
         inner_x, inner_y, model = both
@@ -268,8 +273,28 @@ def clamp(g: Graph, low: Value, x: Value, high: Value) -> Value:
 @lowering("div")
 def div(g: Graph, x: Value, y: Value) -> Value:
     """`x / y`, of integers towards zero."""
-    is_integer = "int" in x.dtype
-    return binary(g, "TruncateDiv" if is_integer else "RealDiv", x, y)
+    if "int" not in x.dtype:
+        return binary(g, "RealDiv", x, y)
+    safe, is_zero = _not_zero(g, y)
+    quotient = binary(g, "TruncateDiv", x, safe)
+    if is_zero is None:
+        return quotient
+    return _chosen(g, is_zero, scalar(-1, x), quotient)
+
+
+def _not_zero(g: Graph, y: Value) -> tuple[Value, Value | None]:
+    """Returns a divisor, and where it was zero; TensorFlow fails there on a CPU."""
+    bare = y
+    while bare.source is not None:
+        bare = bare.source
+    if bare.constant is not None and bare.constant.all():
+        return y, None
+    is_zero = g.op("Equal", y, scalar(0, y), shape=y.shape)
+    return g.op("SelectV2", is_zero, scalar(1, y), y, shape=y.shape), is_zero
+
+
+def _chosen(g: Graph, which: Value, yes: Value, no: Value) -> Value:
+    return g.op("SelectV2", which, yes, no, shape=g.shape_of())
 
 
 @lowering("rem")
@@ -278,7 +303,11 @@ def rem(g: Graph, x: Value, y: Value) -> Value:
     if x.dtype in ("float16", "bfloat16"):
         wide = binary(g, "TruncateMod", cast(g, x, "float32"), cast(g, y, "float32"))
         return cast(g, wide, x.dtype)
-    return binary(g, "TruncateMod", x, y)
+    if "int" not in x.dtype:
+        return binary(g, "TruncateMod", x, y)
+    safe, is_zero = _not_zero(g, y)
+    rest = binary(g, "TruncateMod", x, safe)
+    return rest if is_zero is None else _chosen(g, is_zero, x, rest)
 
 
 @lowering("pow")

@@ -272,11 +272,47 @@ def _scatter(primitive: str, op: str) -> None:
             grid = indices
         else:
             grid = _scatter_grid(g, x, indices, updates, numbers, mode)
+        if updates.rank == 0:
+            # TensorFlow's op wants a list of places.
+            grid = g.reshape(grid, (1, *grid.dims))
+            updates = g.reshape(updates, (1,))
         if x.dtype == "bool":
             wide = [cast(g, v, "int32") for v in (x, updates)]
             result = g.op(op, wide[0], grid, wide[1], shape=x.shape)
             return cast(g, result, "bool")
+        if op == _PRODUCT:
+            return _scatter_product(g, x, grid, updates)
         return g.op(op, x, grid, updates, shape=x.shape)
+
+
+# TensorFlow's scatters don't multiply, but its segments do.
+_PRODUCT = "UnsortedSegmentProd"
+
+
+def _scatter_product(g: Graph, x: Value, grid: Value, updates: Value) -> Value:
+    """Multiplies parts of an array, as products over places counted in one row."""
+    depth = int(grid.dims[-1])
+    total: Any = Value.of(np.int32(0), "int32")
+    for axis in range(depth):
+        column = _index_column(g, grid, axis)
+        if axis:
+            length = g.dim(x.dims[axis])
+            total = g.op("AddV2", g.op("Mul", total, length), column)
+        else:
+            total = column
+    count = g.dim(1)
+    for dim in x.dims[:depth]:
+        count = g.op("Mul", count, g.dim(dim), shape=())
+    product = g.op(_PRODUCT, updates, total, count)
+    whole = g.op("Reshape", product, g.shape_tensor(x.dims), shape=x.shape)
+    return g.op("Mul", x, whole, shape=x.shape)
+
+
+def _index_column(g: Graph, grid: Value, axis: int) -> Value:
+    starts = [0] * (grid.rank - 1) + [axis]
+    limits = [*grid.dims[:-1], axis + 1]
+    column = _sliced(g, grid, starts, limits)
+    return cast(g, reshaped(g, column, grid.dims[:-1]), "int32")
 
 
 def _is_plain(x: Value, indices: Value, updates: Value, numbers: Any) -> bool:
@@ -339,5 +375,7 @@ for _primitive, _op in {
     "scatter_min": "TensorScatterMin",
     "scatter-max": "TensorScatterMax",
     "scatter_max": "TensorScatterMax",
+    "scatter-mul": _PRODUCT,
+    "scatter_mul": _PRODUCT,
 }.items():
     _scatter(_primitive, _op)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from regraft.errors import UnsupportedError
 from regraft.graph.tracing.function_graph import Graph
-from regraft.graph.tracing.lowerings.elementwise import cast
 from regraft.graph.tracing.registry import NOT_LOWERED, lowering
 from regraft.graph.tracing.values import Dim, Value
 
@@ -48,19 +50,80 @@ def qr(g: Graph, x: Value, *, full_matrices: bool) -> list[Value]:
     return list(g.op("Qr", x, full_matrices=full_matrices))
 
 
+@lowering("eig", ignored=("implementation",))
+def eig(
+    g: Graph,
+    x: Value,
+    *,
+    compute_left_eigenvectors: bool,
+    compute_right_eigenvectors: bool,
+) -> list[Value]:
+    """Eigenvalues and vectors of any square matrices, in the order that Eig gives."""
+    if compute_left_eigenvectors:
+        raise UnsupportedError("TensorFlow computes right eigenvectors alone.")
+    vectors = compute_right_eigenvectors
+    kind = "complex128" if x.dtype in ("float64", "complex128") else "complex64"
+    found = g.op("Eig", x, compute_v=vectors, Tout=kind)
+    return list(found) if vectors else [found[0]]
+
+
 @lowering("lu")
 def lu(g: Graph, x: Value) -> list[Value]:
     """LU decomposition in one matrix, pivots, permutation."""
-    if g.live[1]:
-        raise UnsupportedError("TensorFlow's Lu gives a permutation, not pivots.")
     packed, order = g.op("Lu", x)
-    return [packed, cast(g, order, "int32"), order]
+    out = g.out
+    order = order.shaped(tuple(out[2].shape))
+    if not g.live[1]:
+        return [packed, order, order]
+    count = int(out[1].shape[-1])
+    spec = jax.ShapeDtypeStruct(order.dims, "int32")
+    jaxpr = jax.make_jaxpr(functools.partial(_pivots, count=count))(spec)
+    (pivots,) = g.inline(jaxpr, [order])
+    return [packed, pivots, order]
+
+
+def _pivots(order: Any, count: int) -> Any:
+    """Returns with which later row each row is exchanged, to come to an order."""
+    places = jnp.arange(order.shape[-1], dtype=order.dtype)
+
+    def step(i: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
+        rows, pivots = state
+        here = places == i
+        wanted = jnp.sum(jnp.where(here, order, 0), axis=-1, keepdims=True)
+        moved = jnp.sum(jnp.where(here, rows, 0), axis=-1, keepdims=True)
+        there = rows == wanted
+        place = jnp.sum(jnp.where(there, places, 0), axis=-1, keepdims=True)
+        rows = jnp.where(here, wanted, jnp.where(there, moved, rows))
+        return rows, jnp.where(places[:count] == i, place, pivots)
+
+    rows = jnp.broadcast_to(places, order.shape)
+    pivots = jnp.zeros((*order.shape[:-1], count), order.dtype)
+    return jax.lax.fori_loop(0, count, step, (rows, pivots))[1]
 
 
 @lowering("lu_pivots_to_permutation")
 def lu_pivots(g: Graph, pivots: Value, *, permutation_size: int) -> Value:
     """Permutation from pivots."""
-    raise UnsupportedError("TensorFlow's Lu gives a permutation, not pivots.")
+    function = functools.partial(_permutation, size=permutation_size)
+    spec = jax.ShapeDtypeStruct(pivots.dims, pivots.dtype)
+    (order,) = g.inline(jax.make_jaxpr(function)(spec), [pivots])
+    return order
+
+
+def _permutation(pivots: Any, size: int) -> Any:
+    """Returns the order of rows after all exchanges."""
+    places = jnp.arange(size, dtype=pivots.dtype)
+    counted = places[: pivots.shape[-1]]
+
+    def step(i: Any, rows: Any) -> Any:
+        other = jnp.sum(jnp.where(counted == i, pivots, 0), axis=-1, keepdims=True)
+        here, there = places == i, places == other
+        first = jnp.sum(jnp.where(here, rows, 0), axis=-1, keepdims=True)
+        second = jnp.sum(jnp.where(there, rows, 0), axis=-1, keepdims=True)
+        return jnp.where(here, second, jnp.where(there, first, rows))
+
+    rows = jnp.broadcast_to(places, (*pivots.shape[:-1], size))
+    return jax.lax.fori_loop(0, pivots.shape[-1], step, rows)
 
 
 @lowering("triangular_solve", ignored=("unit_diagonal",))
