@@ -91,3 +91,20 @@ def test_estimator_reads_examples(files: Path, name: str) -> None:
                 np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
             else:
                 assert np.asarray(value).tolist() == expected.tolist()
+
+
+def test_export_of_a_sequential_counts_its_input_among_the_layers(files: Path) -> None:
+    arrays = _arrays(files, "recurrent_export")
+    model = regraft.load_model(files / "recurrent_export")
+    np.testing.assert_allclose(
+        model.predict(arrays["x"], verbose=0), arrays["y"], rtol=1e-5, atol=1e-6
+    )
+
+
+def test_signature_of_a_trained_recurrent_model_runs(files: Path) -> None:
+    """The loops of its training are in the graph, too, and have no kernels."""
+    arrays = _arrays(files, "recurrent_session")
+    loaded = regraft.load(files / "recurrent_session")
+    for _ in range(2):
+        found = loaded.signatures["serving_default"](arrays["x"])["y"]
+        np.testing.assert_allclose(found, arrays["y"], rtol=1e-5, atol=1e-6)

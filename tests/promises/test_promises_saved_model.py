@@ -404,6 +404,17 @@ def test_convolutional_lstm(
     assert_same_outputs(model, theirs, training=False)
 
 
+def test_states_that_a_file_without_functions_lacks_begin_at_zero(
+    tmp_path: Path, peer: Peer
+) -> None:
+    path = tmp_path / "m"
+    theirs = saved(peer, "conv_lstm", path, stateful=True, save_traces=False)
+    model = regraft.load_model(path)
+    for state in keras.tree.flatten(model.get_layer("rnn").states):
+        assert not np.any(np.asarray(state))
+    assert_same_outputs(model, theirs, training=False)
+
+
 def test_model_called_with_several_arguments(tmp_path: Path, peer: Peer) -> None:
     """Promise 32: `*inputs`, an argument that is no tensor, a loss."""
     theirs = saved(peer, "several_inputs", tmp_path / "m")

@@ -7,12 +7,14 @@ object it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from regraft.loading.restore import layer_nodes
+import keras
+
 from regraft.model.description import ObjectNode
 from regraft.model.dialects.topology import MAX_NESTING, is_network
+from regraft.model.state_tree import StateNode, network_layers
 
 NODE = "regraft_node"
 _UNDEFINED = "layer-undefined-config"
@@ -79,3 +81,38 @@ def _placed(entry: Any, node: ObjectNode, depth: int) -> Any:
     if isinstance(config, Mapping) and _UNDEFINED in config:
         placed["config"] = {k: v for k, v in config.items() if k != _UNDEFINED}
     return placed
+
+
+def layer_nodes(node: ObjectNode) -> Iterator[tuple[str, ObjectNode]]:
+    """Yields the layers of a network's node in the order of its `layer-N` names."""
+    index = 0
+    while (found := node.child(f"layer-{index}")) is not None:
+        yield f"layer-{index}", found
+        index += 1
+
+
+def layers_before(tree: StateNode, node: ObjectNode) -> int:
+    """How many layers a checkpoint has before the first of a Sequential: its input.
+
+    Before TensorFlow 2.2 the input was among them.
+    """
+    if not isinstance(tree.owner, keras.Sequential):
+        return 0
+    count = sum(1 for _ in layer_nodes(node))
+    return 1 if count == len(network_layers(tree.owner)) + 1 else 0
+
+
+def later(edge: str, count: int) -> str:
+    """The edge of a layer `count` layers later."""
+    prefix, _, index = edge.rpartition("-")
+    return f"{prefix}-{int(index) + count}" if count and prefix == "layer" else edge
+
+
+def layers_by_name(node: ObjectNode) -> dict[str, tuple[str, ObjectNode]]:
+    """The layers of a network's node, by the names that the file has for them."""
+    found: dict[str, tuple[str, ObjectNode]] = {}
+    for edge, child in layer_nodes(node):
+        name = (child.metadata or {}).get("name")
+        if isinstance(name, str):
+            found.setdefault(name, (edge, child))
+    return found

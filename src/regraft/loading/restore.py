@@ -18,6 +18,7 @@ import numpy as np
 
 from regraft import _compat, dtypes
 from regraft.errors import MismatchError, UnsupportedError
+from regraft.loading.places import later, layers_before, layers_by_name
 from regraft.model.description import (
     LayerWeights,
     ObjectNode,
@@ -70,6 +71,7 @@ class RestorePlan:
         assignments: One per variable, in the order of the file.
         missing: Variables for which the file has no value, with the path where it
             should be.
+        states: Those of recurrent layers of which the file has none.
         unused: Paths of values in the file that no variable takes.
         layers: Each layer with the object that it is in the file.
         stored: Layers that keep their state outside of variables, with what an HDF5
@@ -78,6 +80,7 @@ class RestorePlan:
 
     assignments: list[Assignment] = field(default_factory=list)
     missing: list[tuple[keras.Variable, str]] = field(default_factory=list)
+    states: list[keras.Variable] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
     layers: list[tuple[keras.Layer, ObjectNode]] = field(default_factory=list)
     stored: list[tuple[keras.Layer, Sequence[tuple[str, StoredTensor]]]] = field(
@@ -99,6 +102,7 @@ class RestorePlan:
         """
         known = {id(item.variable) for item in self.assignments}
         known |= {id(variable) for variable, _ in self.missing}
+        known |= {id(variable) for variable in self.states}
         self.missing += [
             (variable, f"an attribute of the layer that owns '{variable.path}'")
             for variable in model.weights
@@ -216,10 +220,22 @@ class _ObjectMatch:
 
     def _match_children(self, tree: StateNode, node: ObjectNode, path: str) -> None:
         for edge, child, found in self._pair_children(tree, node):
-            if isinstance(found, ObjectNode):
+            if edge == "states" and isinstance(tree.owner, keras.layers.RNN):
+                self._match_states(child, found, f"{path}.{edge}")
+            elif isinstance(found, ObjectNode):
                 self.match(child, found, f"{path}.{edge}")
             elif edge != _STATES:
                 self._miss(child, f"{path}.{edge}")
+
+    def _match_states(self, tree: StateNode, found: Any, path: str) -> None:
+        """Takes a recurrent layer's states where they are in the file.
+
+        They are no weights of Keras 2: only the functions of a SavedModel lead to them.
+        """
+        if isinstance(found, ObjectNode) and any(True for _ in found.items()):
+            self.match(tree, found, path)
+        else:
+            self._plan.states += [variable for _, variable in tree.edges("")]
 
     def _pair_children(
         self, tree: StateNode, node: ObjectNode
@@ -231,7 +247,8 @@ class _ObjectMatch:
         """
         if tree.kind != "network":
             return [(edge, child, _find(node, edge)) for edge, child in tree.children]
-        layers = _layers_by_name(node)
+        layers = layers_by_name(node)
+        skipped = layers_before(tree, node) if not layers else 0
         order = {edge: place for place, (edge, _) in enumerate(layers.values())}
         pairs: list[tuple[str, StateNode, Any]] = []
         for edge, child in tree.children:
@@ -240,7 +257,7 @@ class _ObjectMatch:
             pairs.append(
                 (found[0], child, found[1])
                 if found is not None
-                else (edge, child, _find(node, edge))
+                else (edge, child, _find(node, later(edge, skipped)))
             )
         return sorted(pairs, key=lambda pair: order.get(pair[0], len(order)))
 
@@ -292,23 +309,6 @@ def _find(node: ObjectNode, name: str) -> ObjectNode | Variable | None:
         if place is not None:
             return place
     return None
-
-
-def layer_nodes(node: ObjectNode) -> Iterator[tuple[str, ObjectNode]]:
-    """Yields the layers of a network's node in the order of its `layer-N` names."""
-    index = 0
-    while (found := node.child(f"layer-{index}")) is not None:
-        yield f"layer-{index}", found
-        index += 1
-
-
-def _layers_by_name(node: ObjectNode) -> dict[str, tuple[str, ObjectNode]]:
-    found: dict[str, tuple[str, ObjectNode]] = {}
-    for edge, child in layer_nodes(node):
-        name = (child.metadata or {}).get("name")
-        if isinstance(name, str):
-            found.setdefault(name, (edge, child))
-    return found
 
 
 # Children of a layer's node that list or count what is stored elsewhere.

@@ -43,6 +43,36 @@ def keras_export(path):
     return {"x": X, "y": model.predict(X)}
 
 
+def recurrent():
+    """A trained `Sequential`: its graph holds the training's loops, too."""
+    layers = tf.keras.layers
+    inner = tf.keras.Sequential([layers.Dense(2, input_shape=(4,))])
+    model = tf.keras.Sequential([
+        layers.Reshape((5, 1), input_shape=(5,)),
+        layers.Bidirectional(layers.LSTM(2)),
+        inner,
+        layers.Dense(1),
+    ])
+    model.compile("sgd", "mse")
+    model.fit(X, Y, verbose=0)
+    return model
+
+
+def recurrent_export(path):
+    model = recurrent()
+    tf.keras.experimental.export_saved_model(model, path)
+    return {"x": X, "y": model.predict(X)}
+
+
+def recurrent_session(path):
+    model = recurrent()
+    session = tf.keras.backend.get_session()
+    tf.compat.v1.saved_model.simple_save(
+        session, path, {"x": model.input}, {"y": model.output}
+    )
+    return {"x": X, "y": model.predict(X)}
+
+
 def session(path):
     v1 = tf.compat.v1
     with tf.Graph().as_default(), v1.Session() as session:
@@ -142,6 +172,8 @@ def outputs_of(path):
 
 CASES = {
     "keras_export": keras_export,
+    "recurrent_export": recurrent_export,
+    "recurrent_session": recurrent_session,
     "session": session,
     "dnn": estimator(dnn),
     "linear": estimator(linear),

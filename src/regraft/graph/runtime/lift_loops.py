@@ -49,8 +49,13 @@ def _source(text: str) -> str:
     return text.removeprefix("^").split(":")[0]
 
 
-def lifted(nodes: Nodes, library: FunctionLibrary) -> Nodes:
+def lifted(nodes: Nodes, library: FunctionLibrary, prefix: str = "") -> Nodes:
     """Returns the nodes with every loop as one node.
+
+    Args:
+        nodes: With all that they need.
+        library: Gets conditions and bodies.
+        prefix: Of their names there.
 
     Raises:
         UnsupportedError: A ring is not as TensorFlow makes it.
@@ -62,7 +67,7 @@ def lifted(nodes: Nodes, library: FunctionLibrary) -> Nodes:
         if not inner:
             raise UnsupportedError("Loops of a TensorFlow 1 graph that are entwined.")
         for frame in inner:
-            _lift(frame, nodes, library)
+            _lift(frame, nodes, library, prefix)
             del frames[frame.name]
     return nodes
 
@@ -144,34 +149,31 @@ def _holds_other(frame: _Frame, nodes: Mapping[str, ir.Node]) -> bool:
     return any(nodes[name].op in _ENTER for name in _inside(frame, nodes))
 
 
-def _lift(frame: _Frame, nodes: Nodes, library: FunctionLibrary) -> None:
+def _lift(frame: _Frame, nodes: Nodes, library: FunctionLibrary, prefix: str) -> None:
+    name = f"{prefix}{frame.name}"
     condition = frame.condition
     if condition is None:
         raise UnsupportedError(f"Loop '{frame.name}' has no condition.")
     wanted = [condition.inputs[0]]
-    library.add_plan(
-        f"{frame.name}/condition", _part(frame, nodes, library, wanted, False)
-    )
+    library.add_plan(f"{name}/condition", _part(frame, nodes, library, wanted, False))
     following = [v.following.inputs[0] for v in frame.variables]
-    library.add_plan(
-        f"{frame.name}/body", _part(frame, nodes, library, following, True)
-    )
+    library.add_plan(f"{name}/body", _part(frame, nodes, library, following, True))
     enters = [v.enter for v in frame.variables] + frame.constants
-    name = f"{frame.name}/while"
-    nodes[name] = ir.Node(
-        name,
+    loop = f"{frame.name}/while"
+    nodes[loop] = ir.Node(
+        loop,
         "While",
         tuple(enter.inputs[0] for enter in enters),
         {
             "T": tuple(enter.attrs.get("T", ir.NO_TYPE) for enter in enters),
-            "cond": ir.FunctionRef(f"{frame.name}/condition"),
-            "body": ir.FunctionRef(f"{frame.name}/body"),
+            "cond": ir.FunctionRef(f"{name}/condition"),
+            "body": ir.FunctionRef(f"{name}/body"),
         },
     )
     for index, variable in enumerate(frame.variables):
         for exit_node in variable.exits:
             nodes[exit_node.name] = ir.Node(
-                exit_node.name, "Identity", (f"{name}:{index}",), variable.enter.attrs
+                exit_node.name, "Identity", (f"{loop}:{index}",), variable.enter.attrs
             )
 
 

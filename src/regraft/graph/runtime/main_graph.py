@@ -36,7 +36,8 @@ class MainGraph:
 
     def __init__(self, nodes: Sequence[ir.Node], library: FunctionLibrary) -> None:
         self.library = library
-        self._nodes = lifted({node.name: node for node in nodes}, library)
+        self._nodes = {node.name: node for node in nodes}
+        self._loops = 0
         self._plans: dict[tuple[Any, ...], Plan] = {}
 
     def plan(
@@ -68,13 +69,31 @@ class MainGraph:
         fed = [tensor_name(name) for name in feeds]
         stop = frozenset(name.split(":")[0] for name in fed)
         roots = [name.split(":")[0] for name in (*fetches, *targets)]
-        nodes = reachable(self._nodes, dict.fromkeys(roots), stop)
+        nodes = reachable(self._needed(roots, stop), dict.fromkeys(roots), stop)
         self._check(nodes)
         builder = PlanBuilder("main graph", self.library.op_defs, positional=True)
         arguments = [builder.argument(name) for name in fed]
         return builder.build(
             nodes, arguments, lambda: [builder.slot_of(name) for name in fetches]
         )
+
+    def _needed(self, roots: Sequence[str], stop: frozenset[str]) -> dict[str, ir.Node]:
+        """The nodes that lead to `roots`, with loops as one node each.
+
+        Others, as those of training, may hold loops that don't run here; and what
+        they wanted of the loops that do is left out.
+        """
+        found: dict[str, ir.Node] = {}
+        pending = list(roots)
+        while pending:
+            name = pending.pop()
+            if name in found or name not in self._nodes:
+                continue
+            node = found[name] = self._nodes[name]
+            if name not in stop:
+                pending += (t.removeprefix("^").split(":")[0] for t in node.inputs)
+        self._loops += 1
+        return lifted(found, self.library, f"{self._loops}/")
 
     def _check(self, nodes: Sequence[ir.Node]) -> None:
         missing: dict[str, list[str]] = {}
