@@ -169,6 +169,26 @@ def test_saved_again_they_open_in_tf_keras(
     assert _differing(again.predict(ARRAYS, verbose=0), written.next, 1e-5) == []
 
 
+def test_chain_that_begins_with_columns_predicts_and_takes_the_same_next_step(
+    peer: Peer, tmp_path: Path
+) -> None:
+    """A Sequential over a dict, which only its first data built."""
+    specs = [
+        *(AGE, PAIR, BUCKETS),
+        *(_indicator(LEVEL), _embedding(COLOR_OOV), _embedding(CITY)),
+        _indicator(_crossed([BUCKETS, "city"], 11)),
+        *(_indicator(ZIP_LIST), _embedding(WEIGHTED, 2)),
+    ]
+    expected = peer.call("features.write_chain", tmp_path, specs, ARRAYS, TARGETS)
+    for name in FORMATS:
+        model = regraft.load_model(tmp_path / name)
+        found = model.predict(ARRAYS, verbose=0)
+        np.testing.assert_allclose(found, expected["out"], atol=1e-6, err_msg=name)
+        model.train_on_batch(ARRAYS, TARGETS)
+        found = model.predict(ARRAYS, verbose=0)
+        np.testing.assert_allclose(found, expected["next"], atol=1e-5, err_msg=name)
+
+
 def _entry(class_name: str, **config: Any) -> dict[str, Any]:
     return {"class_name": class_name, "config": config}
 

@@ -65,6 +65,24 @@ def write(
     return {"out": before, "next": _predicted(model, arrays)}
 
 
+def write_chain(
+    directory: Path, specs: Any, arrays: Arrays, targets: np.ndarray
+) -> dict[str, np.ndarray]:
+    """As `write`, for a Sequential that begins with columns, built by its data."""
+    columns = tf_keras.layers.DenseFeatures([_made(spec) for spec in specs])
+    dense = [tf_keras.layers.Dense(3, "tanh"), tf_keras.layers.Dense(2)]
+    model = tf_keras.Sequential([columns, *dense])
+    model.compile(tf_keras.optimizers.Adam(0.05), "mse")
+    given = {name: _tensor(array) for name, array in arrays.items()}
+    model.train_on_batch(given, targets)
+    model.save(directory / "traced")
+    model.save(directory / "untraced", save_traces=False)
+    model.save(directory / "model.h5")
+    before = model(given).numpy()
+    model.train_on_batch(given, targets)
+    return {"out": before, "next": model(given).numpy()}
+
+
 def read(path: Path, arrays: Arrays) -> dict[str, np.ndarray]:
     """Loads a model and returns what it computes."""
     return _predicted(tf_keras.models.load_model(path), arrays)

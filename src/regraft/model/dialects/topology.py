@@ -40,6 +40,7 @@ from regraft.model.dialects.objects import is_entry, shared
 from regraft.model.dialects.operations import build_operation, is_operation
 from regraft.model.dialects.registry import find_custom
 from regraft.model.keras2.host_layers import InputLayer
+from regraft.model.keras2.layers_features import DenseFeatures
 
 _NETWORKS = {"Sequential", "Functional", "Model", "Container", "Graph"}
 MAX_NESTING = 50
@@ -168,20 +169,35 @@ def _build_sequential(
         layer = build_layer(_renamed(entry, accepted), context)
         _remember(layer, name, context)
         layers.append(layer)
+    name = str(config.get("name") or "sequential")
+    if layers and isinstance(layers[0], DenseFeatures) and custom is None:
+        model = _of_features(layers, config.get("build_input_shape"), name)
+        _remember(model, name, context)
+        return model
     shape = _sequential_input_shape(entries, config)
     if shape is not None and not _has_inputs(layers[0]):
         dtype = _input_dtype(entries[0], layers[0])
-        name = f"{names[0]}_input".replace("/", "__")
-        if name in {layer.name for layer in layers}:
-            name += "_1"
+        entry = f"{names[0]}_input".replace("/", "__")
+        if entry in {layer.name for layer in layers}:
+            entry += "_1"
         cls: Any = InputLayer if dtype == "string" else keras.layers.InputLayer
-        inputs = cls(batch_shape=shape, dtype=dtype, name=name)
+        inputs = cls(batch_shape=shape, dtype=dtype, name=entry)
         layers.insert(0, inputs)
     cls = custom or keras.Sequential
-    name = config.get("name") or "sequential"
     model = cls(name=name.replace("/", "__"), layers=layers)
     _remember(model, name, context)
     return model
+
+
+def _of_features(
+    layers: list[keras.layers.Layer], shapes: Any, name: str
+) -> keras.Model:
+    """A network of a chain that begins with a dict, which Keras 3 gives no graph."""
+    inputs = {key: item.output for key, item in layers[0].inputs(shapes).items()}
+    outputs: Any = inputs
+    for layer in layers:
+        outputs = layer(outputs)
+    return keras.Model(inputs, outputs, name=name.replace("/", "__"))
 
 
 def _has_inputs(layer: keras.layers.Layer) -> bool:

@@ -1,4 +1,4 @@
-"""Feature columns of TensorFlow, from the configs that Keras 2 writes of them.
+"""Feature columns of TensorFlow.
 
 A column does two things with a batch of features: on the host it makes *codes*, rows
 of numbers (values, numbers of buckets, ids; -1 where nothing is), and on the device
@@ -14,19 +14,15 @@ from typing import Any, Protocol
 import numpy as np
 from keras import ops
 
-from regraft.errors import FormatError, MismatchError, UnsupportedError
-from regraft.graph.runtime.kernels import hashing
+from regraft.errors import MismatchError, UnsupportedError
 from regraft.graph.runtime.kernels.sparse import sparse_cross
 from regraft.model.keras2.host_lookup import each
 from regraft.model.keras2.host_values import Array, is_text
 
 Features = Mapping[str, Array]
 Shapes = Mapping[str, tuple[int | None, ...]]
-
-# What TensorFlow begins a cross of columns with where no key is given.
-_HASH_KEY = 0xDECAFCAFFE
-# Codes travel as float32, which holds whole numbers up to here.
-_LARGEST = 1 << 24
+# Name of a feature, its dtype, the lengths of its rows.
+Read = tuple[str, str, tuple[int, ...]]
 
 
 class DenseColumn(Protocol):
@@ -39,6 +35,9 @@ class DenseColumn(Protocol):
     @property
     def width(self) -> int:
         """How many numbers of a row of the output are its own."""
+
+    def reads(self) -> Iterator[Read]:
+        """The features that it reads, as far as its config tells."""
 
     def count(self, shapes: Shapes) -> int:
         """How many codes a row has."""
@@ -98,6 +97,9 @@ class Numeric:
     def width(self) -> int:
         return int(np.prod(self.shape, dtype=np.int64))
 
+    def reads(self) -> Iterator[Read]:
+        yield self.key, "float32", self.shape
+
     def count(self, shapes: Shapes) -> int:
         return self.width
 
@@ -130,6 +132,9 @@ class Bucketized:
         return (len(self.boundaries) + 1) * self.source.width
 
     width = buckets
+
+    def reads(self) -> Iterator[Read]:
+        yield from self.source.reads()
 
     def count(self, shapes: Shapes) -> int:
         return self.source.width
@@ -165,15 +170,20 @@ class Categorical:
         key: Of the feature.
         buckets: Number of ids.
         place: The id of a value.
+        dtype: Of the feature.
     """
 
     key: str
     buckets: int
     place: Callable[[Any], int]
+    dtype: str
 
     @property
     def name(self) -> str:
         return self.key
+
+    def reads(self) -> Iterator[Read]:
+        yield self.key, self.dtype, (1,)
 
     def count(self, shapes: Shapes) -> int:
         return _length(shapes, self.key)
@@ -210,6 +220,13 @@ class Crossed:
             leaf if isinstance(leaf, str) else leaf.name for leaf in self._leaves()
         ]
         return "_X_".join(sorted(names))
+
+    def reads(self) -> Iterator[Read]:
+        for leaf in self._leaves():
+            if isinstance(leaf, str):
+                yield leaf, "string", (1,)
+            else:
+                yield from leaf.reads()
 
     def count(self, shapes: Shapes) -> int:
         found = 1
@@ -260,6 +277,10 @@ class Weighted:
     def buckets(self) -> int:
         return self.categorical.buckets
 
+    def reads(self) -> Iterator[Read]:
+        yield from self.categorical.reads()
+        yield self.weight_key, "float32", (1,)
+
     def count(self, shapes: Shapes) -> int:
         return 2 * self.categorical.count(shapes)
 
@@ -280,6 +301,9 @@ class _OfCategories:
     """What an indicator and an embedding share."""
 
     categorical: Any
+
+    def reads(self) -> Iterator[Read]:
+        yield from self.categorical.reads()
 
     def count(self, shapes: Shapes) -> int:
         return int(self.categorical.count(shapes))
@@ -354,236 +378,3 @@ class Embedding(_OfCategories):
         total = ops.sum(total, axis=1, keepdims=True)
         total = ops.where(total > 0, total, 1.0)
         return found / (total if self.combiner == "mean" else ops.sqrt(total))
-
-
-# ---------------------------------------------------------------- configs
-
-
-class _Config:
-    """A column's entry, whose values are checked as they are read."""
-
-    def __init__(self, entry: Any) -> None:
-        if not isinstance(entry, Mapping) or not isinstance(
-            entry.get("config"), Mapping
-        ):
-            raise FormatError("Invalid feature column", received=_short(entry))
-        self.class_name = str(entry.get("class_name"))
-        self._config = entry["config"]
-
-    def bad(self, key: str, expected: str) -> FormatError:
-        return FormatError(
-            f"Invalid `{key}` of a {self.class_name}",
-            expected=expected,
-            received=_short(self._config.get(key)),
-        )
-
-    def get(self, key: str) -> Any:
-        return self._config.get(key)
-
-    def text(self, key: str) -> str:
-        found = self._config.get(key)
-        if not isinstance(found, str):
-            raise self.bad(key, "a text")
-        return found
-
-    def positive(self, key: str) -> int:
-        found = self._config.get(key)
-        if type(found) is not int or found < 1:
-            raise self.bad(key, "a positive whole number")
-        return self.id_count(found)
-
-    def id_count(self, found: int) -> int:
-        if found > _LARGEST:
-            raise UnsupportedError(
-                f"A {self.class_name} has {found} ids or lengths; at most {_LARGEST} "
-                "are supported."
-            )
-        return found
-
-    def items(self, key: str) -> list[Any]:
-        found = self._config.get(key)
-        if isinstance(found, Mapping) and found.get("class_name") == "__tuple__":
-            found = found.get("items")
-        if not isinstance(found, list | tuple) or not found:
-            raise self.bad(key, "a list")
-        return list(found)
-
-    def column(self, key: str, *kinds: type) -> Any:
-        found = _parse(self._config.get(key))
-        if not isinstance(found, kinds):
-            raise self.bad(key, "another kind of column")
-        return found
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) < 80 else text[:77] + "..."
-
-
-def dense_column(entry: Any) -> DenseColumn:
-    """Makes a column of `DenseFeatures` of its entry.
-
-    Raises:
-        FormatError: The entry makes no sense.
-        UnsupportedError: There is no such column here.
-    """
-    found = _parse(entry)
-    if not hasattr(found, "dense"):
-        raise FormatError(
-            "A column of categories is no dense column", received=_short(entry)
-        )
-    dense: DenseColumn = found
-    return dense
-
-
-def _parse(entry: Any) -> Any:
-    config = _Config(entry)
-    make = _CLASSES.get(config.class_name)
-    if make is None:
-        raise UnsupportedError(
-            f"Feature columns of class {config.class_name!r} have no equal here. Pass "
-            "a layer for them in `custom_objects`."
-        )
-    return make(config)
-
-
-def _numeric(config: _Config) -> Numeric:
-    if config.get("normalizer_fn") is not None:
-        raise UnsupportedError(
-            f"The numeric column {config.text('key')!r} is normalized by a Python "
-            "function. Pass a layer for it in `custom_objects={'DenseFeatures': …}`."
-        )
-    shape = config.items("shape")
-    if any(type(length) is not int or length < 1 for length in shape):
-        raise config.bad("shape", "positive whole numbers")
-    found = Numeric(config.text("key"), tuple(shape))
-    config.id_count(found.width)
-    return found
-
-
-def _bucketized(config: _Config) -> Bucketized:
-    boundaries = config.items("boundaries")
-    if any(isinstance(b, bool) or not isinstance(b, int | float) for b in boundaries):
-        raise config.bad("boundaries", "numbers")
-    if boundaries != sorted(boundaries):
-        raise config.bad("boundaries", "ascending numbers")
-    return Bucketized(config.column("source_column", Numeric), tuple(boundaries))
-
-
-def _identity(config: _Config) -> Categorical:
-    buckets = config.positive("number_buckets")
-    default, key = config.get("default_value"), config.text("key")
-
-    def place(value: Any) -> int:
-        if 0 <= value < buckets or value == -1:
-            return int(value)
-        if default is None:
-            raise MismatchError(
-                f"The column {key!r} has {buckets} ids and no default for others. "
-                f"Received: {value!r}"
-            )
-        return int(default)
-
-    if default is not None and (type(default) is not int or default < 0):
-        raise config.bad("default_value", "a whole number")
-    return Categorical(key, buckets, place)
-
-
-def _hash(value: Any) -> int:
-    data = value if isinstance(value, bytes) else str(int(value)).encode()
-    return hashing.fingerprint64(data)
-
-
-def _hashed(config: _Config) -> Categorical:
-    buckets = config.positive("hash_bucket_size")
-    return Categorical(
-        config.text("key"), buckets, lambda value: _hash(value) % buckets
-    )
-
-
-def _vocabulary(config: _Config) -> Categorical:
-    words = config.items("vocabulary_list")
-    if not all(isinstance(word, str | int) for word in words):
-        raise config.bad("vocabulary_list", "texts or whole numbers")
-    ids = {
-        word.encode() if isinstance(word, str) else word: index
-        for index, word in enumerate(words)
-    }
-    others = config.get("num_oov_buckets") or 0
-    default = config.get("default_value")
-    default = -1 if default is None else default
-    for key, value in (("num_oov_buckets", others), ("default_value", default)):
-        if type(value) is not int:
-            raise config.bad(key, "a whole number")
-    count = config.id_count(len(words) + max(others, 0))
-
-    def place(value: Any) -> int:
-        if value in ids:
-            return ids[value]
-        return len(words) + _hash(value) % others if others > 0 else default
-
-    return Categorical(config.text("key"), count, place)
-
-
-def _vocabulary_file(config: _Config) -> Categorical:
-    raise UnsupportedError(
-        f"The column {config.text('key')!r} has its vocabulary in a file of its own, "
-        "whose path is not opened. Save the model with "
-        "`categorical_column_with_vocabulary_list`."
-    )
-
-
-def _crossed(config: _Config) -> Crossed:
-    keys: list[Any] = []
-    for key in config.items("keys"):
-        keys.append(key if isinstance(key, str) else _parse(key))
-        if isinstance(keys[-1], Weighted) or not (
-            isinstance(key, str) or hasattr(keys[-1], "ids")
-        ):
-            raise config.bad("keys", "features and columns of categories")
-    hash_key = config.get("hash_key")
-    hash_key = _HASH_KEY if hash_key is None else hash_key
-    if type(hash_key) is not int:
-        raise config.bad("hash_key", "a whole number")
-    return Crossed(tuple(keys), config.positive("hash_bucket_size"), hash_key)
-
-
-def _weighted(config: _Config) -> Weighted:
-    column = config.column("categorical_column", Categorical, Crossed)
-    return Weighted(column, config.text("weight_feature_key"))
-
-
-def _indicator(config: _Config) -> Indicator:
-    kinds = (Categorical, Crossed, Weighted, Bucketized)
-    return Indicator(config.column("categorical_column", *kinds))
-
-
-def _embedding(config: _Config) -> Embedding:
-    kinds = (Categorical, Crossed, Weighted, Bucketized)
-    combiner, norm = config.get("combiner"), config.get("max_norm")
-    if combiner not in ("mean", "sqrtn", "sum"):
-        raise config.bad("combiner", "'mean', 'sqrtn' or 'sum'")
-    if norm is not None and not (isinstance(norm, int | float) and norm > 0):
-        raise config.bad("max_norm", "a positive number")
-    return Embedding(
-        config.column("categorical_column", *kinds),
-        config.positive("dimension"),
-        combiner,
-        config.get("initializer"),
-        norm,
-        bool(config.get("trainable")),
-    )
-
-
-_CLASSES: Mapping[str, Callable[[_Config], Any]] = {
-    "NumericColumn": _numeric,
-    "BucketizedColumn": _bucketized,
-    "IdentityCategoricalColumn": _identity,
-    "HashedCategoricalColumn": _hashed,
-    "VocabularyListCategoricalColumn": _vocabulary,
-    "VocabularyFileCategoricalColumn": _vocabulary_file,
-    "CrossedColumn": _crossed,
-    "WeightedCategoricalColumn": _weighted,
-    "IndicatorColumn": _indicator,
-    "EmbeddingColumn": _embedding,
-}

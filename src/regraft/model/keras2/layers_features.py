@@ -14,13 +14,9 @@ from keras import ops
 
 from regraft import _compat
 from regraft.errors import FormatError, MismatchError
-from regraft.model.keras2.feature_columns import (
-    DenseColumn,
-    Embedding,
-    Shapes,
-    dense_column,
-)
-from regraft.model.keras2.host_layers import HostLayer, replayed
+from regraft.model.keras2.feature_column_configs import dense_column
+from regraft.model.keras2.feature_columns import DenseColumn, Embedding, Shapes
+from regraft.model.keras2.host_layers import HostLayer, InputLayer, replayed
 from regraft.model.keras2.host_values import POOL, Array, host_array
 from regraft.model.keras2.registration import registered
 
@@ -71,6 +67,29 @@ class DenseFeatures(HostLayer):
     def columns(self) -> tuple[DenseColumn, ...]:
         """The columns, in the order of the output."""
         return self._held.columns
+
+    def inputs(self, shapes: Any) -> dict[str, keras.layers.InputLayer]:
+        """Makes an input for each feature that the columns read.
+
+        Args:
+            shapes: By name, where a file has them.
+        """
+        read: dict[str, tuple[int, str, tuple[int, ...]]] = {}
+        for column in self.columns:
+            for key, dtype, lengths in column.reads():
+                # Numbers are read from whole numbers too, ids from these alone; a
+                # cross doesn't say what it reads.
+                rank = 2 * (dtype == "int64") + (dtype == "string")
+                if key not in read or read[key][0] < rank:
+                    read[key] = rank, dtype, lengths
+        made = {}
+        for key, (_, dtype, lengths) in read.items():
+            shape = shapes.get(key) if isinstance(shapes, Mapping) else None
+            shape = (None, *lengths) if shape is None else tuple(shape)
+            cls = InputLayer if dtype == "string" else keras.layers.InputLayer
+            name = key.replace("/", "__")
+            made[key] = cls(batch_shape=shape, dtype=dtype, name=name)
+        return made
 
     def build(self, input_shape: Any = None) -> None:
         """Makes the tables of embeddings."""
