@@ -176,9 +176,6 @@ def plan_from_objects(tree: StateNode, root: ObjectNode) -> RestorePlan:
     return plan
 
 
-# What stateful recurrent layers carry over. Without traces a SavedModel doesn't hold
-# it, as HDF5 never does: they begin with zeros, as after `reset_states`.
-_STATES = "states"
 # Variables of Keras 2's that are no variables here.
 _OUTSIDE = ("idf_weights", "num_documents", "summary")
 
@@ -224,13 +221,14 @@ class _ObjectMatch:
                 self._match_states(child, found, f"{path}.{edge}")
             elif isinstance(found, ObjectNode):
                 self.match(child, found, f"{path}.{edge}")
-            elif edge != _STATES:
+            else:
                 self._miss(child, f"{path}.{edge}")
 
     def _match_states(self, tree: StateNode, found: Any, path: str) -> None:
         """Takes a recurrent layer's states where they are in the file.
 
-        They are no weights of Keras 2: only the functions of a SavedModel lead to them.
+        They are no weights of Keras 2: without traces a SavedModel doesn't hold them,
+        as HDF5 never does. They begin with zeros, as after `reset_states`.
         """
         if isinstance(found, ObjectNode) and any(True for _ in found.items()):
             self.match(tree, found, path)
