@@ -375,6 +375,10 @@ def freeze_again(model: keras.Model) -> None:
 
     Keras 3 marks only those that exist when `trainable` is set; a layer whose
     config says `trainable: false` makes its variables afterwards.
+
+    Who sets `trainable` of a model sets that of its layers too. A model that is not
+    trained but has layers that are was made so (`Model(…, trainable=False)`): its
+    layers compute as in training (BatchNormalization), and nothing is optimized.
     """
     pending = [model]
     seen = set()
@@ -383,9 +387,11 @@ def freeze_again(model: keras.Model) -> None:
         if id(layer) in seen:
             continue
         seen.add(id(layer))
-        if not layer.trainable:
+        below = _compat.sublayers(layer)
+        made_so = isinstance(layer, keras.Model) and any(b.trainable for b in below)
+        if not layer.trainable and not made_so:
             layer.trainable = False
-        pending.extend(_compat.sublayers(layer))
+        pending.extend(below)
 
 
 def _restore_random_state(model: keras.Model, description: ModelDescription) -> None:

@@ -87,7 +87,12 @@ def _restore_optimizer(
     plan: restore.RestorePlan,
     context: BuildContext,
 ) -> str:
-    variables = trainable_in_file_order(description, plan)
+    trained = {id(variable) for variable in model.trainable_variables}
+    variables = [
+        variable
+        for variable in trainable_in_file_order(description, plan)
+        if id(variable) in trained
+    ]
     state = _read_state(description, plan, variables, context)
     if state is None:
         if variables:

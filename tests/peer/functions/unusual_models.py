@@ -318,3 +318,14 @@ def steps_that_go_on() -> Built:
     outputs = model(given).numpy()
     inner.reset_states()
     return Built(model, given, compare=False, more={"outputs": outputs})
+
+
+@case
+def model_made_not_to_be_trained() -> Built:
+    """The model is frozen, its layers are not: moving averages go on."""
+    inputs = tf_keras.Input((3,))
+    x = layers.BatchNormalization()(layers.Dense(4)(inputs))
+    model = tf_keras.Model(inputs, layers.Dense(2)(x), trainable=False)
+    model.compile("rmsprop", "mse")
+    batch = _batch(4, 3), _batch(4, 2, seed=1)
+    return Built(model, batch[0], batch)
