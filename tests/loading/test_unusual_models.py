@@ -138,3 +138,59 @@ def test_stateful_layer_in_time_distributed_goes_on_from_step_to_step(
         peer, "steps_that_go_on", path, save_format=save_format, save_traces=False
     )
     assert_same_outputs(regraft.load_model(path), theirs)
+
+
+@pytest.mark.parametrize(
+    ("case", "keywords"),
+    [
+        ("text_for_its_own_layer", {}),
+        ("text_for_its_own_layer", {"sequential": True}),
+        ("text_columns_without_inputs", {}),
+    ],
+)
+def test_network_whose_text_no_layer_can_take_runs_as_a_whole(
+    case: str, keywords: dict[str, Any], tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, case, tmp_path / "m", **keywords)
+    model = regraft.load_model(tmp_path / "m")
+    assert any("runs as a whole" in note for note in regraft.load_report(model).notes)
+    found = model.predict(theirs["inputs"], verbose=0)
+    np.testing.assert_allclose(found, theirs["outputs"], rtol=1e-5, atol=1e-6)
+    assert_same_step(model, theirs)
+
+
+def _assert_same_step_in_any_order(model: keras.Model, theirs: dict[str, Any]) -> None:
+    """Keras 3 lists what a model owns before the weights of its layers."""
+    loss = np.ravel(model.train_on_batch(*theirs["batch"]))[0]
+    np.testing.assert_allclose(loss, theirs["loss"], rtol=1e-5)
+    ours, after = (
+        sorted((np.asarray(v) for v in found), key=lambda v: (v.shape, float(v.sum())))
+        for found in (model.weights, theirs["after"])
+    )
+    for value, expected in zip(ours, after, strict=True):
+        np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("case", "keywords"),
+    [
+        ("linear_model", {"save_traces": False}),
+        ("wide_and_deep", {"save_traces": False}),
+        ("wide_and_deep", {}),
+        ("wide_and_deep_inside", {}),
+        ("wide_and_deep_inside", {"save_traces": False}),
+        ("wide_and_deep_inside", {"save_format": "h5"}),
+    ],
+)
+def test_models_that_keras_2_has_ready_made_come_back_and_are_saved_again(
+    case: str, keywords: dict[str, Any], tmp_path: Path, peer: Peer
+) -> None:
+    path = tmp_path / ("m.h5" if "save_format" in keywords else "m")
+    theirs = _saved(peer, case, path, **keywords)
+    model = regraft.load_model(path)
+    assert_same_outputs(model, theirs, training=False)
+    regraft.save_model(model, tmp_path / "again")
+    _assert_same_step_in_any_order(model, theirs)
+    again = regraft.load_model(tmp_path / "again")
+    assert_same_outputs(again, theirs, training=False)
+    _assert_same_step_in_any_order(again, theirs)

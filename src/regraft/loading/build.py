@@ -20,11 +20,12 @@ from regraft.loading.optimizer import compile_model
 from regraft.loading.places import with_nodes
 from regraft.loading.revive import MODELS, Reviver
 from regraft.loading.revived_layer import Revived, RevivedModel
-from regraft.loading.shapes import build_from_spec, is_built
+from regraft.loading.shapes import build_from_spec, is_built, takes_text
 from regraft.loading.verify import check_layers, check_tensors
 from regraft.model.description import ModelDescription
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.dialect import Dialect
+from regraft.model.dialects.layers import find_layer_class
 from regraft.model.dialects.names import (
     LayerFinder,
     original_name,
@@ -115,7 +116,7 @@ def _build_with_values(
         model, plan = _build_deferred(description, context, options, from_traces=True)
     except (ValueError, NotImplementedError):
         raise reason from None
-    if not isinstance(model, RevivedModel) or model.reads_text:
+    if not isinstance(model, RevivedModel):
         raise reason
     context.note(
         f"model {original_name(model)!r}",
@@ -282,9 +283,11 @@ def _build_root(
         return reviver.root(root)
     if is_network(config):
         try:
-            return build_network(
+            network = build_network(
                 config if root is None else with_nodes(config, root), context
             )
+            _check_text(network, description)
+            return network
         except (ValueError, TypeError, NotImplementedError) as error:
             if reviver is None or root is None or not reviver.has_traces(root):
                 raise
@@ -296,6 +299,7 @@ def _build_root(
         reviver is not None
         and root is not None
         and root.identifier in MODELS
+        and (reviver.has_traces(root) or find_layer_class(config, context) is None)
         and not any(
             find_custom(str(config[key]), context)
             for key in ("registered_name", "class_name")
@@ -310,6 +314,30 @@ def _build_root(
             "which is no model."
         )
     return layer
+
+
+def _check_text(network: keras.Model, description: ModelDescription) -> None:
+    """Refuses a network that was called with text and can't be called with it here.
+
+    Text goes through the layers of a network whose inputs are known, if all that
+    read it are of a known class.
+
+    Raises:
+        UnsupportedError: It can't be.
+    """
+    for layer in _compat.all_layers(network):
+        if layer is not network and isinstance(layer, Revived) and layer.reads_text:
+            raise UnsupportedError(
+                f"Layer '{original_name(layer)}' of class {layer.saved_class_name!r} "
+                "reads text, and is known by its traced functions alone."
+            )
+    deferred = isinstance(network, keras.Sequential) and not network.built
+    if deferred and description.functions is not None and takes_text(description):
+        raise UnsupportedError(
+            f"Model '{network.name}' reads text, its config has no inputs, and the "
+            "file no traced functions. Save it with `save_traces=True`, or with an "
+            "`Input` for each feature."
+        )
 
 
 def assign_weights(

@@ -64,6 +64,12 @@ class Revived:
         self._traces = _Traces(functions)
         self.supports_masking = True
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether its traces take text, which no compiled step can."""
+        tensors = keras.tree.flatten(_symbolic(self._traces.first_argument()))
+        return any(getattr(tensor, "dtype", "") == "string" for tensor in tensors)
+
     def build(self, *shapes: Any, **keywords: Any) -> None:
         """Does nothing: the variables are those of the file."""
         self.built = True
@@ -153,12 +159,6 @@ class RevivedModel(Revived, keras.Model):
             return sorted(str(key) for key in spec)
         count = len(spec) if isinstance(spec, list | tuple) else 1
         return [f"output_{index + 1}" for index in range(count)]
-
-    @property
-    def reads_text(self) -> bool:
-        """Whether its traces take text, which no compiled step can."""
-        tensors = keras.tree.flatten(_symbolic(self._traces.first_argument()))
-        return any(getattr(tensor, "dtype", "") == "string" for tensor in tensors)
 
 
 class RevivedObject(keras.layers.Layer):

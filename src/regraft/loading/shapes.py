@@ -45,6 +45,12 @@ def build_from_spec(model: keras.Model, description: ModelDescription) -> None:
         ) from error
 
 
+def takes_text(description: ModelDescription) -> bool:
+    """Whether the file says that the model was called with text."""
+    leaves = keras.tree.flatten(_specs(description))
+    return any(isinstance(x, TypeSpec) and x.dtype == "string" for x in leaves)
+
+
 def _specs(description: ModelDescription) -> tuple[list[Any], dict[str, Any]]:
     metadata: Any = {}
     if description.objects is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -329,3 +330,81 @@ def model_made_not_to_be_trained() -> Built:
     model.compile("rmsprop", "mse")
     batch = _batch(4, 3), _batch(4, 2, seed=1)
     return Built(model, batch[0], batch)
+
+
+@case
+def linear_model() -> Built:
+    model = tf_keras.experimental.LinearModel(
+        2, kernel_initializer="ones", kernel_regularizer="l2", activation="tanh"
+    )
+    model.compile(tf_keras.optimizers.SGD(0.1), "mse")
+    given = {"b": _batch(4, 3), "a": _batch(4, 2, seed=2)}
+    batch = given, _batch(4, 2, seed=1)
+    model.fit(*batch, verbose=0)
+    return Built(model, given, batch)
+
+
+def _wide_and_deep() -> Any:
+    deep = tf_keras.Sequential([layers.Dense(4, activation="relu"), layers.Dense(1)])
+    linear = tf_keras.experimental.LinearModel(1)
+    return tf_keras.experimental.WideDeepModel(linear, deep, activation="sigmoid")
+
+
+@case
+def wide_and_deep() -> Built:
+    model = _wide_and_deep()
+    model.compile(tf_keras.optimizers.Adam(0.1), "mse")
+    given = [_batch(4, 3), _batch(4, 2, seed=2)]
+    batch = given, _batch(4, 1, seed=1)
+    model.fit(*batch, verbose=0)
+    return Built(model, given, batch)
+
+
+@case
+def wide_and_deep_inside() -> Built:
+    inputs = [tf_keras.Input((3,)), tf_keras.Input((2,))]
+    given = [_batch(4, 3), _batch(4, 2, seed=2)]
+    batch = given, _batch(4, 1, seed=1)
+    return Built(_compiled(inputs, _wide_and_deep()(inputs)), given, batch)
+
+
+class Lengths(layers.Layer):
+    """Reads text."""
+
+    def call(self, inputs: Any) -> Any:
+        return tf.cast(tf.strings.length(inputs), "float32")
+
+
+@case
+def text_for_its_own_layer(sequential: bool = False) -> Built:
+    words = np.array([["a"], ["few"], ["words"]], object)
+    if sequential:
+        model = tf_keras.Sequential(
+            [tf_keras.Input((1,), dtype="string"), Lengths(), layers.Dense(2)]
+        )
+    else:
+        inputs = tf_keras.Input((1,), dtype="string")
+        number = tf_keras.Input((1,))
+        x = layers.Concatenate()([Lengths()(inputs), number])
+        model = tf_keras.Model([inputs, number], layers.Dense(2)(x))
+    model.compile(tf_keras.optimizers.SGD(0.01), "mse")
+    given = words if sequential else [words, _batch(3, 1)]
+    return Built(model, given, (given, _batch(3, 2, seed=1)))
+
+
+@case
+def text_columns_without_inputs() -> Built:
+    """A Sequential that never says what it is called with."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        column = tf.feature_column.indicator_column(
+            tf.feature_column.categorical_column_with_vocabulary_list(
+                "word", ["a", "few", "words"]
+            )
+        )
+    model = tf_keras.Sequential([layers.DenseFeatures([column]), layers.Dense(2)])
+    given = {"word": np.array(["a", "few", "others"], object)}
+    model.compile(tf_keras.optimizers.SGD(0.1), "mse")
+    target = _batch(3, 2, seed=1)
+    model.fit(given, target, verbose=0)
+    return Built(model, given, (given, target))

@@ -37,7 +37,15 @@ _SUFFIXES = {
 }
 _ACTIVATIONS = {"activation", "recurrent_activation", "inner_activation"}
 # Keys of Keras' own classes under which whole layers stand.
-_LAYERS = {"layer", "backward_layer", "cell", "layers", "cells"}
+_LAYERS = {
+    "layer",
+    "backward_layer",
+    "cell",
+    "layers",
+    "cells",
+    "linear_model",
+    "dnn_model",
+}
 
 
 @cache
@@ -57,6 +65,8 @@ def accepted_keywords(cls: type) -> frozenset[str]:
             p.kind is p.VAR_KEYWORD for p in parameters
         ):
             break
+    if issubclass(cls, keras.Model):  # says so in keywords of no name
+        names |= {"name", "trainable", "dtype"}
     return frozenset(names - {"self"})
 
 

@@ -26,6 +26,7 @@ from regraft.model.keras2 import (
     layers_merging,
     layers_preprocessing,
     op_layers,
+    premade_models,
 )
 from regraft.model.keras2 import layers as keras2
 from regraft.model.keras2 import layers_applications as applications
@@ -359,6 +360,8 @@ ROWS: Mapping[str, Row] = {
     "CustomScaleLayer": Row(keras2_class=applications.CustomScaleLayer),
     "LayerScale": Row(keras2_class=applications.LayerScale),
     "StochasticDepth": Row(keras2_class=applications.StochasticDepth),
+    "LinearModel": Row(keras2_class=premade_models.LinearModel, replaces=True),
+    "WideDeepModel": Row(keras2_class=premade_models.WideDeepModel, replaces=True),
     "LocallyConnected1D": Row(keras2_class=layers_local.LocallyConnected1D),
     "LocallyConnected2D": Row(keras2_class=layers_local.LocallyConnected2D),
     "RandomCrop": Row(
