@@ -35,7 +35,8 @@ def test_rows_name_classes():
     known = {*KERAS_2_ARGUMENTS, *builtin_layers()}
     applications = {"CustomScaleLayer", "LayerScale", "StochasticDepth"}
     old = {"AddLoss", "AddMetric", "CategoryCrossing"}
-    assert set(ROWS) <= known | applications | old | ONLY_KERAS_1
+    ready_made = {"LinearModel", "WideDeepModel"}
+    assert set(ROWS) <= known | applications | old | ready_made | ONLY_KERAS_1
 
 
 # Of Keras 1's own words, and two that stand for an argument of it.

@@ -421,8 +421,6 @@ WITHOUT_ROW: Mapping[str, str] = {
     "InstanceMethod": _METHODS,
     "InstanceProperty": _METHODS,
     "SequenceFeatures": _COLUMNS,
-    "LinearModel": "a subclassed model; it comes back from its traced functions",
-    "WideDeepModel": "a subclassed model; it comes back from its traced functions",
     "DynamicEmbedding": _TEXT,
     "DynamicLookup": _TEXT,
     "DeviceWrapper": _WRAPPER,
