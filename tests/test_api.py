@@ -363,6 +363,20 @@ def test_loading_runs_no_initializer(
     assert regraft.load_model(tmp_path / "m", compile=compile).built
 
 
+def test_loading_a_stateful_layer_runs_no_initializer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = keras.layers.Bidirectional(keras.layers.GRU(3, stateful=True))
+    model = keras.Sequential([keras.Input((4, 2), batch_size=2), layer])
+    regraft.save_model(model, tmp_path / "m")
+    initializer = keras.initializers.GlorotUniform
+    monkeypatch.setattr(initializer, "__call__", lambda *_, **__: 1 / 0)
+    loaded = regraft.load_model(tmp_path / "m")
+    x = np.ones((2, 4, 2), "float32")
+    for _ in range(2):  # From the states that the first call left.
+        np.testing.assert_array_equal(loaded(x), model(x))
+
+
 @pytest.mark.parametrize("name", ["model", "model.h5"])
 @pytest.mark.parametrize("whole", [True, False])
 def test_frozen_layers_and_weights_stay_frozen(

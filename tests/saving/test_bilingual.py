@@ -96,3 +96,13 @@ def test_keras_3_own_loader_compiles_what_short_names_said(tmp_path: Path) -> No
     regraft.save_model(model, tmp_path / "m.h5", options=options)
     loaded = keras.saving.load_model(tmp_path / "m.h5")
     assert loaded.evaluate(*batch, verbose=0) == model.evaluate(*batch, verbose=0)
+
+
+@pytest.mark.filterwarnings("ignore:.*Keras 2 has no layer class")
+@pytest.mark.parametrize("dialect", ["both", "keras3"])
+def test_layer_that_was_given_a_list_is_saved(tmp_path: Path, dialect: str) -> None:
+    layer = keras.layers.RandomColorDegeneration(0.3, value_range=[0, 1])
+    model = keras.Sequential([keras.Input((4, 4, 3)), layer])
+    options = regraft.SaveOptions(dialect=dialect)
+    regraft.save_model(model, tmp_path / "m.h5", options=options)
+    assert regraft.load_model(tmp_path / "m.h5").get_config() == model.get_config()

@@ -1,6 +1,6 @@
 """Saves models of many layers in every way, and asks every reader what it opens.
 
-    python tests/sweep/reverse.py [--each 2] [--missing] [--only-docs]
+    python tests/sweep/reverse.py [--each 2] [--match L.GRU] [--missing] [--only-docs]
 
 writes what was measured into `hdf5.json` and `docs/hdf5.md`.
 """
@@ -391,6 +391,7 @@ def write_page() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--each", type=int, help="configs of each class; else all")
+    parser.add_argument("--match", default="", help="expression of cases' names")
     parser.add_argument("--missing", action="store_true", help="not measured before")
     parser.add_argument("--only-docs", action="store_true")
     options = parser.parse_args()
@@ -399,6 +400,7 @@ def main() -> None:
         cases = all_cases()
         if options.each:
             cases = share(cases, options.each)
+        cases = [case for case in cases if re.search(options.match, case.name)]
         if options.missing:
             cases = [case for case in cases if case.name not in results]
         peer = Peer()

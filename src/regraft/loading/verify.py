@@ -47,9 +47,12 @@ _FUNCTIONS = (
 )
 # Lengths tried where a trace leaves a dimension open: a layer may need more.
 _OPEN_LENGTHS = (6, 36, 80)
-_BATCH = 2
+# Samples of the input, and of a second one where the first says too little.
+_BATCHES = (2, 16)
 # How much more than its own sensitivity a result may differ.
 _MARGIN = 8.0
+# A tolerance above this says little.
+_LOOSE = 0.05
 # One layer may have been traced for many kinds of arguments.
 _TRACES_PER_MODE = 2
 _WORDS = (b"the", b"cat", b"sat", b"on", b"a", b"mat", b"", b"tree", b"house")
@@ -215,25 +218,36 @@ def _check_trace(
         call.trace.check()
         if call.mode == TRAINING and call.trace.draws_random_numbers():
             raise _NotCheckableError("it draws random numbers")
-        ours, theirs, moved = _results(layer, call, variables)
+        for batch in _BATCHES:
+            check = _compared(layer, call, variables, batch)
+            if check.tolerance <= _LOOSE:
+                break
+        return check
     except UnsupportedOpError as error:
         return Check(call.mode, None, reason=f"no kernel for {', '.join(error.ops)}")
     except _NotCheckableError as error:
         return Check(call.mode, None, reason=str(error))
     except RegraftError as error:
         return Check(call.mode, None, reason=f"its trace can't be run: {error}")
+
+
+def _compared(
+    layer: keras.Layer, call: _Call, variables: Sequence[keras.Variable], batch: int
+) -> Check:
+    ours, theirs, moved = _results(layer, call, variables, batch)
     tolerance = _tolerance(layer, theirs)
     difference, place = _difference(ours, theirs, call.with_losses)
     if tolerance < difference < float("inf"):
-        # A deep network that normalizes few values makes much of a last bit. What
-        # the trace itself makes of one in its input says how much.
+        # A deep network that normalizes few values makes much of a last bit: two
+        # images that end as two values are normalized by their difference. What the
+        # trace itself makes of a last bit in its input says how much.
         sensitivity, _ = _difference(moved(), theirs, call.with_losses)
         tolerance = max(tolerance, _MARGIN * sensitivity)
     return Check(call.mode, difference, tolerance=tolerance, place=place)
 
 
 def _results(
-    layer: keras.Layer, call: _Call, variables: Sequence[keras.Variable]
+    layer: keras.Layer, call: _Call, variables: Sequence[keras.Variable], batch: int
 ) -> tuple[_Result, _Result, Callable[[], _Result]]:
     """Runs both on random input, a larger one where the first is too small.
 
@@ -243,7 +257,7 @@ def _results(
     """
     failed: Exception | None = None
     for length in _OPEN_LENGTHS:
-        inputs = _Inputs(layer, length)
+        inputs = _Inputs(layer, length, batch)
         args = tuple(
             inputs.filled(spec, None if place else _built_shape(layer))
             for place, spec in enumerate(call.trace.args)
@@ -344,9 +358,10 @@ class _Inputs:
         is_open: Whether a dimension was left to choose.
     """
 
-    def __init__(self, layer: keras.Layer, length: int) -> None:
+    def __init__(self, layer: keras.Layer, length: int, batch: int) -> None:
         self._random = np.random.default_rng(zlib.crc32(layer.name.encode()))
         self._length = length
+        self._batch = batch
         self._bound = _id_bound(layer)
         self.is_open = False
 
@@ -380,7 +395,7 @@ class _Inputs:
             raise _NotCheckableError("its trace takes a tensor of any rank")
         self.is_open = self.is_open or None in dims[1:]
         return tuple(
-            dim if dim is not None else self._length if place else _BATCH
+            dim if dim is not None else self._length if place else self._batch
             for place, dim in enumerate(dims)
         )
 

@@ -7,9 +7,6 @@ below `keras.src` or `jax._src`, of another package.
 
 from __future__ import annotations
 
-import inspect
-import json
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -18,96 +15,46 @@ import keras
 from keras.src import backend
 from keras.src.backend import get_keras_mask
 from keras.src.backend import set_keras_mask as _set_keras_mask
-from keras.src.backend.common import global_state
 from keras.src.backend.common import symbolic_scope as _symbolic_scope
-from keras.src.backend.common.variables import initialize_all_variables
-from keras.src.legacy.saving import json_utils
-from keras.src.legacy.saving import saving_utils as legacy_saving_utils
-from keras.src.legacy.saving.saving_options import keras_option_scope
 from keras.src.ops.function import map_graph
-from keras.src.saving import serialization_lib
 from keras.src.trainers import data_adapters
 from keras.src.trainers.data_adapters import data_adapter
 
-# Keras 3.12 to 3.15: inside a `keras.StatelessScope` a variable keeps its initializer
-# in `_initializer` and runs it when the scope ends. Replacing it there is the one
-# way to build a model without running any initializer (seconds for a large model);
-# `get_config()` keeps the initializer that the layer was given. The list of waiting
-# variables is the global attribute below.
-_WAITING = "uninitialized_variables"
+from regraft._compat.configs import (
+    config_of,
+    function_arguments,
+    function_config,
+    hdf5_metadata,
+    object_sharing,
+    record_shared,
+    serialize,
+    shared_object,
+)
+from regraft._compat.variables import (
+    DeferredValues,
+    builds_deferred,
+    deferred_variables,
+)
 
+__all__ = [
+    "DeferredValues",
+    "builds_deferred",
+    "config_of",
+    "deferred_variables",
+    "function_arguments",
+    "function_config",
+    "hdf5_metadata",
+    "object_sharing",
+    "record_shared",
+    "serialize",
+    "shared_object",
+]
 
 _VERSION = tuple(map(int, keras.__version__.split(".")[:2]))
 
 # TensorFlow's Keras divides what an activity regularizer gives by the batch size. Keras
 # does so since 3.14; 3.12 and 3.13 add it as it is.
 AVERAGES_ACTIVITY = _VERSION >= (3, 14)
-
-
-class DeferredValues:
-    """What variables made in a `deferred_variables` block start with."""
-
-    def __init__(self) -> None:
-        self._later: list[tuple[keras.Variable, Callable[[], Any]]] = []
-
-    def set(
-        self, variable: keras.Variable, read: Callable[[], Any], dtype: str
-    ) -> None:
-        """Sets the value that a variable has when the block ends.
-
-        Args:
-            variable: One that waits for its first value, or one that has a value.
-            read: Returns the value as a NumPy array; called when the block ends.
-            dtype: Keras' name of the dtype that the backend holds it in.
-        """
-        if variable._value is not None:
-            self._later.append((variable, read))
-            return
-        # Only with `dtype` given does JAX keep a view of a memory map a view.
-        variable._initializer = lambda *_, **__: keras.ops.convert_to_tensor(
-            read(), dtype=dtype
-        )
-
-    def assign_existing(self) -> None:
-        """Assigns to the variables that had a value before the block."""
-        for variable, read in self._later:
-            variable.assign(read())
-
-
-@contextmanager
-def deferred_variables() -> Iterator[DeferredValues]:
-    """Makes variables that get their first value when the block ends.
-
-    A variable for which no value was set gets what its own initializer makes. If
-    the block or an initializer raises, no variable made in it waits for a value any
-    more; none is made then, since a file may ask for any size.
-    """
-    values = DeferredValues()
-    before = list(global_state.get_global_attribute(_WAITING) or ())
-    try:
-        with keras.StatelessScope(initialize_variables=False):
-            yield values
-        initialize_all_variables()
-    except BaseException:
-        global_state.set_global_attribute(_WAITING, before)
-        raise
-    values.assign_existing()
-
-
-def builds_deferred(optimizer: keras.Optimizer) -> bool:
-    """Whether an optimizer's `build` works inside `deferred_variables`.
-
-    Keras 3.12 to 3.15: the builds of `Nadam` and `Adafactor` make variables from
-    values, that of `ScheduleFreeAdamW` assigns; what the build of a class of the
-    caller's does is not known.
-    """
-    while isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        optimizer = optimizer.inner_optimizer
-    module = type(optimizer).__module__
-    return module.startswith(("keras.", "regraft.")) and not any(
-        cls.__name__ in ("Nadam", "Adafactor", "ScheduleFreeAdamW")
-        for cls in type(optimizer).__mro__
-    )
 
 
 @contextmanager
@@ -454,85 +401,6 @@ def keep_fixed_training(model: keras.Model) -> None:
         return operation if training is None else _Fixed(operation, training)
 
     model._get_operation_for_node = operation_of
-
-
-def config_of(target: Any) -> dict[str, Any]:
-    """Returns `target.get_config()`, without the warning that Keras causes.
-
-    Keras 3.12 to 3.15: `Variable.numpy()`, which an optimizer's config takes its
-    learning rate with, warns with NumPy 2, as `Variable.__array__` takes no `copy`.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "__array__", DeprecationWarning)
-        return dict(target.get_config())
-
-
-def serialize(target: Any) -> Any:
-    """Returns Keras' serialized form; see `config_of`."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "__array__", DeprecationWarning)
-        return keras.saving.serialize_keras_object(target)
-
-
-_SHARED = "shared_objects/id_to_obj_map"
-
-
-@contextmanager
-def object_sharing() -> Iterator[None]:
-    """Lets Keras' configs say which objects are one, and lets Keras heed it.
-
-    Keras 3.12 to 3.15: `ObjectSharingScope` is not exported; scopes don't nest.
-    """
-    if global_state.get_global_attribute(_SHARED) is not None:
-        yield
-        return
-    with serialization_lib.ObjectSharingScope():
-        yield
-
-
-def record_shared(obj: Any, identity: int) -> None:
-    """Makes an object known under its id in configs, see `object_sharing`."""
-    serialization_lib.record_object_after_deserialization(obj, identity)
-
-
-def shared_object(identity: int) -> Any:
-    """Returns an object that was made before, see `object_sharing`."""
-    return serialization_lib.get_shared_object(identity)
-
-
-def hdf5_metadata(model: keras.Model, *, include_optimizer: bool) -> dict[str, Any]:
-    """Returns the attributes that Keras 3 itself gives an HDF5 file of a model.
-
-    Keras 3.12 to 3.15: they can be had only with the whole file, weights and all.
-    The function takes the optimizer out of the model's own compile arguments, which
-    are put back here.
-    """
-    config = model.get_compile_config() if model.compiled else None
-    kept = dict(model._compile_config.config) if config else {}
-    try:
-        with keras_option_scope(use_legacy_config=True):
-            metadata = legacy_saving_utils.model_metadata(model, include_optimizer)
-        return dict(json.loads(json.dumps(metadata, default=json_utils.get_json_type)))
-    finally:
-        if config:
-            model._compile_config.config.update(kept)
-
-
-def function_config(target: Any) -> dict[str, Any]:
-    """Returns the config of a loss or metric with all arguments of its function.
-
-    Keras 3.12 to 3.15: `get_config` of `Huber` leaves `delta` out, those of
-    `CosineSimilarity` and `SparseCategoricalCrossentropy` the axis; the arguments are
-    in `_fn_kwargs`.
-    """
-    return {**function_arguments(target), **config_of(target)}
-
-
-def function_arguments(target: Any) -> dict[str, Any]:
-    """Returns the arguments of a loss' or metric's function; see `function_config`."""
-    taken = inspect.signature(type(target)).parameters
-    arguments = getattr(target, "_fn_kwargs", None) or {}
-    return {key: value for key, value in arguments.items() if key in taken}
 
 
 # Keras 3.12 to 3.15: `fit`, `evaluate` and `predict` take data through an adapter, and
