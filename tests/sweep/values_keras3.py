@@ -175,16 +175,6 @@ CANNOT: list[tuple[str, tuple[str, ...], str]] = [
         "predictions are equal, the gradient of its traces is not",
     ),
     (
-        r"L\.AdaptiveMaxPooling3D\(output_size=1,",
-        ("tf_keras·traces",),
-        "its trace has a window longer than an axis",
-    ),
-    (
-        r"L\.CutMix\(.*'bfloat16'",
-        ("tf_keras·traces",),
-        "TensorFlow draws no gamma distribution in bfloat16",
-    ),
-    (
         r"L\.(\w*Conv\w*|\w*Dense|\w*Embedding|(Batch|Group|Layer|RMS)Normalization"
         r"|PReLU|GRU|LSTM|\w*RNN|Bidirectional|MultiHeadAttention"
         r"|GroupQueryAttention|SpectralNormalization)\(.*dtype='bfloat16'",

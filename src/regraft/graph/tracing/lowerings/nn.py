@@ -393,10 +393,13 @@ def pool(
         for d in range(x.rank)
         if sizes[d] != 1 or strides[d] != 1 or padding[d] != (0, 0)
     ]
+    shape = g.shape_of()
+    if any(d == 0 for d in shape):
+        # No window fits, which TensorFlow refuses.
+        return g.op("Fill", g.shape_tensor(shape), scalar(0, x), shape=shape)
     order = _pool_order(x.rank, pooled)
     if order is None:
         return _pool_one_by_one(g, x, kind, sizes, strides, padding, pooled)
-    shape = g.shape_of()
     moved = transpose(g, x, permutation=order)
     result = _pool_channels_last(
         g,

@@ -50,8 +50,11 @@ def random_bits(
 def random_gamma(g: Graph, key: Value, alpha: Value, *, log_space: bool) -> Value:
     """One gamma-distributed number per `alpha`."""
     empty = np.zeros(0, np.int32)
-    drawn = g.op("RandomGamma", empty, alpha, shape=g.shape_of())
-    return g.op("Log", drawn, shape=g.shape_of()) if log_space else drawn
+    # TensorFlow draws none in bfloat16.
+    wide = cast(g, alpha, "float32") if alpha.dtype == "bfloat16" else alpha
+    drawn = g.op("RandomGamma", empty, wide, shape=g.shape_of())
+    drawn = g.op("Log", drawn, shape=g.shape_of()) if log_space else drawn
+    return cast(g, drawn, alpha.dtype)
 
 
 def uniform(g: Graph, shape: tuple[Dim, ...], dtype: str) -> Any:
