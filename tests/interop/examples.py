@@ -77,8 +77,7 @@ def make_example(row: Row, folder: Path | None = None, *, trains: bool = True) -
     """
     keras.utils.clear_session()
     keras.utils.set_random_seed(3)
-    model, inputs = row.make()
-    given = _given(model, inputs)
+    model, inputs, given = _made(row)
     calibrate(model, given)
     model.compile(keras.optimizers.SGD(LEARNING_RATE), "mse")
     outputs = model(given, training=False)
@@ -111,18 +110,23 @@ def make_example(row: Row, folder: Path | None = None, *, trains: bool = True) -
     return example
 
 
-def _given(model: keras.Model, inputs: dict[str, np.ndarray]) -> Any:
-    arrays = list(inputs.values())
-    return arrays if len(arrays) > 1 else arrays[0]
+def _made(row: Row) -> tuple[keras.Model, dict[str, np.ndarray], Any]:
+    made = row.make()
+    model, inputs = made[:2]
+    given = made[2] if len(made) > 2 else None
+    if given is None:
+        arrays = list(inputs.values())
+        given = arrays if len(arrays) > 1 else arrays[0]
+    return model, inputs, given
 
 
 def _served(model: keras.Model, outputs: Any) -> dict[str, np.ndarray]:
     """Names outputs as tf_keras does."""
     arrays = flat(outputs)
-    if isinstance(outputs, dict):
-        names = sorted(outputs)
-    elif getattr(model, "outputs", None):
+    if getattr(model, "outputs", None):
         names = [t._keras_history.operation.name for t in model.outputs]
+    elif isinstance(outputs, dict):
+        names = sorted(outputs)
     else:
         names = [f"output_{i + 1}" for i in range(len(arrays))]
     return dict(zip(names, arrays, strict=True))

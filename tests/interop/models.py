@@ -23,13 +23,14 @@ class Row:
 
     Attributes:
         title: As the table shows it.
-        make: Makes the model, and inputs by the names of its signature.
+        make: Makes the model, and inputs by the names of its signature; also what the
+            model is called with, where that is not a list of them or the one.
         tolerance: Of outputs, as a share of the largest number.
         is_application: Whether it is one of `keras.applications`.
     """
 
     title: str
-    make: Callable[[], Made]
+    make: Callable[[], Any]
     tolerance: float = 1e-4
     is_application: bool = False
 

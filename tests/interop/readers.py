@@ -330,8 +330,9 @@ with open(given, "rb") as file:
 model = regraft.load_model(path)
 
 def weights():
-    held = {v.path: np.asarray(v.value) for v in model.weights}
-    return {path: value for path, value in held.items() if "seed" not in path}
+    # Layers inside of revived ones may have one path.
+    held = [v for v in model.weights if "seed" not in v.path]
+    return {f"{i} {v.path}": np.asarray(v.value) for i, v in enumerate(held)}
 
 def flat(outputs):
     return [np.asarray(x, np.float32) for x in keras.tree.flatten(outputs)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -127,16 +127,84 @@ def _built_inputs(model: keras.Model) -> Any:
         raise UnsupportedError(
             f"Model '{model.name}' doesn't know what it is called with."
         )
-    return _inputs_of(shapes, model.input_dtype)
+    inputs = _inputs_of(shapes, model.input_dtype)
+    dtypes = _used_dtypes(model, shapes, inputs)
+    return keras.tree.map_structure(
+        lambda tensor: replace(tensor, dtype=next(dtypes)), inputs
+    )
 
 
-def _inputs_of(shapes: Any, dtype: str) -> Any:
+def _used_dtypes(model: keras.Model, shapes: Any, inputs: Any) -> Iterator[str]:
+    """Yields a dtype for each input of a model that knows only their shapes.
+
+    What is only ever made an integer is one: ids of an `Embedding` are.
+    """
+    tensors = keras.tree.flatten(inputs)
+    known = keras.tree.flatten(_inputs_of(shapes, model.input_dtype, batch=True))
+    specs = [jax.ShapeDtypeStruct(t.shape, t.dtype) for t in known]
+    trainable = [v.value for v in model.trainable_variables]
+    frozen = [v.value for v in model.non_trainable_variables]
+
+    def call(*arrays: Any) -> Any:
+        given = keras.tree.pack_sequence_as(inputs, list(arrays))
+        return model.stateless_call(trainable, frozen, given)[0]
+
+    try:
+        jaxpr = jax.make_jaxpr(call)(*specs).jaxpr
+    # The trace that is to come says what is wrong, where anything is.
+    except Exception:
+        yield from (tensor.dtype for tensor in tensors)
+        return
+    for tensor, variable in zip(tensors, jaxpr.invars, strict=True):
+        kinds = _conversions(jaxpr, variable)
+        only = kinds.pop() if len(kinds) == 1 else None
+        yield only or tensor.dtype
+
+
+def _conversions(jaxpr: Any, variable: Any) -> set[str | None]:
+    """Returns the integers that a variable is made, and `None` for any other use."""
+    found: set[str | None] = set()
+    if any(out is variable for out in jaxpr.outvars):
+        found.add(None)
+    for equation in jaxpr.eqns:
+        for place, operand in enumerate(equation.invars):
+            if operand is not variable:
+                continue
+            name = equation.primitive.name
+            dtype = str(equation.params.get("new_dtype", ""))
+            inner = equation.params.get("jaxpr")
+            if name == "convert_element_type" and dtype.startswith("int"):
+                found.add(dtype)
+            elif name in ("jit", "pjit") and inner is not None:
+                found |= _conversions(inner.jaxpr, inner.jaxpr.invars[place])
+            else:
+                found.add(None)
+    return found
+
+
+def _inputs_of(shapes: Any, dtype: str, batch: bool = False) -> Any:
+    """Returns tensors of shapes; with the batch of one that they were built with."""
     if isinstance(shapes, dict):
-        return {key: _inputs_of(value, dtype) for key, value in shapes.items()}
+        return {key: _inputs_of(value, dtype, batch) for key, value in shapes.items()}
     if shapes and isinstance(shapes[0], list | tuple):
-        return [_inputs_of(shape, dtype) for shape in shapes]
+        return [_inputs_of(shape, dtype, batch) for shape in shapes]
     # The batch that a model was built with is one of many.
-    return TensorInput((None, *shapes[1:]), dtype)
+    first = (shapes[0] or 1) if batch else None
+    return TensorInput((first, *shapes[1:]), dtype)
+
+
+def with_tuples(records: Sequence[LayerCall]) -> list[LayerCall]:
+    """Returns calls of a model, with a tuple of inputs where there was a list.
+
+    Keras 2's `fit` and `predict` make tuples of lists, TensorFlow tells them apart, and
+    Keras 2 wants all functions that it revives a model from to agree.
+    """
+    return [
+        replace(record, args=(tuple(record.args[0]), *record.args[1:]))
+        if record.args and type(record.args[0]) is list
+        else record
+        for record in records
+    ]
 
 
 def input_names(model: keras.Model, inputs: Any) -> list[str]:

@@ -42,6 +42,7 @@ from regraft.saving.trace_inputs import (
     model_inputs,
     output_names,
     renamed_lengths,
+    with_tuples,
 )
 from regraft.saving.trace_specs import (
     call_spec,
@@ -251,13 +252,8 @@ class _ModelTracer:
             warnings.filterwarnings("ignore", "Explicitly requested dtype")
             jaxpr, shape = trace(pure, *tensors, *values)
         results = len(jaxpr.jaxpr.outvars)
-        mark = Mark(
-            "function",
-            "function",
-            (),
-            inputs=tuple(range(count)),
-            outputs=tuple(range(results)),
-        )
+        mark = Mark("function", "function", (), inputs=tuple(range(count)))
+        mark = replace(mark, outputs=tuple(range(results)))
         known = {count + i: variable for i, variable in enumerate(variables)}
         called = self._tracing.add(jaxpr, mark, known, [True] * results)
         return called, Call(jaxpr, mark, known), shape
@@ -289,9 +285,12 @@ class _ModelTracer:
         takes_training = self._expects_training(layer)
         chosen = distinct_calls(self._complete(records, takes_training), takes_training)
         spec = call_spec(layer, takes_training)
-        plain, some, every = [], [], []
+        plain = [self._concrete(record, takes_training, None) for record in chosen]
+        if layer is self._model and (tuples := with_tuples(chosen)) != chosen:
+            chosen = tuples
+            plain += [self._concrete(r, takes_training, None) for r in chosen]
+        some, every = [], []
         for record in chosen:
-            plain.append(self._concrete(record, takes_training, None))
             some.append(self._concrete(record, takes_training, record.losses))
             losses = (*record.losses, *record.activity_losses)
             every.append(self._concrete(record, takes_training, losses))

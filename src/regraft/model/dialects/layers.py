@@ -19,6 +19,7 @@ from regraft.model.dialects.objects import (
     UnknownNameError,
     build_dtype,
     build_object,
+    build_quantization,
     is_entry,
     shared,
 )
@@ -269,6 +270,8 @@ def _instantiate(
             value = _activation(value, context, build, place)
         elif key in _LAYERS:
             value = _layers(value, context, build)
+        elif key == "quantization_config":
+            value = build_quantization(value, place)
         made[key] = value
     return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -210,3 +211,23 @@ def build_dtype(spec: Any, context: BuildContext) -> Any:
     if (custom := find_custom(class_name, context)) is not None:
         return custom.from_config(dict(config))
     raise ValueError(f"Unknown dtype policy {class_name!r}.")
+
+
+def build_quantization(spec: Any, where: str) -> Any:
+    """Makes what says how a layer is quantized, and the quantizers in it.
+
+    Raises:
+        UnsupportedError: This Keras has no such class or argument.
+    """
+    if not is_entry(spec):
+        return spec
+    quantizers: Any = getattr(keras, "quantizers", None)
+    found = getattr(quantizers, str(spec["class_name"]), None)
+    config = {k: build_quantization(v, where) for k, v in spec["config"].items()}
+    if isinstance(found, type):
+        with contextlib.suppress(TypeError):
+            return found(**config)
+    raise UnsupportedError(
+        f"Keras {keras.__version__} has no {spec['class_name']!r} with "
+        f"{sorted(config)}, of {where}."
+    )
