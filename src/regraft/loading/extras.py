@@ -235,8 +235,8 @@ def _input_spec(spec: Any) -> Any:
         if isinstance(shape, TensorShape):
             shape = shape.dims
         axes = {int(k): v for k, v in (config.get("axes") or {}).items()}
-        # No dtype: Keras 2 compares it before the layer casts, Keras 3 afterwards.
         return keras.InputSpec(
+            dtype=config.get("dtype"),
             shape=None if shape is None else tuple(shape),
             ndim=config.get("ndim") if shape is None else None,
             max_ndim=config.get("max_ndim"),
