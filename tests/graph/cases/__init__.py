@@ -8,10 +8,12 @@ from graph.cases.case import Case, Program
 
 FAMILIES = (
     "array",
+    "audio",
     "control_flow",
     "conv",
     "counting",
     "example",
+    "sequence_example",
     "gather",
     "gradient",
     "image",
@@ -28,6 +30,7 @@ FAMILIES = (
     "space",
     "sets",
     "sparse",
+    "sparse_counts",
     "special",
     "stacks",
     "string",

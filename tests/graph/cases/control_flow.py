@@ -108,6 +108,16 @@ def _calls(op: str) -> Any:
     return build
 
 
+def _batch_function(tf: Any, x: Any) -> Any:
+    factor = tf.constant([2.0, 3.0])
+
+    @tf.nondifferentiable_batch_function(1, 8, 10)
+    def scaled(rows: Any) -> Any:
+        return rows * factor + 1.0
+
+    return [scaled(x)]
+
+
 def _effects(tf: Any, x: Any) -> Any:
     first = tf.raw_ops.Assert(condition=tf.reduce_all(x < 99.0), data=[x])
     second = tf.raw_ops.PrintV2(input=tf.constant(""), end="")
@@ -227,6 +237,7 @@ ROWS = [
     Program("For", _for, (normal(3),)),
     Program("PartitionedCall", _calls("PartitionedCall"), (normal(3),)),
     Program("StatefulPartitionedCall", _calls("StatefulPartitionedCall"), (normal(3),)),
+    Program("BatchFunction", _batch_function, (normal(3, 2),)),
     Program("Assert-NoOp", _effects, (normal(3),)),
     Program("Print", _print, (normal(3),)),
 ]

@@ -19,24 +19,43 @@ def _varint(value: int) -> bytes:
     return out + bytes([value])
 
 
-def _field(number: int, content: bytes) -> bytes:
+def field_of(number: int, content: bytes) -> bytes:
+    """A field of a serialized message."""
     return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _feature(items: list[Any], kind: type) -> bytes:
+    if kind is bytes:
+        return field_of(1, b"".join(field_of(1, i) for i in items))
+    if kind is float:
+        packed = struct.pack(f"<{len(items)}f", *items)
+        return field_of(2, field_of(1, packed))
+    return field_of(3, field_of(1, b"".join(_varint(i) for i in items)))
+
+
+def features_of(**features: list[Any]) -> bytes:
+    """Serialized `tf.train.Features`."""
+    entries = b""
+    for name, items in features.items():
+        kind = type(items[0]) if items else int
+        entry = field_of(1, name.encode()) + field_of(2, _feature(items, kind))
+        entries += field_of(1, entry)
+    return entries
+
+
+def feature_lists(**lists: list[list[Any]]) -> bytes:
+    """Serialized `tf.train.FeatureLists`."""
+    entries = b""
+    for name, steps in lists.items():
+        kind = next((type(step[0]) for step in steps if step), int)
+        value = b"".join(field_of(1, _feature(step, kind)) for step in steps)
+        entries += field_of(1, field_of(1, name.encode()) + field_of(2, value))
+    return entries
 
 
 def _example(**features: list[Any]) -> bytes:
     """A serialized `tf.train.Example`."""
-    entries = b""
-    for name, items in features.items():
-        if items and isinstance(items[0], bytes):
-            value = _field(1, b"".join(_field(1, i) for i in items))
-        elif items and isinstance(items[0], float):
-            packed = struct.pack(f"<{len(items)}f", *items)
-            value = _field(2, _field(1, packed))
-        else:
-            value = _field(3, _field(1, b"".join(_varint(i) for i in items)))
-        entry = _field(1, name.encode()) + _field(2, value)
-        entries += _field(1, entry)
-    return _field(1, entries)
+    return field_of(1, features_of(**features))
 
 
 _SERIALIZED = texts(
@@ -74,14 +93,14 @@ ROWS = [
             "names": _NONE,
             "sparse_keys": texts(["a"]),
             "dense_keys": texts(["b"]),
-            "ragged_keys": _NONE,
+            "ragged_keys": texts(["e"]),
             "dense_defaults": [f32(9, 9)],
         },
         {
             "num_sparse": 1,
             "sparse_types": ["int64"],
-            "ragged_value_types": [],
-            "ragged_split_types": [],
+            "ragged_value_types": ["int64"],
+            "ragged_split_types": ["int32"],
             "dense_shapes": [[2]],
         },
         "scalar",

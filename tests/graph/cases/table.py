@@ -64,10 +64,13 @@ def _vectors(op: str) -> Any:
             options["key_dtype"] = tf.int64
         table = getattr(raw, op)(**options)
         rows = tf.reshape(tf.range(6.0), [3, 2])
-        done = raw.LookupTableInsertV2(table_handle=table, keys=keys, values=rows)
+        version = op.removeprefix(op.removesuffix("V2"))
+        insert = getattr(raw, f"LookupTableInsert{version}")
+        find = getattr(raw, f"LookupTableFind{version}")
+        done = insert(table_handle=table, keys=keys, values=rows)
         with tf.control_dependencies([done]):
             return [
-                raw.LookupTableFindV2(
+                find(
                     table_handle=table,
                     keys=tf.constant([20, 5], tf.int64),
                     default_value=tf.constant([7.0, 8.0]),
@@ -104,7 +107,11 @@ ROWS = [
     ),
     *(
         Program(op, _vectors(op), (_VALUES,), eager_only=_TEXT)
-        for op in ("MutableHashTableOfTensorsV2", "MutableDenseHashTableV2")
+        for op in (
+            "MutableHashTableOfTensors",
+            "MutableHashTableOfTensorsV2",
+            "MutableDenseHashTableV2",
+        )
     ),
     Program(
         "HashTable-InitializeTable-LookupTableFind",

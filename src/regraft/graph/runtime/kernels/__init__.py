@@ -6,6 +6,7 @@ import importlib
 
 FAMILIES = (
     "array",
+    "audio",
     "boxes",
     "checkpoint",
     "control_flow",
@@ -15,6 +16,7 @@ FAMILIES = (
     "ctc",
     "cudnn",
     "example",
+    "sequence_example",
     "gather",
     "gradient",
     "image",
@@ -31,6 +33,7 @@ FAMILIES = (
     "space",
     "sets",
     "sparse",
+    "sparse_counts",
     "sparse_math",
     "special",
     "stablehlo",

@@ -25,6 +25,33 @@ def partitioned_call(ctx: Context, inputs: list[Any], *, f: ir.FunctionRef) -> C
     return Call(ctx.plan(f), inputs)
 
 
+@kernel(
+    "BatchFunction",
+    calls=True,
+    ignored=(
+        *("Tin", "Tcaptured", "Tout", "container", "shared_name", "batching_queue"),
+        *("num_batch_threads", "max_batch_size", "batch_timeout_micros"),
+        *(
+            "max_enqueued_batches",
+            "allowed_batch_sizes",
+            "enable_large_batch_splitting",
+        ),
+        *("low_priority_max_batch_size", "low_priority_batch_timeout_micros"),
+        *("low_priority_allowed_batch_sizes", "low_priority_max_enqueued_batches"),
+        *("mixed_priority_policy", "batch_padding_policy"),
+    ),
+)
+def batch_function(
+    ctx: Context,
+    in_tensors: list[Any],
+    captured_tensors: list[Any],
+    *,
+    f: ir.FunctionRef,
+) -> Call:
+    """The results of a function; each call is a batch of its own."""
+    return Call(ctx.plan(f), [*in_tensors, *captured_tensors])
+
+
 @kernel("RemoteCall", ignored=("Tin", "Tout"))
 def remote_call(
     ctx: Context, target: Any, inputs: list[Any], *, f: ir.FunctionRef

@@ -38,7 +38,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
             raise IndexError
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
+def fields_of(data: bytes) -> Iterator[tuple[int, int, Any]]:
     """Yields number, wire type and value of each field of a message."""
     at = 0
     while at < len(data):
@@ -57,11 +57,11 @@ def _fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
         at += size
 
 
-def _items(data: bytes) -> list[Any]:
+def items_of(data: bytes) -> list[Any]:
     """Returns the values of a `Feature`."""
     found: list[Any] = []
-    for number, _, content in _fields(data):
-        for _, kind, value in _fields(content):
+    for number, _, content in fields_of(data):
+        for _, kind, value in fields_of(content):
             if number == 1:
                 found.append(value)
             elif number == 2:
@@ -78,6 +78,15 @@ def _items(data: bytes) -> list[Any]:
     return found
 
 
+def features_in(data: bytes) -> Features:
+    """Returns what serialized `Features` hold."""
+    found: Features = {}
+    for _, _, entry in fields_of(data):
+        parts = {number: value for number, _, value in fields_of(entry)}
+        found[parts.get(1, b"")] = items_of(parts.get(2, b""))
+    return found
+
+
 def parse_example(data: bytes) -> Features:
     """Returns the features of a serialized `Example`.
 
@@ -86,10 +95,8 @@ def parse_example(data: bytes) -> Features:
     """
     found: Features = {}
     try:
-        for _, _, features in _fields(data):
-            for _, _, entry in _fields(features):
-                parts = {number: value for number, _, value in _fields(entry)}
-                found[parts.get(1, b"")] = _items(parts.get(2, b""))
+        for _, _, features in fields_of(data):
+            found.update(features_in(features))
     except (IndexError, TypeError, struct.error):
         raise MismatchError(
             f"Invalid tf.train.Example: {data[:20]!r}… of {len(data)} bytes."
@@ -97,7 +104,12 @@ def parse_example(data: bytes) -> Features:
     return found
 
 
-def _array(items: Sequence[Any], dtype: str) -> Any:
+def array_of(items: Sequence[Any], dtype: str) -> Any:
+    """Returns values of a feature as a vector.
+
+    Raises:
+        MismatchError: They are of another type.
+    """
     out = np.empty(len(items), values.numpy_dtype(dtype))
     try:
         out[:] = list(items)
@@ -106,8 +118,11 @@ def _array(items: Sequence[Any], dtype: str) -> Any:
     return out
 
 
-def _sparse(rows: list[list[Any]], dtype: str, batched: bool) -> tuple[Any, Any, Any]:
-    found = _array([item for row in rows for item in row], dtype)
+def sparse_features(
+    rows: list[list[Any]], dtype: str, batched: bool
+) -> tuple[Any, Any, Any]:
+    """Returns a feature of each row as indices, values and shape."""
+    found = array_of([item for row in rows for item in row], dtype)
     if not batched:
         places = np.arange(len(found), dtype=np.int64)[:, None]
         return places, found, np.array([len(found)], np.int64)
@@ -120,7 +135,7 @@ def _sparse(rows: list[list[Any]], dtype: str, batched: bool) -> tuple[Any, Any,
     )
 
 
-def _dense(
+def dense_features(
     key: bytes,
     parsed: list[Features],
     default: Any,
@@ -128,6 +143,11 @@ def _dense(
     shape: ir.TensorShape,
     batched: bool,
 ) -> Any:
+    """Returns a feature of each row in one tensor, with a default for what lacks it.
+
+    Raises:
+        MismatchError: A row has none, or too many or too few values.
+    """
     dims = shape.dims or ()
     rows = [features.get(key, []) for features in parsed]
     if dims[:1] == (None,):
@@ -155,17 +175,18 @@ def _dense(
                 f"Feature {key!r} has {len(row)} values, expected {count}."
             )
     out = (
-        np.stack([_array(row, dtype).reshape(known) for row in full])
+        np.stack([array_of(row, dtype).reshape(known) for row in full])
         if full
         else (np.empty((0, *known), values.numpy_dtype(dtype)))
     )
     return out if batched else out[0]
 
 
-def _ragged(
+def ragged_features(
     rows: list[list[Any]], dtype: str, split_dtype: str, batched: bool
 ) -> tuple[Any, Any]:
-    found = _array([item for row in rows for item in row], dtype)
+    """Returns a feature of each row as values and where rows end."""
+    found = array_of([item for row in rows for item in row], dtype)
     if not batched:
         return found, np.zeros(0, values.numpy_dtype(split_dtype))
     splits = np.cumsum([0, *map(len, rows)])
@@ -184,11 +205,11 @@ def _parse(
     batched = bool(serialized.ndim)
     parsed = [parse_example(item) for item in serialized.reshape(-1).tolist()]
     sparse = [
-        _sparse([features.get(key, []) for features in parsed], dtype, batched)
+        sparse_features([features.get(key, []) for features in parsed], dtype, batched)
         for key, dtype in zip(sparse_keys, sparse_types, strict=True)
     ]
     dense = [
-        _dense(key, parsed, default, dtype, shape, batched)
+        dense_features(key, parsed, default, dtype, shape, batched)
         for key, default, dtype, shape in zip(
             dense_keys, dense_defaults, dense_types, dense_shapes, strict=True
         )
@@ -250,7 +271,7 @@ def parse_example_v2(
         dense_shapes,
     )
     ragged = [
-        _ragged(
+        ragged_features(
             [features.get(key, []) for features in parsed],
             dtype,
             split_dtype,

@@ -32,7 +32,11 @@ def hash_table_v2(
     return _table(ctx, shared_name or node_name, key_dtype, value_dtype)
 
 
-@kernel("MutableHashTableOfTensorsV2", ignored=(*_NAMES, "value_shape"))
+@kernel(
+    "MutableHashTableOfTensorsV2",
+    "MutableHashTableOfTensors",
+    ignored=(*_NAMES, "value_shape"),
+)
 def mutable_hash_table_of_tensors_v2(
     ctx: Context, *, shared_name: str, key_dtype: str, value_dtype: str, node_name: str
 ) -> Table:
