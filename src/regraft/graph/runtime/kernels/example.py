@@ -7,7 +7,7 @@ Source: TensorFlow `core/example/{example,feature}.proto`.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,9 @@ from regraft.storage import proto
 from regraft.storage.proto import messages
 
 Features = dict[bytes, list[Any]]
+# Names and dtypes of what is asked for, and the shapes of dense features.
+SparseKeys = tuple[Sequence[bytes], Sequence[str]]
+DenseKeys = tuple[Sequence[bytes], Sequence[str], Sequence[ir.TensorShape]]
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
@@ -193,29 +196,35 @@ def ragged_features(
     return found, splits.astype(values.numpy_dtype(split_dtype))
 
 
-def _parse(
-    serialized: Any,
-    sparse_keys: Sequence[bytes],
-    dense_keys: Sequence[bytes],
-    dense_defaults: Sequence[Any],
-    sparse_types: Sequence[str],
-    dense_types: Sequence[str],
-    dense_shapes: Sequence[ir.TensorShape],
-) -> tuple[list[Features], list[Any], list[Any], list[Any], list[Any]]:
-    batched = bool(serialized.ndim)
-    parsed = [parse_example(item) for item in serialized.reshape(-1).tolist()]
-    sparse = [
+def columns_of(rows: Iterable[tuple[Any, ...]], count: int) -> list[list[Any]]:
+    """Returns `count` lists: the first results of all rows, and so on."""
+    return [list(column) for column in zip(*rows, strict=True)] or [[]] * count
+
+
+def features_of(
+    parsed: list[Features],
+    sparse: SparseKeys,
+    dense: DenseKeys,
+    defaults: Sequence[Any],
+    batched: bool,
+) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
+    """Returns indices, values and shapes of sparse features, and dense ones."""
+    found = (
         sparse_features([features.get(key, []) for features in parsed], dtype, batched)
-        for key, dtype in zip(sparse_keys, sparse_types, strict=True)
-    ]
-    dense = [
+        for key, dtype in zip(*sparse, strict=True)
+    )
+    filled = [
         dense_features(key, parsed, default, dtype, shape, batched)
-        for key, default, dtype, shape in zip(
-            dense_keys, dense_defaults, dense_types, dense_shapes, strict=True
-        )
+        for key, dtype, shape, default in zip(*dense, defaults, strict=True)
     ]
-    parts = [list(column) for column in zip(*sparse, strict=True)] or [[], [], []]
-    return parsed, parts[0], parts[1], parts[2], dense
+    indices, items, shapes = columns_of(found, 3)
+    return indices, items, shapes, filled
+
+
+def _parsed(serialized: Any) -> tuple[list[Features], bool]:
+    """Returns the features of each Example, and whether there may be several."""
+    rows = [parse_example(item) for item in serialized.reshape(-1).tolist()]
+    return rows, bool(serialized.ndim)
 
 
 @kernel("ParseExample", host=True, ignored=("Nsparse", "Ndense"))
@@ -232,16 +241,14 @@ def parse_example_v1(
 ) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
     """Features of serialized Examples: sparse, and dense."""
     del names
-    _, indices, found, shapes, dense = _parse(
-        serialized,
-        [k.item() for k in sparse_keys],
-        [k.item() for k in dense_keys],
+    parsed, batched = _parsed(serialized)
+    return features_of(
+        parsed,
+        ([k.item() for k in sparse_keys], sparse_types),
+        ([k.item() for k in dense_keys], Tdense, dense_shapes),
         dense_defaults,
-        sparse_types,
-        Tdense,
-        dense_shapes,
+        batched,
     )
-    return indices, found, shapes, dense
 
 
 @kernel("ParseExampleV2", host=True, ignored=("num_sparse",))
@@ -261,28 +268,23 @@ def parse_example_v2(
 ) -> tuple[list[Any], ...]:
     """Features of serialized Examples: sparse, dense, and ragged."""
     del names
-    parsed, indices, found, shapes, dense = _parse(
-        serialized,
-        sparse_keys.tolist(),
-        dense_keys.tolist(),
+    parsed, batched = _parsed(serialized)
+    found = features_of(
+        parsed,
+        (sparse_keys.tolist(), sparse_types),
+        (dense_keys.tolist(), Tdense, dense_shapes),
         dense_defaults,
-        sparse_types,
-        Tdense,
-        dense_shapes,
+        batched,
     )
-    ragged = [
+    ragged = (
         ragged_features(
-            [features.get(key, []) for features in parsed],
-            dtype,
-            split_dtype,
-            bool(serialized.ndim),
+            [features.get(key, []) for features in parsed], dtype, split_dtype, batched
         )
         for key, dtype, split_dtype in zip(
             ragged_keys.tolist(), ragged_value_types, ragged_split_types, strict=True
         )
-    ]
-    flat = [r[0] for r in ragged]
-    return indices, found, shapes, dense, flat, [r[1] for r in ragged]
+    )
+    return (*found, *columns_of(ragged, 2))
 
 
 @kernel("ParseSingleExample", host=True, ignored=("num_sparse",))
@@ -297,16 +299,14 @@ def parse_single_example(
     dense_shapes: tuple[ir.TensorShape, ...],
 ) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
     """Features of one serialized Example: sparse, and dense."""
-    _, indices, found, shapes, dense = _parse(
-        serialized,
-        [k.encode() for k in sparse_keys],
-        [k.encode() for k in dense_keys],
+    parsed, batched = _parsed(serialized)
+    return features_of(
+        parsed,
+        ([k.encode() for k in sparse_keys], sparse_types),
+        ([k.encode() for k in dense_keys], Tdense, dense_shapes),
         dense_defaults,
-        sparse_types,
-        Tdense,
-        dense_shapes,
+        batched,
     )
-    return indices, found, shapes, dense
 
 
 # Single tensors

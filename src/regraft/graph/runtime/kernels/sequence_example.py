@@ -8,7 +8,7 @@ Source: TensorFlow `core/example/example.proto`.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,14 +18,16 @@ from regraft.errors import MismatchError
 from regraft.graph import ir
 from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.kernels.example import (
+    DenseKeys,
     Features,
+    SparseKeys,
     array_of,
-    dense_features,
+    columns_of,
     features_in,
+    features_of,
     fields_of,
     items_of,
     ragged_features,
-    sparse_features,
 )
 from regraft.graph.runtime.registry import kernel
 
@@ -119,10 +121,6 @@ def _zero(dtype: str) -> Any:
     return np.zeros((), values.numpy_dtype(dtype))
 
 
-def _columns(rows: Iterable[tuple[Any, ...]], count: int) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)] or [[]] * count
-
-
 class _Batch:
     """Parsed SequenceExamples of which features are asked for."""
 
@@ -131,23 +129,10 @@ class _Batch:
         self.rows = [_parse(item) for item in serialized.reshape(-1).tolist()]
 
     def context(
-        self,
-        sparse: tuple[Sequence[bytes], Sequence[str]],
-        dense: tuple[
-            Sequence[bytes], Sequence[Any], Sequence[str], Sequence[ir.TensorShape]
-        ],
+        self, sparse: SparseKeys, dense: DenseKeys, defaults: Sequence[Any]
     ) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
         parsed = [row.context for row in self.rows]
-        found = (
-            sparse_features([row.get(key, []) for row in parsed], dtype, self.batched)
-            for key, dtype in zip(*sparse, strict=True)
-        )
-        filled = [
-            dense_features(key, parsed, default, dtype, shape, self.batched)
-            for key, default, dtype, shape in zip(*dense, strict=True)
-        ]
-        indices, items, shapes = _columns(found, 3)
-        return indices, items, shapes, filled
+        return features_of(parsed, sparse, dense, defaults, self.batched)
 
     def steps(self, key: bytes, may_lack: bool = True) -> list[Steps]:
         """Returns the feature list of each row."""
@@ -157,8 +142,8 @@ class _Batch:
 
     def lists(
         self,
-        sparse: tuple[Sequence[bytes], Sequence[str]],
-        dense: tuple[Sequence[bytes], Sequence[str], Sequence[ir.TensorShape]],
+        sparse: SparseKeys,
+        dense: DenseKeys,
         may_lack: Sequence[bool],
     ) -> tuple[list[Any], list[Any], list[Any], list[Any], list[Any]]:
         found = (
@@ -169,8 +154,8 @@ class _Batch:
             _dense_list(key, self.steps(key, lacks), dtype, shape, self.batched)
             for key, dtype, shape, lacks in zip(*dense, may_lack, strict=True)
         )
-        indices, items, shapes = _columns(found, 3)
-        stacked, lengths = _columns(filled, 2)
+        indices, items, shapes = columns_of(found, 3)
+        stacked, lengths = columns_of(filled, 2)
         return indices, items, shapes, stacked, lengths
 
 
@@ -207,12 +192,8 @@ def parse_sequence_example_v2(
     batch = _Batch(serialized)
     context = batch.context(
         (context_sparse_keys.tolist(), context_sparse_types),
-        (
-            context_dense_keys.tolist(),
-            context_dense_defaults,
-            Tcontext_dense,
-            context_dense_shapes,
-        ),
+        (context_dense_keys.tolist(), Tcontext_dense, context_dense_shapes),
+        context_dense_defaults,
     )
     ragged = (
         ragged_features(
@@ -245,21 +226,40 @@ def parse_sequence_example_v2(
             strict=True,
         )
     )
-    return (*context, *_columns(ragged, 2), *lists, *_columns(ragged_lists, 3))
+    return (*context, *columns_of(ragged, 2), *lists, *columns_of(ragged_lists, 3))
+
+
+def _parse_all(
+    serialized: Any,
+    defaults: Sequence[Any],
+    may_lack: Collection[bytes],
+    context_sparse: SparseKeys,
+    context_dense: DenseKeys,
+    lists_sparse: SparseKeys,
+    lists_dense: DenseKeys,
+) -> tuple[list[Any], ...]:
+    """Returns what the ops without ragged tensors give, the lengths of lists last."""
+    batch = _Batch(serialized)
+    context = batch.context(context_sparse, context_dense, defaults)
+    lacking = [key in may_lack for key in lists_dense[0]]
+    return (*context, *batch.lists(lists_sparse, lists_dense, lacking))
 
 
 def _encoded(keys: Iterable[str | bytes]) -> list[bytes]:
     return [key.encode() if isinstance(key, str) else key for key in keys]
 
 
-@kernel(
-    "ParseSequenceExample",
-    host=True,
-    ignored=(
-        *("Ncontext_sparse", "Ncontext_dense"),
-        *("Nfeature_list_sparse", "Nfeature_list_dense"),
-    ),
+def _items(keys: Iterable[Any]) -> list[bytes]:
+    return [key.item() for key in keys]
+
+
+_COUNTS = (
+    *("Ncontext_sparse", "Ncontext_dense"),
+    *("Nfeature_list_sparse", "Nfeature_list_dense"),
 )
+
+
+@kernel("ParseSequenceExample", host=True, ignored=_COUNTS)
 def parse_sequence_example(
     serialized: Any,
     debug_name: Any,
@@ -279,34 +279,22 @@ def parse_sequence_example(
 ) -> tuple[list[Any], ...]:
     """Context and feature lists of serialized SequenceExamples."""
     del debug_name
-    batch = _Batch(serialized)
-    context = batch.context(
+    return _parse_all(
+        serialized,
+        context_dense_defaults,
+        _encoded(feature_list_dense_missing_assumed_empty),
         (_encoded(context_sparse_keys), context_sparse_types),
+        (_encoded(context_dense_keys), Tcontext_dense, context_dense_shapes),
+        (_encoded(feature_list_sparse_keys), feature_list_sparse_types),
         (
-            _encoded(context_dense_keys),
-            context_dense_defaults,
-            Tcontext_dense,
-            context_dense_shapes,
+            _encoded(feature_list_dense_keys),
+            feature_list_dense_types,
+            feature_list_dense_shapes,
         ),
     )
-    may_lack = set(_encoded(feature_list_dense_missing_assumed_empty))
-    dense = _encoded(feature_list_dense_keys)
-    lists = batch.lists(
-        (_encoded(feature_list_sparse_keys), feature_list_sparse_types),
-        (dense, feature_list_dense_types, feature_list_dense_shapes),
-        [key in may_lack for key in dense],
-    )
-    return (*context, *lists)
 
 
-@kernel(
-    "ParseSingleSequenceExample",
-    host=True,
-    ignored=(
-        *("Ncontext_sparse", "Ncontext_dense"),
-        *("Nfeature_list_sparse", "Nfeature_list_dense"),
-    ),
-)
+@kernel("ParseSingleSequenceExample", host=True, ignored=_COUNTS)
 def parse_single_sequence_example(
     serialized: Any,
     feature_list_dense_missing_assumed_empty: Any,
@@ -326,21 +314,17 @@ def parse_single_sequence_example(
 ) -> tuple[list[Any], ...]:
     """Context and feature lists of one serialized SequenceExample."""
     del debug_name
-    batch = _Batch(serialized)
-    context = batch.context(
-        ([key.item() for key in context_sparse_keys], context_sparse_types),
+    *results, _ = _parse_all(
+        serialized,
+        context_dense_defaults,
+        feature_list_dense_missing_assumed_empty.tolist(),
+        (_items(context_sparse_keys), context_sparse_types),
+        (_items(context_dense_keys), Tcontext_dense, context_dense_shapes),
+        (_items(feature_list_sparse_keys), feature_list_sparse_types),
         (
-            [key.item() for key in context_dense_keys],
-            context_dense_defaults,
-            Tcontext_dense,
-            context_dense_shapes,
+            _items(feature_list_dense_keys),
+            feature_list_dense_types,
+            feature_list_dense_shapes,
         ),
     )
-    may_lack = set(feature_list_dense_missing_assumed_empty.tolist())
-    dense = [key.item() for key in feature_list_dense_keys]
-    *lists, _ = batch.lists(
-        ([key.item() for key in feature_list_sparse_keys], feature_list_sparse_types),
-        (dense, feature_list_dense_types, feature_list_dense_shapes),
-        [key in may_lack for key in dense],
-    )
-    return (*context, *lists)
+    return tuple(results)
