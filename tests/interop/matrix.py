@@ -33,11 +33,10 @@ import keras  # noqa: E402
 from interop.examples import make_example  # noqa: E402
 from interop.models import ROWS, Row  # noqa: E402
 from interop.readers import COLUMNS, READERS, Cell, peers, read  # noqa: E402
+from pages import write_part  # noqa: E402
 
 RESULTS = Path(__file__).with_name("results.json")
 PAGE = ROOT / "docs" / "interop.md"
-BEGIN = "<!-- begin: written by tests/interop/matrix.py -->"
-END = "<!-- end -->"
 
 Known = dict[str, dict[str, dict[str, Any]]]
 
@@ -125,13 +124,6 @@ def table(results: Known) -> str:
     return "\n\n".join(parts)
 
 
-def write_page() -> None:
-    """Replaces the generated part of the page."""
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}\n\n{table(load_results())}\n\n{END}{after}")
-
-
 def holds(row: Row, column: str, cell: Mapping[str, Any]) -> bool:
     """Whether a cell's numbers are as near as they should be."""
     tolerance = row.tolerance * COLUMNS[column]
@@ -147,7 +139,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.only_docs:
         measure(options.rows, options.readers, options.missing)
-    write_page()
+    write_part(PAGE, "tests/interop/matrix.py", table(load_results()))
 
 
 if __name__ == "__main__":

@@ -28,12 +28,11 @@ import keras  # noqa: E402
 
 import regraft  # noqa: E402
 from interop.models import APPLICATIONS  # noqa: E402
+from pages import write_part  # noqa: E402
 from peer import Peer  # noqa: E402
 
 RESULTS = Path(__file__).with_name("sizes.json")
 PAGE = ROOT / "docs" / "interop.md"
-BEGIN = "<!-- begin: written by tests/interop/sizes.py -->"
-END = "<!-- end -->"
 SHAPE = (96, 96, 3)
 MOST_OPS = 1.3
 
@@ -103,13 +102,6 @@ def table(results: Mapping[str, Size]) -> str:
     return "\n".join(lines)
 
 
-def write_page() -> None:
-    """Replaces the generated part of the page."""
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}\n\n{table(load_results())}\n\n{END}{after}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     names = APPLICATIONS
@@ -129,7 +121,7 @@ def main() -> None:
         print(f"{name}: {size}, holds: {size.holds()}", flush=True)
         rows = {name: asdict(results[name]) for name in sorted(results)}
         RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
-    write_page()
+    write_part(PAGE, "tests/interop/sizes.py", table(load_results()))
 
 
 if __name__ == "__main__":

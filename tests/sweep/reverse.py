@@ -34,6 +34,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 import regraft  # noqa: E402
+from pages import write_part  # noqa: E402
 from peer import Peer  # noqa: E402
 from regraft.model.dialects.keras2_arguments import KERAS_2_ARGUMENTS  # noqa: E402
 from sweep import models, values, values_keras3  # noqa: E402
@@ -42,8 +43,6 @@ from sweep.groups import class_of  # noqa: E402
 
 RESULTS = Path(__file__).with_name("hdf5.json")
 PAGE = ROOT / "docs" / "hdf5.md"
-BEGIN = "<!-- begin: written by tests/sweep/reverse.py -->"
-END = "<!-- end -->"
 SIZE = 20
 
 WORDS = Words(
@@ -381,13 +380,6 @@ def table(results: Mapping[str, Sequence[str]]) -> str:
     return "\n".join([*head, "", "Where not all open:", "", *notes])
 
 
-def write_page() -> None:
-    """Replaces the generated part of the page."""
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}\n\n{table(load_results())}\n\n{END}{after}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--each", type=int, help="configs of each class; else all")
@@ -416,7 +408,7 @@ def main() -> None:
                     for column, text in found.items():
                         print(f"  {key} · {column}: {text}")
         peer.close()
-    write_page()
+    write_part(PAGE, "tests/sweep/reverse.py", table(load_results()))
 
 
 if __name__ == "__main__":
