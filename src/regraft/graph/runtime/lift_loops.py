@@ -14,7 +14,13 @@ from dataclasses import dataclass, field
 from regraft.errors import UnsupportedError
 from regraft.graph import ir
 from regraft.graph.runtime.library import FunctionLibrary
-from regraft.graph.runtime.plan import Plan, PlanBuilder, raise_missing, reachable
+from regraft.graph.runtime.plan import (
+    Plan,
+    PlanBuilder,
+    raise_missing,
+    reachable,
+    source_of,
+)
 from regraft.graph.runtime.registry import KERNELS
 
 Nodes = dict[str, ir.Node]
@@ -43,10 +49,6 @@ class _Frame:
     variables: list[_Variable] = field(default_factory=list)
     constants: list[ir.Node] = field(default_factory=list)
     condition: ir.Node | None = None
-
-
-def _source(text: str) -> str:
-    return text.removeprefix("^").split(":")[0]
 
 
 def lifted(nodes: Nodes, library: FunctionLibrary, prefix: str = "") -> Nodes:
@@ -82,7 +84,7 @@ def _frames(nodes: Mapping[str, ir.Node]) -> dict[str, _Frame]:
     for node in nodes.values():
         if node.op not in ("Merge", "RefMerge") or len(node.inputs) < 2:
             continue
-        first, second = (nodes.get(_source(t)) for t in node.inputs[:2])
+        first, second = (nodes.get(source_of(t)) for t in node.inputs[:2])
         if first is None or second is None or second.op not in _NEXT:
             continue
         variable = _Variable(first, node, second)
@@ -94,8 +96,8 @@ def _frames(nodes: Mapping[str, ir.Node]) -> dict[str, _Frame]:
             _frame(frames, enter).constants.append(enter)
     of_switch = _add_switches(nodes, of_merge, frames)
     for node in nodes.values():
-        if node.op in _EXIT and _source(node.inputs[0]) in of_switch:
-            of_switch[_source(node.inputs[0])].exits.append(node)
+        if node.op in _EXIT and source_of(node.inputs[0]) in of_switch:
+            of_switch[source_of(node.inputs[0])].exits.append(node)
     return frames
 
 
@@ -115,8 +117,8 @@ def _add_switches(
     for node in nodes.values():
         if node.op not in ("Switch", "RefSwitch"):
             continue
-        variable = of_merge.get(_source(node.inputs[0]))
-        condition = nodes.get(_source(node.inputs[1]))
+        variable = of_merge.get(source_of(node.inputs[0]))
+        condition = nodes.get(source_of(node.inputs[1]))
         if variable is None or condition is None or condition.op != "LoopCond":
             continue
         variable.switch = node
@@ -134,7 +136,7 @@ def _stops(frame: _Frame) -> frozenset[str]:
 def _inside(frame: _Frame, nodes: Mapping[str, ir.Node]) -> Iterable[str]:
     """Yields the names of the nodes of a loop's body, rings of inner loops too."""
     stop = _stops(frame)
-    stack = [_source(t) for v in frame.variables for t in v.following.inputs]
+    stack = [source_of(t) for v in frame.variables for t in v.following.inputs]
     seen = set(stop)
     while stack:
         name = stack.pop()
@@ -142,7 +144,7 @@ def _inside(frame: _Frame, nodes: Mapping[str, ir.Node]) -> Iterable[str]:
             continue
         seen.add(name)
         yield name
-        stack.extend(_source(t) for t in nodes[name].inputs)
+        stack.extend(source_of(t) for t in nodes[name].inputs)
 
 
 def _holds_other(frame: _Frame, nodes: Mapping[str, ir.Node]) -> bool:
@@ -185,7 +187,7 @@ def _part(
     is_body: bool,
 ) -> Plan:
     """Returns the plan of a condition or body: of all loop variables."""
-    roots = dict.fromkeys(_source(text) for text in wanted)
+    roots = dict.fromkeys(source_of(text) for text in wanted)
     order = reachable(nodes, roots, _stops(frame))
     missing = {n.op: [f"loop '{frame.name}'"] for n in order if n.op not in KERNELS}
     raise_missing(missing)

@@ -18,6 +18,7 @@ from regraft.graph.runtime.plan import (
     functions_of,
     raise_missing,
     reachable,
+    source_of,
 )
 from regraft.graph.runtime.registry import KERNELS
 
@@ -91,7 +92,7 @@ class MainGraph:
                 continue
             node = found[name] = self._nodes[name]
             if name not in stop:
-                pending += (t.removeprefix("^").split(":")[0] for t in node.inputs)
+                pending += map(source_of, node.inputs)
         self._loops += 1
         return lifted(found, self.library, f"{self._loops}/")
 

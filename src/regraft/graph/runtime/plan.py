@@ -113,6 +113,11 @@ def _count(arg: ir.ArgDef, attrs: Mapping[str, ir.AttrValue]) -> int:
     return 1
 
 
+def source_of(text: str) -> str:
+    """Returns the node that an input of a node comes from."""
+    return text.removeprefix("^").split(":")[0]
+
+
 def reachable(
     nodes: Mapping[str, ir.Node], roots: Iterable[str], stop: frozenset[str]
 ) -> list[ir.Node]:
@@ -144,7 +149,7 @@ def reachable(
         state[name] = False
         stack.append((name, True))
         for text in reversed(nodes[name].inputs):
-            source = text.removeprefix("^").split(":")[0]
+            source = source_of(text)
             if state.get(source) is False:
                 raise FormatError("Invalid graph: a cycle", object_path=source)
             if source not in state:
