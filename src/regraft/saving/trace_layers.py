@@ -252,8 +252,8 @@ class _ModelTracer:
             warnings.filterwarnings("ignore", "Explicitly requested dtype")
             jaxpr, shape = trace(pure, *tensors, *values)
         results = len(jaxpr.jaxpr.outvars)
-        mark = Mark("function", "function", (), inputs=tuple(range(count)))
-        mark = replace(mark, outputs=tuple(range(results)))
+        inputs, outputs = tuple(range(count)), tuple(range(results))
+        mark = Mark("function", "function", (), inputs=inputs, outputs=outputs)
         known = {count + i: variable for i, variable in enumerate(variables)}
         called = self._tracing.add(jaxpr, mark, known, [True] * results)
         return called, Call(jaxpr, mark, known), shape
