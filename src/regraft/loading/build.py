@@ -404,9 +404,10 @@ def freeze_again(model: keras.Model) -> None:
     Keras 3 marks only those that exist when `trainable` is set; a layer whose
     config says `trainable: false` makes its variables afterwards.
 
-    Who sets `trainable` of a model sets that of its layers too. A model that is not
-    trained but has layers that are was made so (`Model(…, trainable=False)`): its
-    layers compute as in training (BatchNormalization), and nothing is optimized.
+    Who sets `trainable` of a layer sets that of the layers inside too. A model or a
+    wrapper that is not trained but has layers that are was made so
+    (`Model(…, trainable=False)`): its layers compute as in training
+    (BatchNormalization), and nothing is optimized.
     """
     pending = [model]
     seen = set()
@@ -416,9 +417,13 @@ def freeze_again(model: keras.Model) -> None:
             continue
         seen.add(id(layer))
         below = _compat.sublayers(layer)
-        made_so = isinstance(layer, keras.Model) and any(b.trainable for b in below)
+        made_so = any(b.trainable for b in below)
         if not layer.trainable and not made_so:
             layer.trainable = False
+        elif not layer.trainable and layer is not model:
+            # Whoever holds it looks at the variables alone.
+            for variable in layer.variables:
+                variable.trainable = False
         pending.extend(below)
 
 

@@ -201,6 +201,9 @@ def _build_builtin(
         error.add_note(f"While building {where} of class {entry['class_name']!r}.")
         raise
     regularizer = getattr(layer, "activity_regularizer", None)
+    if regularizer is None and (given := config.get("activity_regularizer")):
+        # Keras 3's SimpleRNN takes the argument and forgets it.
+        layer.activity_regularizer = regularizer = keras.regularizers.get(given)
     if regularizer is not None and context.dialect.generation < 3:
         if context.dialect.activity_is_summed:
             layer.activity_regularizer = SummedOverBatch(regularizer)
