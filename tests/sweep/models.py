@@ -128,7 +128,8 @@ def spread(model: Any, rng: np.random.RandomState) -> None:
             value = np.asarray(value)
             if str(value.dtype) in FLOATS:
                 name = getattr(variable, "path", variable.name)
-                low, high = (0.3, 1.2) if "variance" in name else (-0.4, 0.8)
+                spread_out = "variance" in name or "stddev" in name
+                low, high = (0.3, 1.2) if spread_out else (-0.4, 0.8)
                 value = rng.uniform(low, high, value.shape).astype(value.dtype)
             values.append(value)
         if values:

@@ -7,12 +7,16 @@ Regraft opens the file, predicts, and takes that step too.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import regraft
+from peer import PeerError
+from regraft.errors import UnsupportedError
 from regraft.model.dialects.keras2_arguments import KERAS_2_ARGUMENTS
 from sweep import models
 from sweep.cases import KERAS_2, Case, generate
@@ -40,11 +44,60 @@ WITHOUT_CASES = {
 # Other names of a class: the file says the class' own.
 SECOND_NAMES = ("AvgPool", "MaxPool", "GlobalAvgPool", "GlobalMaxPool", "Convolution")
 
-KNOWN: dict[str, str] = {}
+# What tf_keras can't build, train or save itself (regular expressions of names).
+REFUSED = {
+    r"L\.AveragePooling3D\(.*dtype='(mixed_)?float16'": "no kernel on a CPU",
+    r"CategoryEncoding\(.*dtype=": "counts in float32 and float64 alone",
+    r"Conv1DTranspose\(.*dilation_rate=2": "no kernel on a CPU",
+    r"ConvLSTM\dD\(.*unroll=True": "not unrolled",
+    r"Cropping1D\(.*cropping=2": "nothing is left of four rows",
+    r"DepthwiseConv\dD\(.*filters=": "given by `depth_multiplier`",
+    r"Discretization\(.*dtype='mixed_": "asks whether the policy is an integer",
+    r"(GRU|LSTM|SimpleRNN)\(.*dtype='bfloat16'": "the initializer has no bfloat16",
+    r"GroupNormalization\(groups=2, axis=2": "two groups of five channels",
+    r"L\.Normalization\(mean=.*0\.6\],.*axis=1": "six means of four rows",
+    r"L\.RNN\(.*dtype=": "the cell has a dtype of its own",
+    r"Resizing\(.*interpolation='area'": "no gradient",
+    r"L\.Softmax\(\) masked": "the mask's shape is taken for the input's",
+    r"SpectralNormalization\(.*dtype='mixed_": "its vector changes dtype",
+    r"SyncBatchNormalization\(.*fused=True": "it is never fused",
+    r"SyncBatchNormalization\(.*synchronized=True": "always given",
+}
+# What nothing here can run: regular expressions of names, and what the error says.
+UNSUPPORTED = {
+    r"Conv\dDTranspose\(.*groups=2": "no groups=2 in Conv",
+    r"SeparableConv\dD\(.*groups=2": "no groups=2 in SeparableConv",
+    r"ConvLSTM\dD\(.*time_major=True": "no time_major=True in ConvLSTM",
+    r"Random(Height|Width)\(": "gives every step another size",
+}
+KNOWN = {
+    r"stateful=True": "HDF5 and SavedModels without traces hold no states, and Keras 3 "
+    "on JAX takes none from batch to batch",
+    r"ConvLSTM\dD\(.*data_format='channels_last'.*_constraint='non_neg'.*L1": "JAX's "
+    "gradient of |x| is 1 at the zeros that the constraint makes, TensorFlow's 0",
+    r"L\.Identity\(\) masked": "Keras 3's gives the tensor it got, mask and all",
+    r"Cropping3D\(.*data_format='channels_first'": "nothing is left of two rows",
+    r"SeparableConv1D\(.*padding='causal'": "Keras 3's has no causal padding",
+    r"MultiHeadAttention\(.*dtype='(mixed_)?float16'": "no attention in float16 on a "
+    "CPU by JAX",
+}
+
+
+def _matching(patterns: Iterable[str]) -> list[Case]:
+    return [
+        case
+        for case in generate(KERAS_2_ARGUMENTS)
+        if any(re.search(pattern, case.name) for pattern in patterns)
+    ]
+
+
+def _runnable() -> list[Case]:
+    others = {case.name for case in _matching([*REFUSED, *UNSUPPORTED])}
+    return [case for case in generate(KERAS_2_ARGUMENTS) if case.name not in others]
 
 
 @pytest.mark.filterwarnings("ignore:.*does not support masking:UserWarning")
-@pytest.mark.parametrize("cases", rows(generate(KERAS_2_ARGUMENTS), KNOWN))
+@pytest.mark.parametrize("cases", rows(_runnable(), KNOWN))
 def test_what_tf_keras_writes_predicts_and_trains_on(
     cases: tuple[Case, ...], peer: Any, tmp_path: Path
 ) -> None:
@@ -56,6 +109,32 @@ def test_what_tf_keras_writes_predicts_and_trains_on(
         found = models.follow(model, expected["x"], expected["y"])
         wrong[name] = models.differences(cases, expected["branches"], found, expected)
     assert wrong == {name: {} for name in FORMATS}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", _matching(REFUSED), ids=lambda case: case.name)
+def test_what_tf_keras_refuses_it_refuses(
+    case: Case, peer: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(PeerError):
+        peer.call("sweep.write", (case,), str(tmp_path), FORMATS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pattern", UNSUPPORTED)
+def test_what_nothing_here_can_run_is_refused_by_name(
+    pattern: str, peer: Any, tmp_path: Path
+) -> None:
+    cases = [c for c in _matching([pattern]) if c not in _matching(REFUSED)]
+    assert cases
+    for index, case in enumerate(cases):
+        folder = tmp_path / str(index)
+        expected = peer.call("sweep.write", (case,), str(folder), ("plain", "h5"))
+        for name in ("plain", "h5"):
+            with pytest.raises(UnsupportedError, match=UNSUPPORTED[pattern]):
+                models.follow(
+                    regraft.load_model(folder / name), expected["x"], expected["y"]
+                )
 
 
 @pytest.mark.parametrize("name", sorted(KERAS_2_ARGUMENTS))
