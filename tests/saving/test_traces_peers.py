@@ -100,6 +100,42 @@ def test_training_updates_variables(peer, tmp_path):
     np.testing.assert_allclose(got, np.asarray(means[0]), rtol=1e-5)
 
 
+class Rows(keras.layers.Layer):
+    """Looks ids up, as a layer that no Keras has."""
+
+    def build(self, shape):
+        self.table = self.add_weight(shape=(20, 3), name="table")
+
+    def call(self, ids):
+        return keras.ops.take(self.table, ids, axis=0)
+
+
+# JAX says so of what it makes 32 bits of.
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype")
+def test_functions_take_the_dtypes_that_inputs_promise(peer, tmp_path):
+    ids = keras.Input((6,), dtype="int64", name="ids")
+    scale = keras.Input((3,), dtype="float64", name="scale")
+    rows = keras.layers.GlobalAveragePooling1D()(Rows()(ids))
+    joined = keras.layers.Multiply()([rows, keras.layers.Dense(3)(scale)])
+    model = keras.Model([ids, scale], keras.layers.Dense(2)(joined))
+    rng = np.random.default_rng(0)
+    given = [rng.integers(0, 20, (4, 6)), rng.normal(size=(4, 3))]
+    outputs = np.asarray(model(given))
+    path = str(tmp_path / "model")
+    regraft.save_model(model, path)
+    got, _ = peer.call("saved_functions.call", path, given, training=False)
+    _assert_close("wide", got, [outputs])
+    got, _, _, history = peer.call("saved_functions.revive", path, given)
+    _assert_close("wide", got, [outputs])
+    assert np.isfinite(history).all()
+    inputs = dict(zip(["ids", "scale"], given, strict=True))
+    new, old = peer.call("saved_functions.serve", path, inputs)
+    for served in (new, old):
+        _assert_close("wide", list(served.values()), [outputs])
+    again = regraft.load_model(path, custom_objects={})
+    _assert_close("wide", [np.asarray(again(given))], [outputs])
+
+
 def test_equal_layers_share_a_body():
     from regraft.saving.trace_layers import trace_model
 

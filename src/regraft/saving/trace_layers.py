@@ -14,7 +14,6 @@ from jax import export
 from regraft import _compat
 from regraft.errors import UnsupportedError
 from regraft.graph.tracing.function_graph import (
-    HANDLE,
     CalledFunction,
     Graph,
     Mark,
@@ -50,8 +49,10 @@ from regraft.saving.trace_specs import (
     full_arg_spec,
     handles_are_text,
     input_signature,
+    promised_dtypes,
     structure,
     tensor_spec,
+    traced_dtype,
 )
 from regraft.saving.trace_text import HostLayerTracer, as_traced
 from regraft.saving.trace_ways import NO_TRAINING, ROUND, WAYS, Way
@@ -64,14 +65,6 @@ from regraft.saving.traces import (
 )
 
 SERVING_DEFAULT = "serving_default"
-
-# JAX has no 64-bit numbers unless asked to; a signature keeps the dtype it promised.
-_TRACED_DTYPES = {
-    "int64": "int32",
-    "uint64": "uint32",
-    "float64": "float32",
-    "string": HANDLE,
-}
 
 
 def trace_model(
@@ -205,7 +198,7 @@ class _ModelTracer:
                 for axis, dim in enumerate(tensor.shape)
             ]
             shape = export.symbolic_shape(",".join(names), scope=scope)
-            dtype = _TRACED_DTYPES.get(tensor.dtype, tensor.dtype)
+            dtype = traced_dtype(tensor.dtype)
             specs.append(jax.ShapeDtypeStruct(shape, dtype))
         return specs
 
@@ -368,25 +361,28 @@ class _ModelTracer:
         specs = [tensor_spec(avals[i].shape, avals[i].dtype) for i in call.mark.outputs]
         output = structure(record.outputs, specs)
         if losses is not None:
-            output = (
-                output,
-                [tensor_spec(avals[i].shape, avals[i].dtype) for i in losses],
-            )
-        given = input_signature(record, takes_training, names)
-        return self._named(
-            TracedFunction(called.name, called.captures, given, output), called, call
-        )
+            specs = [tensor_spec(avals[i].shape, avals[i].dtype) for i in losses]
+            output = (output, specs)
+        promised = promised_dtypes(record)
+        given = input_signature(record, takes_training, names, promised)
+        traced = TracedFunction(called.name, called.captures, given, output)
+        places = {call.mark.inputs[i]: dtype for i, dtype in promised.items()}
+        return self._named(traced, called, call, places)
 
     def _named(
-        self, traced: TracedFunction, called: CalledFunction, call: Call
+        self,
+        traced: TracedFunction,
+        called: CalledFunction,
+        call: Call,
+        promised: Mapping[int, str],
     ) -> TracedFunction:
         """Returns a trace under a name that no other trace has.
 
         A file says once per name what a function's captures and signatures are, but
-        equal layers share one body; all but the first call it.
+        equal layers share one body; all but the first call it. So does one that was
+        promised arguments of other dtypes than its body takes.
         """
-        taken = self._taken.setdefault(traced.name, traced)
-        if taken is traced:
+        if not promised and self._taken.setdefault(traced.name, traced) is traced:
             return traced
         graph = Graph(self._tracing)
         operands: list[Any] = [None] * len(call.jaxpr.in_avals)
@@ -398,7 +394,9 @@ class _ModelTracer:
                 captured = call.variables[i]
                 operands[i] = graph.variable("unknown", dtype, shape, captured)
             else:
-                operands[i] = graph.argument(names.get(i, "args"), dtype, shape)
+                given = promised.get(i, dtype)
+                value = graph.argument(names.get(i, "args"), given, shape)
+                operands[i] = as_traced(graph, value, dtype)
         graph.out = tuple(call.jaxpr.out_avals)
         results = graph.call_function(called, operands, "StatefulPartitionedCall")
         function = graph.finish(

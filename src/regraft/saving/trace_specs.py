@@ -19,6 +19,13 @@ from regraft.graph.tracing.builder import shape_of
 from regraft.graph.tracing.function_graph import HANDLE
 from regraft.saving.trace_calls import LayerCall, Leaf, call_signature
 
+# JAX has no 64-bit numbers unless asked to; a function keeps the dtype it promised.
+_TRACED_DTYPES = {
+    "int64": "int32",
+    "uint64": "uint32",
+    "float64": "float32",
+    "string": HANDLE,
+}
 _PLAIN = (bool, int, float, str, type(None))
 _POSITIONAL = (
     inspect.Parameter.POSITIONAL_ONLY,
@@ -144,13 +151,40 @@ def tensor_spec(shape: Sequence[Any], dtype: Any, name: str = "") -> ir.TensorSp
     return ir.TensorSpec(shape_of(shape), ir.DataType.of(dtype), name)
 
 
+def traced_dtype(dtype: str) -> str:
+    """Returns the dtype in which a tensor is traced."""
+    return _TRACED_DTYPES.get(dtype, dtype)
+
+
+def promised_dtypes(call: LayerCall) -> dict[int, str]:
+    """Returns the dtypes of a call's tensors where the graph of layers has others.
+
+    TensorFlow calls a function only with tensors of its very dtypes, and Keras 2 calls
+    those of a layer with what the graph of layers hands it.
+    """
+    try:
+        handed = [t.dtype for t in keras.tree.flatten(call.layer.input)]
+    except (AttributeError, ValueError):
+        # No graph of layers, or several places in it.
+        return {}
+    pairs = list(
+        zip(handed, (str(tensor.dtype) for tensor in call.tensors), strict=False)
+    )
+    if len(pairs) < len(handed) or any(traced_dtype(a) != b for a, b in pairs):
+        return {}
+    return {i: a for i, (a, b) in enumerate(pairs) if a not in (b, "string")}
+
+
 def input_signature(
-    call: LayerCall, takes_training: bool, names: Sequence[str]
+    call: LayerCall,
+    takes_training: bool,
+    names: Sequence[str],
+    promised: Mapping[int, str],
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Returns the arguments of a call as TensorFlow canonicalizes them."""
     specs = [
-        tensor_spec(t.shape, t.dtype, name)
-        for t, name in zip(call.tensors, names, strict=True)
+        tensor_spec(tensor.shape, promised.get(i, tensor.dtype), name)
+        for i, (tensor, name) in enumerate(zip(call.tensors, names, strict=True))
     ]
     signature = call_signature(call.layer)
     parameters = signature.parameters
