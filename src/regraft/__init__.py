@@ -24,6 +24,7 @@ from regraft.errors import LimitError as LimitError
 from regraft.errors import MismatchError as MismatchError
 from regraft.errors import RegraftError as RegraftError
 from regraft.errors import TruncatedError as TruncatedError
+from regraft.errors import UnknownNameError as UnknownNameError
 from regraft.errors import UnsafeFileError as UnsafeFileError
 from regraft.errors import UnsupportedError as UnsupportedError
 from regraft.errors import UnsupportedOpError as UnsupportedOpError
@@ -66,6 +67,7 @@ __all__ = [
     "RegraftError",
     "SaveOptions",
     "TruncatedError",
+    "UnknownNameError",
     "UnsafeFileError",
     "UnsupportedError",
     "UnsupportedOpError",

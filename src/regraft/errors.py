@@ -3,6 +3,8 @@
 * `FormatError`: the bytes of a file are wrong. Get an intact file.
 * `UnsupportedError`: the file is right, Regraft lacks something. Report it, or use
   the way out that the message names.
+* `UnknownNameError`: the file names a class or function that nobody has. Pass it in
+  `custom_objects`.
 * `MismatchError`: a model and a file disagree. Fix the model or choose another file.
 
 Where Keras' documentation promises a builtin class (`ValueError`, `OSError`,
@@ -95,6 +97,10 @@ class UnsupportedOpError(UnsupportedError):
     def __init__(self, message: str, ops: tuple[str, ...] = ()) -> None:
         self.ops = ops
         super().__init__(message)
+
+
+class UnknownNameError(RegraftError, ValueError):
+    """A file names a class or function that nobody knows: pass it to the loader."""
 
 
 class MismatchError(RegraftError, ValueError):

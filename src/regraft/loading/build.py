@@ -59,11 +59,12 @@ def build_model(
         options: See `LoadOptions`.
 
     Raises:
-        ValueError: The file holds weights alone, or a class that nobody knows.
-        MismatchError: A variable has no value in the file, or of another shape.
+        UnknownNameError: The file names a class that nobody knows.
+        MismatchError: It holds weights alone, or no value for a variable, or one of
+            another shape.
     """
     if description.config is None:
-        raise ValueError(
+        raise MismatchError(
             f"No model config found in '{description.path}': it holds weights alone. "
             "Build the model and call its `load_weights`."
         )
@@ -309,7 +310,7 @@ def _build_root(
         return reviver.root(root)
     layer = build_layer(config, context)
     if not isinstance(layer, keras.Model):
-        raise ValueError(
+        raise MismatchError(
             f"'{description.path}' holds a layer of class {type(layer).__name__}, "
             "which is no model."
         )

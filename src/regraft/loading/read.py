@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from regraft.errors import FormatError
+from regraft.errors import FormatError, MismatchError
 from regraft.model import metadata as keras_json
 from regraft.model.description import (
     LayerWeights,
@@ -97,7 +97,7 @@ def read_saved_model(path: str, options: LoadOptions) -> ModelDescription:
 
     Raises:
         FormatError: The directory is broken.
-        ValueError: It holds no Keras model.
+        MismatchError: It holds no Keras model.
     """
     directory = read_saved_model_directory(
         path, memory_budget_bytes=options.memory_budget_bytes
@@ -114,7 +114,7 @@ def describe_saved_model(directory: SavedModelDirectory) -> ModelDescription:
     graph = read_objects(directory, meta_graph)
     metadata = graph.root.metadata
     if metadata is None:
-        raise ValueError(_no_keras_model(path, graph.root))
+        raise MismatchError(_no_keras_model(path, graph.root))
     extra = metadata.get(EXTRA_KEY)
     return ModelDescription(
         path=path,
@@ -164,7 +164,7 @@ def _describe_export(directory: SavedModelDirectory) -> ModelDescription:
     path = str(directory.path)
     config_path = _exported_config(directory)
     if config_path is None or directory.variables is None:
-        raise ValueError(
+        raise MismatchError(
             f"The SavedModel '{path}' holds no Keras model: it has no object "
             "graph, as TensorFlow 1 writes it. Open it with `regraft.load` to call "
             "its signatures."

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from regraft.errors import UnknownNameError
 from regraft.graph.runtime.saved_functions import SavedFunction
 from regraft.loading.functions import FunctionStore
 from regraft.loading.places import NODE, with_nodes
@@ -94,7 +95,7 @@ class Reviver:
         try:
             return self.layer(node, f"unknown class {class_name!r}")
         except ValueError as error:
-            raise ValueError(
+            raise UnknownNameError(
                 f"Unknown model class {class_name!r}: {error} Pass the class in "
                 f"`custom_objects={{{class_name!r}: …}}`."
             ) from None

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from regraft.errors import MismatchError
 from regraft.loading.revived_layer import Revived
 from regraft.model.description import ModelDescription
 from regraft.model.metadata import TensorShape, TypeSpec
@@ -27,7 +28,7 @@ def build_from_spec(model: keras.Model, description: ModelDescription) -> None:
     variables are made, and restored from nothing, at its first call.
 
     Raises:
-        ValueError: The model can't be called on inputs as the file has them.
+        MismatchError: The model can't be called on inputs as the file has them.
     """
     arguments, keywords = _specs(description)
     if not arguments:
@@ -38,10 +39,12 @@ def build_from_spec(model: keras.Model, description: ModelDescription) -> None:
             **{name: _symbolic(spec) for name, spec in keywords.items()},
         )
     except Exception as error:
-        raise ValueError(
+        raise MismatchError(
             f"Cannot build '{model.name}' of class {type(model).__name__}: calling it "
             f"on the inputs that '{description.path}' describes failed with "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {str(error).rstrip('.')}. Pass a class whose "
+            f"`call` takes them in `custom_objects={{{type(model).__name__!r}: …}}`, "
+            "or open the file with `regraft.load` to call its signatures."
         ) from error
 
 

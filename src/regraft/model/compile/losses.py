@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from regraft import _compat
+from regraft.errors import UnknownNameError
 from regraft.model.compile.names import (
     FUNCTIONS,
     LOSS_CLASSES,
@@ -115,7 +116,7 @@ def _build_named(
     if plain in ("crossentropy", "ce"):
         return plain
     if plain not in _BUILT_IN:
-        raise ValueError(
+        raise UnknownNameError(
             f"Unknown loss {name!r}. If it is your own, pass it in "
             f"`custom_objects={{{plain_name(name)!r}: …}}`."
         )
@@ -172,7 +173,7 @@ def _build_class(
     plain = LOSS_CLASSES.get(plain, plain)
     if plain == "LossFunctionWrapper" or plain not in _CLASSES:
         if "fn" not in config:
-            raise ValueError(
+            raise UnknownNameError(
                 f"Unknown loss {name!r}. If it is your own, pass it in "
                 f"`custom_objects={{{plain_name(name)!r}: …}}`."
             )

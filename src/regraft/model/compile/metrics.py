@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from regraft import _compat
+from regraft.errors import UnknownNameError
 from regraft.model.compile.losses import from_config, function_name
 from regraft.model.compile.names import (
     FUNCTIONS,
@@ -89,7 +90,7 @@ def _function(name: str, context: BuildContext) -> Any:
         found = vars(module).get(plain)
         if inspect.isfunction(found):
             return found
-    raise ValueError(
+    raise UnknownNameError(
         f"Unknown metric {name!r}. If it is your own, pass it in "
         f"`custom_objects={{{plain_name(name)!r}: …}}`."
     )
@@ -116,7 +117,7 @@ def _build_class(entry: Mapping[str, Any], context: BuildContext) -> Any:
     if cls is None:
         if function is not None:
             return _build_wrapper(function, arguments, given, context)
-        raise ValueError(
+        raise UnknownNameError(
             f"Unknown metric {name!r}. If it is your own, pass it in "
             f"`custom_objects={{{plain_name(name)!r}: …}}`."
         )

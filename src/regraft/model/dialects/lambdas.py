@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from regraft.errors import UnsafeFileError
+from regraft.errors import UnknownNameError, UnsafeFileError
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.objects import function_name, is_entry
 from regraft.model.dialects.registry import find_custom
@@ -54,7 +54,7 @@ def _function(spec: Any, kind: str | None, name: str, context: BuildContext) -> 
     called = function_name(spec) if is_entry(spec) else spec
     found = find_custom(called, context) if isinstance(called, str) else None
     if not callable(found):
-        raise ValueError(
+        raise UnknownNameError(
             f"Unknown function {called!r} of Lambda layer {name!r}. Pass it in "
             f"`custom_objects={{{called!r}: …}}`."
         )

@@ -10,13 +10,12 @@ from typing import Any
 import keras
 
 from regraft._compat import AVERAGES_ACTIVITY
-from regraft.errors import UnsafeFileError, UnsupportedError
+from regraft.errors import UnknownNameError, UnsafeFileError, UnsupportedError
 from regraft.model.dialects import keras1
 from regraft.model.dialects.context import BuildContext, Entry
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.lambdas import translate_lambda
 from regraft.model.dialects.objects import (
-    UnknownNameError,
     build_dtype,
     build_object,
     build_quantization,

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from regraft import _compat
-from regraft.errors import UnsupportedError
+from regraft.errors import UnknownNameError, UnsupportedError
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.registry import builtin_objects, find_custom
 from regraft.model.keras2.activations import linear_fifth_hard_sigmoid
@@ -93,10 +93,6 @@ def _find(kind: str, name: str, context: BuildContext) -> Any:
     if context.dialect.generation < 3 and plain in _KERAS_2.get(kind, {}):
         return _KERAS_2[kind][plain]
     return builtin_objects(kind).get(plain)
-
-
-class UnknownNameError(ValueError):
-    """Nobody knows a function or class inside a layer's config."""
 
 
 def _require(kind: str, name: str, where: str, context: BuildContext) -> Any:

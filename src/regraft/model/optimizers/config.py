@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from regraft import _compat
-from regraft.errors import UnsupportedError
+from regraft.errors import UnknownNameError, UnsupportedError
 from regraft.model.dialects.context import BuildContext, Note
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.registry import find_custom
@@ -82,7 +82,7 @@ def build_optimizer(
     name = _SPELLING.get(plain.lower(), "")
     # Of another package, such as TensorFlow Addons, it is another class.
     if not name or package not in ("", "Custom"):
-        raise ValueError(
+        raise UnknownNameError(
             f"Unknown optimizer {entry['class_name']!r}. If it is your own, pass it in "
             f"`custom_objects={{{plain_name(entry['class_name'])!r}: …}}` or register "
             "it with `keras.saving.register_keras_serializable`."

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from regraft.errors import UnknownNameError
 from regraft.model.dialects.context import BuildContext, Note
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.registry import find_custom
@@ -39,7 +40,7 @@ def build_learning_rate(value: Any, context: BuildContext) -> Any:
     if found is None:
         found = _BUILT_IN.get(str(value.get("class_name")))
     if found is None:
-        raise ValueError(
+        raise UnknownNameError(
             f"Unknown learning rate schedule {name!r}. If it is your own, pass it in "
             f"`custom_objects={{{name!r}: …}}`."
         )

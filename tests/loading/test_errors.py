@@ -1,0 +1,72 @@
+"""What a file asks for and nobody has is told by Regraft's own errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import regraft
+
+
+class Doubling(keras.layers.Layer):
+    """A layer of the user's."""
+
+    def call(self, x: Any) -> Any:
+        return 2 * x
+
+
+class Own(keras.Model):
+    """A model of the user's."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.dense = keras.layers.Dense(2)
+
+    def call(self, x: Any) -> Any:
+        return self.dense(x)
+
+
+class Refusing(Own):
+    """One that can't be called on what the file describes."""
+
+    def call(self, x: Any) -> Any:
+        raise ValueError("No such input.")
+
+
+def _network(path: Path) -> None:
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, Doubling()(keras.layers.Dense(2)(inputs)))
+    regraft.save_model(model, path, save_traces=False)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    model = Own()
+    model(np.zeros((1, 3), "float32"))
+    regraft.save_model(model, tmp_path / "own", save_traces=False)
+    return tmp_path / "own"
+
+
+def test_an_unknown_model_class_is_named(own: Path) -> None:
+    with pytest.raises(regraft.UnknownNameError, match=r"Own.*custom_objects"):
+        regraft.load_model(own)
+
+
+def test_an_unknown_layer_class_is_named(tmp_path: Path) -> None:
+    _network(tmp_path / "saved")
+    with pytest.raises(regraft.UnknownNameError, match=r"Doubling.*custom_objects"):
+        regraft.load_model(tmp_path / "saved")
+
+
+def test_a_class_that_cannot_be_called_as_the_file_says(own: Path) -> None:
+    with pytest.raises(regraft.MismatchError, match="Pass a class whose `call`"):
+        regraft.load_model(own, custom_objects={"Own": Refusing})
+
+
+def test_the_errors_are_what_keras_promises() -> None:
+    assert issubclass(regraft.UnknownNameError, ValueError)
+    assert issubclass(regraft.UnknownNameError, regraft.RegraftError)
