@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,33 @@ def test_regraft_reads_every_dialect_exactly(
     for ours, theirs in zip(expected, found, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert int(loaded.optimizer.iterations.value) == 2
+
+
+def _attention() -> keras.Model:
+    inputs = keras.Input((4, 6))
+    return keras.Model(inputs, keras.layers.Attention()([inputs, inputs]))
+
+
+def _sequence_inside() -> keras.Model:
+    inner = keras.Sequential([keras.layers.Dense(4), keras.layers.Dense(2)])
+    return keras.Sequential([keras.Input((4, 6)), keras.layers.TimeDistributed(inner)])
+
+
+@pytest.mark.filterwarnings("ignore")  # What Keras' own loader says is Keras' own.
+@pytest.mark.parametrize("dialect", [None, "both"])
+@pytest.mark.parametrize("make", [_attention, _sequence_inside])
+def test_keras_3_own_loader_takes_no_word_for_another(
+    tmp_path: Path, make: Callable[[], keras.Model], dialect: str | None, peer: Peer
+) -> None:
+    model, path = make(), tmp_path / "m.h5"
+    options = None if dialect is None else regraft.SaveOptions(dialect=dialect)
+    regraft.save_model(model, path, options=options)
+    x = np.random.RandomState(0).normal(size=(3, 4, 6)).astype("float32")
+    expected = model.predict(x, verbose=0)
+    loaded = keras.saving.load_model(path)
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), expected)
+    (found,) = _as_list(peer.call("keras_models.predict", str(path), x))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore")  # What Keras' own loader says is Keras' own.

@@ -1,13 +1,16 @@
 """Saves models of many layers in every way, and asks every reader what it opens.
 
-    python tests/sweep/reverse.py [--each 2] [--match L.GRU] [--missing] [--only-docs]
+    python tests/sweep/reverse.py [--each 2] [--match L.GRU] [--missing] [--part 1/2]
+        [--only-docs]
 
-writes what was measured into `hdf5.json` and `docs/hdf5.md`.
+writes what was measured into `hdf5.json` and `docs/hdf5.md`. Several may run at once,
+each with a part of the models.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import inspect
 import json
 import os
@@ -18,7 +21,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +188,7 @@ class Sweep:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                written = _Written(cases, folder)
+                written = _Written(cases, folder, {file for _, file in columns})
                 for column in columns:
                     try:
                         found = self._read(written, *column)
@@ -224,7 +227,9 @@ class Sweep:
 class _Written:
     """A model of some cases after a step, its files, and what it gives next."""
 
-    def __init__(self, cases: tuple[Case, ...], folder: Path) -> None:
+    def __init__(
+        self, cases: tuple[Case, ...], folder: Path, files: Collection[str]
+    ) -> None:
         self._cases = cases
         self._folder = folder
         self._saved: dict[str, Path | Exception] = {}
@@ -240,7 +245,7 @@ class _Written:
         self.y = models.targets(predictions, rng)
         if self.model.trainable_weights:
             self.model.train_on_batch(self.x, self.y)
-        for file in FILES:
+        for file in files:
             self._save(file)
         self._configs = {
             layer.name: json.dumps(layer.get_config(), default=str, sort_keys=True)
@@ -318,14 +323,20 @@ def _text(error: Exception) -> str:
 
 def load_results() -> dict[str, list[str]]:
     """The columns in which each measured case doesn't open, by its name."""
-    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    text = RESULTS.read_text() if RESULTS.exists() else ""
+    return json.loads(text or "{}")
 
 
-def keep(results: Mapping[str, Sequence[str]]) -> None:
-    """Writes results, one case a line."""
-    order = [case.name for case in all_cases() if case.name in results]
-    lines = [f"{json.dumps(n)}: {json.dumps(sorted(results[n]))}" for n in order]
-    RESULTS.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+def keep(wrong: Outcome) -> None:
+    """Adds what was measured to the results, one case a line."""
+    with RESULTS.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # Other parts write too.
+        results = load_results()
+        results |= {name: sorted(found) for name, found in wrong.items()}
+        order = [case.name for case in all_cases() if case.name in results]
+        lines = [f"{json.dumps(name)}: {json.dumps(results[name])}" for name in order]
+        file.truncate(0)
+        file.write("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 TITLES = {
@@ -385,24 +396,25 @@ def main() -> None:
     parser.add_argument("--each", type=int, help="configs of each class; else all")
     parser.add_argument("--match", default="", help="expression of cases' names")
     parser.add_argument("--missing", action="store_true", help="not measured before")
+    parser.add_argument("--part", default="1/1", help="which of how many parts")
     parser.add_argument("--only-docs", action="store_true")
     options = parser.parse_args()
-    results = load_results()
     if not options.only_docs:
         cases = all_cases()
         if options.each:
             cases = share(cases, options.each)
         cases = [case for case in cases if re.search(options.match, case.name)]
         if options.missing:
-            cases = [case for case in cases if case.name not in results]
+            measured = load_results()
+            cases = [case for case in cases if case.name not in measured]
+        part, parts = map(int, options.part.split("/"))
         peer = Peer()
         with tempfile.TemporaryDirectory(prefix="regraft-sweep-") as directory:
             sweep = Sweep(peer, Path(directory))
-            for name, group in groups(cases).items():
+            for name, group in list(groups(cases).items())[part - 1 :: parts]:
                 started = time.monotonic()
                 wrong = sweep.measure(group)
-                results |= {key: sorted(found) for key, found in wrong.items()}
-                keep(results)
+                keep(wrong)
                 print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
                 for key, found in wrong.items():
                     for column, text in found.items():

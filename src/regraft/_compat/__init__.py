@@ -208,6 +208,23 @@ def without_own_masks(call: Any) -> tuple[list[Any], dict[str, Any]]:
     return args, kept
 
 
+def first_inputs(layer: keras.Layer) -> Any:
+    """Returns what a layer was first called with, without masks; `None` if never.
+
+    Keras 3.12 to 3.15: `layer.input` counts the masks among a layer's inputs.
+    """
+    if not layer._inbound_nodes:
+        return None
+    args, keywords = without_own_masks(layer._inbound_nodes[0])
+    given = [value for key, value in keywords.items() if not key.endswith("mask")]
+    tensors = [
+        tensor
+        for tensor in keras.tree.flatten([args, given])
+        if isinstance(tensor, keras.KerasTensor)
+    ]
+    return tensors[0] if len(tensors) == 1 else tensors
+
+
 def functional_of(model: keras.Sequential) -> keras.Model | None:
     """Returns the graph that a built Sequential runs, `None` before it is built.
 

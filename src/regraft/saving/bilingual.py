@@ -25,6 +25,8 @@ _REFUSED: Mapping[str, tuple[Any, ...]] = {
     "implementation": (1, 2),
     # It would make tf_keras step exactly as Keras 3, which refuses the word.
     "fused": (False,),
+    # Keras 3 takes the word for its function `keras.layers.dot`.
+    "score_mode": ("dot",),
 }
 _ONLY_OF = {
     "groups": (
@@ -59,6 +61,8 @@ def _entry(entry: Mapping[str, Any], *, both: bool, wrapped: bool) -> dict[str, 
     class_name = str(entry.get("class_name"))
     if isinstance(config.get("layers"), list) and class_name in _NETWORKS:
         found["config"] = _network(config, both=both)
+        if wrapped and class_name != "Functional":
+            found |= {"module": "keras", "registered_name": None}
     else:
         found["config"] = _layer(class_name, config, both=both)
         if wrapped:

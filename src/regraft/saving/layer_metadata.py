@@ -27,6 +27,8 @@ TENSORFLOW_VERSION = "2.21.0"
 _RNN_CLASSES = frozenset(
     {"RNN", "SimpleRNN", "LSTM", "GRU", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"}
 )
+# Layers that cast their inputs in Keras 2, where Keras 3 leaves it to their calls.
+_CASTING = frozenset({"GroupNormalization", "LayerNormalization"})
 # Layers whose state outside of variables Keras 2 only rebuilds from their config.
 _CONFIG_ONLY = frozenset(
     {
@@ -55,11 +57,13 @@ def identifier(layer: keras.Layer | None, class_name: str) -> str:
     return "_tf_keras_rnn_layer" if class_name in _RNN_CLASSES else "_tf_keras_layer"
 
 
-def _runs_from_traces(layer: keras.Layer | None, class_name: str) -> bool:
-    """Whether Keras 2 lacks the class: its traces cast what they are given."""
-    if layer is None or not is_builtin(type(layer)):
-        return False
-    return class_name not in KERAS_2_ARGUMENTS
+def _casts(layer: keras.Layer | None, class_name: str) -> bool:
+    """Whether Keras 2 casts a layer's inputs to its dtype before it calls it."""
+    if layer is None or class_name in _CASTING:
+        return True
+    # Keras 2 lacks the class: its traces cast what they are given.
+    from_traces = is_builtin(type(layer)) and class_name not in KERAS_2_ARGUMENTS
+    return bool(layer.autocast) and not from_traces
 
 
 def layer_metadata(
@@ -86,8 +90,7 @@ def layer_metadata(
         "stateful": bool(getattr(layer, "stateful", False)),
         "must_restore_from_config": class_name in _CONFIG_ONLY,
         "preserve_input_structure_in_config": False,
-        "autocast": bool(getattr(layer, "autocast", True))
-        and not _runs_from_traces(layer, class_name),
+        "autocast": _casts(layer, class_name),
         "class_name": class_name,
         "config": config,
     }
@@ -162,9 +165,12 @@ def build_input_shape(layer: keras.Layer | None) -> Any:
     if "input_shape" in found:
         return _shapes(found["input_shape"])
     try:
-        return _tensor_shapes(layer.input)  # With a mask, where it got one.
+        of_model = is_network(layer)
+        inputs = layer.input if of_model else _compat.first_inputs(layer)
     except (AttributeError, ValueError):  # never called symbolically
-        pass
+        inputs = None
+    if inputs is not None:
+        return _tensor_shapes(inputs)
     shapes = found.get("shapes_dict")
     return [_shapes(shape) for shape in shapes.values()] if shapes else None
 

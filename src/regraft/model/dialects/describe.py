@@ -7,7 +7,7 @@ layer that computes what Keras 2 can't say keeps Keras 3's words, and is noted.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -126,6 +126,9 @@ def _known_arguments(
         text = f"Keras 2 has no layer class {cls_name}, so it is in Keras 3's words"
         notes.append(Note(f"layer {original_name(layer)!r}", text))
         return config
+    not_heeded = list(_not_heeded(cls_name, config))
+    for text in not_heeded:
+        notes.append(Note(f"layer {original_name(layer)!r}", text))
     known = KERAS_2_ARGUMENTS[cls_name] | EVERY_LAYER
     cls: Any = type(layer)
     defaults = default_arguments(cls)
@@ -136,7 +139,8 @@ def _known_arguments(
         if key in known or key in _ALWAYS.get(cls_name, ()):
             kept[key] = value
         elif _says_nothing(key, value, defaults):
-            continue
+            if not_heeded:  # So that Keras 2 refuses it, rather than compute otherwise.
+                kept[key] = value
         elif key in _OF_TRAINING:
             text = f"Keras 2 has no {key} of {cls_name}; {value!r} is left out"
             notes.append(Note(f"layer {original_name(layer)!r}", text))
@@ -164,7 +168,8 @@ def under_names_of_their_own(value: Any) -> Any:
     name, config = found.get("class_name"), found.get("config")
     if name in KERAS_2_ARGUMENTS and isinstance(config, Mapping):
         known = KERAS_2_ARGUMENTS[name] | EVERY_LAYER | {*_ALWAYS.get(name, ())}
-        if set(config) - known or _says_keras_3(config):
+        beyond = any(True for _ in _not_heeded(name, config))
+        if beyond or set(config) - known or _says_keras_3(config):
             found["class_name"] = f"{KERAS_3_PREFIX}{name}"
     return found
 
@@ -200,6 +205,45 @@ _OF_TRAINING = ("seed", "flash_attention", "use_cudnn", "lora_alpha", "autocast"
 
 # Keys that Keras 2 took late, so that earlier versions refuse them.
 _LATE = ("seed", "synchronized", "optional", "zero_output_for_mask")
+
+
+def _not_none(value: Any, config: Mapping[str, Any]) -> bool:
+    return value is not None
+
+
+def _holds_none(value: Any, config: Mapping[str, Any]) -> bool:
+    return isinstance(value, list) and None in value
+
+
+def _dilates(value: Any, config: Mapping[str, Any]) -> bool:
+    return any(rate != 1 for rate in (value if isinstance(value, list) else [value]))
+
+
+def _cell_of_another_dtype(value: Any, config: Mapping[str, Any]) -> bool:
+    entries = value if isinstance(value, list) else [value]
+    found = {_dtype_name(entry["config"].get("dtype")) for entry in entries}
+    return bool(found - {_dtype_name(config.get("dtype"))})
+
+
+def _dtype_name(dtype: Any) -> Any:
+    return dtype["config"]["name"] if isinstance(dtype, Mapping) else dtype
+
+
+# What a class of Keras 2 takes and doesn't heed, or fails at: by class and key, whether
+# it is so for a value, and what it does.
+_NOT_HEEDED: Mapping[tuple[str, str], tuple[Callable[[Any, Any], bool], str]] = {
+    ("AlphaDropout", "noise_shape"): (_holds_none, "takes no None in"),
+    ("Conv3DTranspose", "dilation_rate"): (_dilates, "ignores"),
+    ("EinsumDense", "activity_regularizer"): (_not_none, "ignores"),
+    ("RNN", "cell"): (_cell_of_another_dtype, "casts no states to the dtype of"),
+}
+
+
+def _not_heeded(name: str, config: Mapping[str, Any]) -> Iterator[str]:
+    """Yields what Keras 2's class of a name makes of a config, where that differs."""
+    for (class_name, key), (differs, text) in _NOT_HEEDED.items():
+        if class_name == name and key in config and differs(config[key], config):
+            yield f"Keras 2's {name} {text} its {key}"
 
 
 def _says_nothing(key: str, value: Any, defaults: Mapping[str, Any]) -> bool:
