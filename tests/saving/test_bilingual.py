@@ -98,9 +98,15 @@ def _sequence_inside() -> keras.Model:
     return keras.Sequential([keras.Input((4, 6)), keras.layers.TimeDistributed(inner)])
 
 
+def _two_axes() -> keras.Model:
+    inputs = keras.Input((4, 6))
+    found = keras.layers.LayerNormalization(axis=[1, 2])(inputs)
+    return keras.Model(inputs, keras.layers.Softmax(axis=[1, 2])(found))
+
+
 @pytest.mark.filterwarnings("ignore")  # What Keras' own loader says is Keras' own.
 @pytest.mark.parametrize("dialect", [None, "both"])
-@pytest.mark.parametrize("make", [_attention, _sequence_inside])
+@pytest.mark.parametrize("make", [_attention, _sequence_inside, _two_axes])
 def test_keras_3_own_loader_takes_no_word_for_another(
     tmp_path: Path, make: Callable[[], keras.Model], dialect: str | None, peer: Peer
 ) -> None:

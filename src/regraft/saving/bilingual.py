@@ -65,9 +65,15 @@ def _entry(entry: Mapping[str, Any], *, both: bool, wrapped: bool) -> dict[str, 
             found |= {"module": "keras", "registered_name": None}
     else:
         found["config"] = _layer(class_name, config, both=both)
-        if wrapped:
+        if wrapped or _axis_is_lost(config):
             found |= {"module": "keras.layers", "registered_name": None}
     return found
+
+
+def _axis_is_lost(config: Mapping[str, Any]) -> bool:
+    """Whether Keras 3 forgets the axis of a layer that doesn't say where it is from."""
+    axis = config.get("axis", 0)
+    return axis is None or (isinstance(axis, list) and len(axis) != 1)
 
 
 def _layer(class_name: str, config: Mapping[str, Any], *, both: bool) -> dict[str, Any]:
