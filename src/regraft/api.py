@@ -14,7 +14,12 @@ import keras
 
 from regraft import _compat
 from regraft.blame import ran_foreign_code
-from regraft.errors import FormatError, MismatchError, UnsupportedError
+from regraft.errors import (
+    FormatError,
+    MismatchError,
+    RegraftError,
+    UnsupportedError,
+)
 from regraft.loading.build import assign_weights, build_model
 from regraft.loading.loaded import LoadedModel, load_saved_model
 from regraft.loading.read import (
@@ -44,15 +49,8 @@ from regraft.storage.saved_model_directory import is_saved_model_directory
 
 _HDF5_ENDINGS = (".h5", ".hdf5")
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-# What Keras and Python raise for a config whose values are of the wrong kind.
-_NONSENSE = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    RecursionError,
-    TypeError,
-)
+# What says nothing about the file: the disk, and warnings that are to be errors.
+_NOT_ABOUT_THE_FILE = (OSError, ImportError, Warning)
 # What `SaveOptions` can say about an HDF5 file.
 _HDF5_OPTIONS = ("dialect", "progress")
 
@@ -253,9 +251,16 @@ def _build(
             safe_mode=safe_mode,
             options=options,
         )
-    except _NONSENSE as error:
+    except (RegraftError, *_NOT_ABOUT_THE_FILE):
+        raise
+    # Keras and Python raise what they like for a config whose values make no sense.
+    except Exception as error:
         if (custom_objects or _has_registered_classes()) and ran_foreign_code(error):
             raise
+        if isinstance(error, NotImplementedError):
+            raise UnsupportedError(
+                f"Keras can't build what '{description.path}' describes: {error}"
+            ) from error
         raise FormatError(
             f"The file describes no model that Keras can build "
             f"({type(error).__name__}: {error})",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -65,6 +66,28 @@ def test_an_unknown_layer_class_is_named(tmp_path: Path) -> None:
 def test_a_class_that_cannot_be_called_as_the_file_says(own: Path) -> None:
     with pytest.raises(regraft.MismatchError, match="Pass a class whose `call`"):
         regraft.load_model(own, custom_objects={"Own": Refusing})
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        (b'"dtype": "float32"', b'"dtype": "float33"'),
+        (b'"units": 2', b'"units": -2'),
+        (b'"activation": "linear"', b'"activation": "nothing"'),
+    ],
+)
+def test_values_that_keras_refuses_make_no_plain_error(
+    right: bytes, wrong: bytes, tmp_path: Path
+) -> None:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    regraft.save_model(model, tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5", "r+") as file:
+        del file.attrs["regraft"]
+        said = file.attrs["model_config"].encode()
+        assert right in said
+        file.attrs["model_config"] = said.replace(right, wrong)
+    with pytest.raises(regraft.RegraftError):
+        regraft.load_model(tmp_path / "model.h5")
 
 
 def test_the_errors_are_what_keras_promises() -> None:
