@@ -12,6 +12,7 @@ import pytest
 
 import regraft
 from peer import Peer
+from regraft.errors import UnsupportedError
 
 INPUTS = np.linspace(-1, 1, 12, dtype="float32").reshape(4, 3)
 SPEC = keras.InputSpec(shape=(None, 3), dtype="float32")
@@ -86,6 +87,125 @@ def test_one_signature_is_the_default(tmp_path: Path) -> None:
     assert name == "serving_default"
 
 
+def _forms() -> dict[str, tuple[Any, Any, dict[str, Any], Any]]:
+    """By form: function, specs, arguments of the call, and what it gives."""
+    ops = keras.ops
+    pairs = {"b": SPEC, "a": keras.InputSpec(shape=(None, 1), dtype="float32")}
+    column = INPUTS[:, :1]
+    nested = {"both": column, "both_1": INPUTS}
+    added = {"output_0": INPUTS + column}
+    return {
+        "tensor": (lambda x: 2 * x, [SPEC], {"x": INPUTS}, {"output_0": 2 * INPUTS}),
+        "list": (
+            lambda x: [2 * x, x],
+            [SPEC],
+            {"x": INPUTS},
+            {"output_0": 2 * INPUTS, "output_1": INPUTS},
+        ),
+        "named": (
+            lambda x: -x,
+            [keras.KerasTensor((None, 3), name="pixels")],
+            {"pixels": INPUTS},
+            {"output_0": -INPUTS},
+        ),
+        "dict argument": (lambda both: both["a"] + both["b"], [pairs], nested, added),
+        "list argument": (
+            lambda both: both[0] + both[1],
+            {"both": [pairs["a"], pairs["b"]]},
+            nested,
+            added,
+        ),
+        "keyword": (
+            lambda x, *, y: {"sum": x + y},
+            {"x": SPEC, "y": pairs["a"]},
+            {"x": INPUTS, "y": column},
+            {"sum": INPUTS + column},
+        ),
+        "no argument": (lambda: ops.arange(3), [], {}, {"output_0": np.arange(3)}),
+        "numbers": (
+            lambda x: {"three": 3, "x": x},
+            [((), "int64")],
+            {"x": np.int64(7)},
+            {"three": 3, "x": 7},
+        ),
+        "two names": (
+            lambda x: {"a": x, "b": x},
+            [((2, None), "uint8")],
+            {"x": np.ones((2, 3), "uint8")},
+            dict.fromkeys("ab", np.ones((2, 3), "uint8")),
+        ),
+    }
+
+
+@pytest.mark.parametrize("form", _forms())
+def test_form_of_a_signature_is_served(form: str, tmp_path: Path, peer: Peer) -> None:
+    function, specs, arguments, expected = _forms()[form]
+    signature = regraft.export_signature(function, specs)
+    regraft.save_model(_model(), tmp_path / "m", signatures={"form": signature})
+    theirs = peer.call("modules.call_signature", tmp_path / "m", "form", arguments)
+    ours = regraft.load(tmp_path / "m").signatures["form"](**arguments)
+    for found in (theirs, ours):
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            np.testing.assert_allclose(np.asarray(found[name]), value, rtol=1e-6)
+
+
+def test_names_of_inputs_and_outputs_are_those_of_a_tf_function(peer: Peer) -> None:
+    """TensorFlow's own, of the same forms."""
+    named = peer.call("modules.names_of_forms")
+    for form, (inputs, outputs) in named.items():
+        _, _, arguments, expected = _forms()[form]
+        assert sorted(arguments) == inputs
+        assert sorted(expected) == outputs
+
+
+def test_signature_of_a_layer_and_of_a_method(tmp_path: Path, peer: Peer) -> None:
+    class Coder(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = keras.layers.Dense(2)
+            self.decoder = keras.layers.Dense(3)
+
+        def encode(self, x: Any) -> Any:
+            return self.encoder(x)
+
+        def call(self, x: Any, training: Any = None) -> Any:
+            return self.decoder(self.encode(x))
+
+    keras.utils.set_random_seed(0)
+    model = Coder()
+    code = keras.InputSpec(shape=(None, 2), dtype="float32")
+    decoded = np.asarray(model(INPUTS))
+    signatures = {
+        "encode": regraft.export_signature(model.encode, [SPEC]),
+        "decode": regraft.export_signature(model.decoder, {"code": code}),
+        "serving_default": regraft.export_signature(model, [SPEC]),
+    }
+    regraft.save_model(model, tmp_path / "m", signatures=signatures)
+
+    def call(name: str, **arguments: Any) -> Any:
+        return peer.call("modules.call_signature", tmp_path / "m", name, arguments)
+
+    encoded = call("encode", x=INPUTS)["output_0"]
+    np.testing.assert_allclose(encoded, np.asarray(model.encode(INPUTS)), rtol=1e-5)
+    found = call("decode", code=encoded)["output_1"]
+    np.testing.assert_allclose(found, decoded, rtol=1e-5)
+    found = call("serving_default", x=INPUTS)["output_1"]
+    np.testing.assert_allclose(found, decoded, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda x: {"a": {"b": x}}, lambda x: None, lambda x: [[x]], lambda x: {1: x}],
+)
+def test_results_that_no_signature_has_are_refused(
+    function: Any, tmp_path: Path
+) -> None:
+    signature = regraft.export_signature(function, [SPEC])
+    with pytest.raises(UnsupportedError, match="A function of a signature returns"):
+        regraft.save_model(_model(), tmp_path / "m", signatures=signature)
+
+
 @pytest.mark.parametrize(
     ("signatures", "message"),
     [(lambda x: x, "export_signature"), ({"a": 3}, "Invalid signature 'a'")],
@@ -115,6 +235,9 @@ def test_signatures_need_traces(tmp_path: Path) -> None:
         (lambda x: x, [3], TypeError),
         (lambda: 0, [SPEC], ValueError),
         (lambda x: x, [keras.InputSpec(ndim=2)], TypeError),
+        (lambda x: x, {"y": SPEC}, TypeError),
+        (lambda x, y: x, [SPEC], TypeError),
+        (lambda x, x_1: x, [[SPEC, SPEC], SPEC], ValueError),
     ],
 )
 def test_specs_without_shape_or_name_are_refused(

@@ -37,12 +37,11 @@ class SignatureRequest:
     """A signature that somebody asks for.
 
     Attributes:
-        function: Called with tensors by name; returns a dict of tensors, or one, or
-            a list.
+        function: Called with tensors by name; returns tensors by name.
         inputs: Tensors by name.
     """
 
-    function: Callable[..., Any]
+    function: Callable[..., Mapping[str, Any]]
     inputs: Mapping[str, TensorInput]
 
 
@@ -220,11 +219,19 @@ def input_names(model: keras.Model, inputs: Any) -> list[str]:
 
 def output_names(model: keras.Model, record: LayerCall) -> list[str]:
     """Returns a name for each output, as Keras 2 names them in a signature."""
+    names = layer_output_names(model)
+    if names is not None:
+        return names
+    if isinstance(record.outputs, dict):
+        return sorted(map(str, record.outputs))
+    return [f"output_{i + 1}" for i in range(record.output_count)]
+
+
+def layer_output_names(model: keras.Model) -> list[str] | None:
+    """Returns names of the layers that make the outputs; `None` where none is known."""
     tensors = _named(model, "output")
     if tensors is None:
-        if isinstance(record.outputs, dict):
-            return sorted(map(str, record.outputs))
-        return [f"output_{i + 1}" for i in range(record.output_count)]
+        return None
     return _unique([_compat.source_name(t) for t in tensors])
 
 

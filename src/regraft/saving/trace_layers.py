@@ -535,9 +535,6 @@ class _ModelTracer:
 
         def run(*arrays: Any) -> list[Any]:
             outputs = request.function(**dict(zip(names, arrays, strict=True)))
-            if not isinstance(outputs, dict):
-                many = outputs if isinstance(outputs, list | tuple) else [outputs]
-                outputs = {f"output_{i + 1}": value for i, value in enumerate(many)}
             found[:] = list(outputs)
             return list(outputs.values())
 

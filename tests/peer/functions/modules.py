@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,37 @@ def call_signature(path: Path, name: str, arguments: dict) -> dict:
     signature = tf.saved_model.load(str(path)).signatures[name]
     found = signature(**{key: tf.constant(value) for key, value in arguments.items()})
     return {key: value.numpy() for key, value in found.items()}
+
+
+def names_of_forms() -> dict:
+    """Names of inputs and outputs that TensorFlow gives to signatures, by form."""
+    row, column = tf.TensorSpec((None, 3)), tf.TensorSpec((None, 1))
+    forms = {
+        "tensor": (lambda x: 2 * x, [row]),
+        "list": (lambda x: [2 * x, x], [row]),
+        "named": (lambda x: -x, [tf.TensorSpec((None, 3), name="pixels")]),
+        "dict argument": (
+            lambda both: both["a"] + both["b"],
+            [{"b": row, "a": column}],
+        ),
+        "list argument": (lambda both: both[0] + both[1], [[column, row]]),
+        "no argument": (lambda: tf.range(3), []),
+        "numbers": (lambda x: {"three": 3, "x": x}, [tf.TensorSpec((), tf.int64)]),
+        "two names": (
+            lambda x: {"a": x, "b": x},
+            [tf.TensorSpec((2, None), tf.uint8)],
+        ),
+    }
+    found = {}
+    for name, (function, specs) in forms.items():
+        module = tf.Module()
+        with tempfile.TemporaryDirectory() as folder:
+            made = tf.function(function, input_signature=specs)
+            tf.saved_model.save(module, folder, signatures=made)
+            signature = tf.saved_model.load(folder).signatures["serving_default"]
+            inputs = sorted(signature.structured_input_signature[1])
+            found[name] = inputs, sorted(signature.structured_outputs)
+    return found
 
 
 def save_list_of_texts(path: Path) -> dict:
