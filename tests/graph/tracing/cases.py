@@ -553,6 +553,13 @@ case(
     ops=("MaxPool3D",),
 )
 case(
+    "max pool 3d float16",
+    lambda x: _window(
+        lax.max, np.float16(-np.inf), (1, 2, 2, 2, 1), (1, 2, 2, 2, 1), "SAME"
+    )(x.astype("float16")),
+    "f32[b,5,6,7,2]",
+)
+case(
     "max pool channels first",
     _window(lax.max, -np.inf, (1, 1, 2, 2), (1, 1, 2, 2), "VALID"),
     "f32[b,2,6,8]",

@@ -162,6 +162,10 @@ def _average(
             g, wide, [1, *sizes], [1, *strides], padding, (shape[0], 1, *shape[1:])
         )
         return g.op("Squeeze", result, squeeze_dims=(1,), shape=shape)
+    if x.dtype == "float16" and x.rank == 5:  # TensorFlow pools none on a CPU.
+        wide = cast(g, x, "float32")
+        result = _average(g, wide, sizes, strides, padding, shape)
+        return cast(g, result, x.dtype)
     return g.op(
         "AvgPool" if x.rank == 4 else "AvgPool3D",
         x,

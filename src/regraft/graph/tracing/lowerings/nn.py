@@ -388,6 +388,9 @@ def pool(
         wide = cast(g, x, "float64")
         result = pool(g, wide, kind, sizes, strides, padding)
         return cast(g, result, x.dtype)
+    if x.dtype == "float16" and x.rank == 5:  # TensorFlow pools none on a CPU.
+        result = pool(g, cast(g, x, "float32"), kind, sizes, strides, padding)
+        return cast(g, result, x.dtype)
     pooled = [
         d
         for d in range(x.rank)
