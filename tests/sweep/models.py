@@ -93,9 +93,10 @@ def _branch(keras: Any, case: Case, index: int) -> tuple[list[Any], list[Any], A
         inputs.append(made)
         if case.masked:
             made = layers.Masking(name=f"case{index}_mask{number}")(made)
-        if not is_ids and ".Random" not in case.expression:
+        no_gradient = ".Random" in case.expression or ".Discr" in case.expression
+        if not is_ids and not no_gradient:
             # Before the layer, so that gradients go through it; TensorFlow has none
-            # of some random layers.
+            # of some random layers, and where nothing has, it refuses to train.
             before = layers.Dense(shape[-1], name=f"case{index}_before{number}")
             made = before(made)
         tensors.append(made)

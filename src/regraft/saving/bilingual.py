@@ -110,7 +110,7 @@ _OF_ALL = ("name", "learning_rate", "clipnorm", "clipvalue", "global_clipnorm")
 
 
 def bilingual_optimizer(
-    entry: Mapping[str, Any], *, sparse_gradients: bool
+    entry: Mapping[str, Any], *, sparse_gradients: bool, bfloat16: bool
 ) -> Mapping[str, Any]:
     """Returns an optimizer's entry in words that Keras 3's loader reads too.
 
@@ -122,6 +122,8 @@ def bilingual_optimizer(
         entry: `{"class_name", "config"}` in Keras 2's dialect.
         sparse_gradients: Whether the model embeds: the older SGD with momentum then
             moves only the rows that a batch looks up, and can't stand in.
+        bfloat16: Whether it trains variables of bfloat16, whose state the older
+            optimizers of tf_keras read from no HDF5 file.
     """
     name = str(entry.get("class_name")).rpartition(">")[2]
     config = entry.get("config")
@@ -132,7 +134,7 @@ def bilingual_optimizer(
         return entry
     if any(config.get(key) for key in ("weight_decay", "use_ema", "decay")):
         return entry
-    if sparse_gradients and config.get("momentum"):
+    if bfloat16 or (sparse_gradients and config.get("momentum")):
         return entry
     kept = {
         key: config[key] for key in (*_OF_ALL, *known) if config.get(key) is not None

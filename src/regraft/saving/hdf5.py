@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from regraft import _compat
 from regraft.model import metadata as keras_json
@@ -77,6 +78,10 @@ def _training_config(parts: SavedModelParts) -> dict[str, Any] | None:
             sparse_gradients=any(
                 isinstance(layer, keras.layers.Embedding)
                 for layer in _compat.all_layers(parts.model)
+            ),
+            bfloat16=any(
+                variable.dtype == "bfloat16"
+                for variable in parts.model.trainable_variables
             ),
         )
     return found
@@ -169,8 +174,29 @@ def _weights(variables: Sequence[keras.Variable]) -> Weights:
             number += 1
             name = f"{variable.path}_{number}"
         taken.add(name)
-        found.append((f"{name}:0", KerasVariableTensor(variable)))
+        found.append((f"{name}:0", _readable(KerasVariableTensor(variable))))
     return tuple(found)
+
+
+class _InFloat32:
+    """A tensor of a float that HDF5 has no type for, which few readers know."""
+
+    dtype = "float32"
+
+    def __init__(self, tensor: StoredTensor) -> None:
+        self._tensor = tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._tensor.shape
+
+    def read(self) -> np.ndarray[Any, Any]:
+        return self._tensor.read().astype(self.dtype)
+
+
+def _readable(tensor: StoredTensor) -> StoredTensor:
+    no_type = tensor.dtype == "bfloat16" or tensor.dtype.startswith("float8")
+    return _InFloat32(tensor) if no_type else tensor
 
 
 def _optimizer_weights(
@@ -180,10 +206,9 @@ def _optimizer_weights(
     if training_config is None or optimizer is None or not optimizer.built:
         return None
     variables = trainable_variables(parts.tree)
-    return tuple(
-        state_to_hdf5(
-            state_from_keras(optimizer, variables),
-            training_config.get("optimizer_config") or {},
-            [variable.path for variable in variables],
-        )
+    found = state_to_hdf5(
+        state_from_keras(optimizer, variables),
+        training_config.get("optimizer_config") or {},
+        [variable.path for variable in variables],
     )
+    return tuple((name, _readable(tensor)) for name, tensor in found)

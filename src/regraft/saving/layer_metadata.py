@@ -29,6 +29,9 @@ _RNN_CLASSES = frozenset(
 )
 # Layers that cast their inputs in Keras 2, where Keras 3 leaves it to their calls.
 _CASTING = frozenset({"GroupNormalization", "LayerNormalization"})
+# Layers that must not: TensorFlow sorts no halves into bins, and tf_keras doesn't find
+# its own SpectralNormalization by name, so that it runs the traces of ours.
+_NOT_CASTING = frozenset({"Discretization", "SpectralNormalization"})
 # Layers whose state outside of variables Keras 2 only rebuilds from their config.
 _CONFIG_ONLY = frozenset(
     {
@@ -61,6 +64,8 @@ def _casts(layer: keras.Layer | None, class_name: str) -> bool:
     """Whether Keras 2 casts a layer's inputs to its dtype before it calls it."""
     if layer is None or class_name in _CASTING:
         return True
+    if class_name in _NOT_CASTING:
+        return False
     # Keras 2 lacks the class: its traces cast what they are given.
     from_traces = is_builtin(type(layer)) and class_name not in KERAS_2_ARGUMENTS
     return bool(layer.autocast) and not from_traces

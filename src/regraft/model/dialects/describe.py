@@ -127,6 +127,9 @@ def _known_arguments(
         notes.append(Note(f"layer {original_name(layer)!r}", text))
         return config
     not_heeded = list(_not_heeded(cls_name, config))
+    if type(layer) is keras.layers.MultiHeadAttention:
+        # Regraft's is Keras 2's, under the same name.
+        not_heeded += _regularized_otherwise(config)
     for text in not_heeded:
         notes.append(Note(f"layer {original_name(layer)!r}", text))
     known = KERAS_2_ARGUMENTS[cls_name] | EVERY_LAYER
@@ -237,6 +240,12 @@ _NOT_HEEDED: Mapping[tuple[str, str], tuple[Callable[[Any, Any], bool], str]] = 
     ("EinsumDense", "activity_regularizer"): (_not_none, "ignores"),
     ("RNN", "cell"): (_cell_of_another_dtype, "casts no states to the dtype of"),
 }
+
+
+def _regularized_otherwise(config: Mapping[str, Any]) -> list[str]:
+    if config.get("activity_regularizer") is None:
+        return []
+    return ["Keras 2's MultiHeadAttention regularizes its output, not its projections"]
 
 
 def _not_heeded(name: str, config: Mapping[str, Any]) -> Iterator[str]:

@@ -200,7 +200,8 @@ def _build_builtin(
         error.add_note(f"While building {where} of class {entry['class_name']!r}.")
         raise
     regularizer = getattr(layer, "activity_regularizer", None)
-    if regularizer is None and (given := config.get("activity_regularizer")):
+    given = config.get("activity_regularizer")
+    if regularizer is None and given and not _knows_activity(layer):
         # Keras 3's SimpleRNN takes the argument and forgets it.
         layer.activity_regularizer = regularizer = keras.regularizers.get(given)
     if regularizer is not None and context.dialect.generation < 3:
@@ -213,6 +214,11 @@ def _build_builtin(
     if context.fill is not None:
         context.fill(layer, str(entry.get("name") or layer.name))
     return layer
+
+
+def _knows_activity(layer: keras.layers.Layer) -> bool:
+    """Whether an activity regularizer is in a layer's config: that of layers inside."""
+    return layer.get_config().get("activity_regularizer") is not None
 
 
 def _is_revived(value: Any) -> bool:

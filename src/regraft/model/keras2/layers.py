@@ -271,16 +271,25 @@ class MultiHeadAttention(keras.layers.MultiHeadAttention):
     """Multi-head attention that leaves its inputs' masks where they are.
 
     Keras 3's takes the masks off its inputs, so that whatever else reads these goes
-    on without; and its fused kernel wants values as wide as keys.
+    on without; its fused kernel wants values as wide as keys; and its activity
+    regularizer is that of each projection, where Keras 2's is of the output alone.
 
     Args:
         ignores_masks: Whether it uses no mask but the one it is given, as before
             Keras 2.10.
+        activity_regularizer: Of the output.
     """
 
-    def __init__(self, *args: Any, ignores_masks: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        ignores_masks: bool = False,
+        activity_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.ignores_masks = ignores_masks
+        self.activity_regularizer = keras.regularizers.get(activity_regularizer)
 
     def call(
         self,
@@ -320,6 +329,9 @@ class MultiHeadAttention(keras.layers.MultiHeadAttention):
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
+        config["activity_regularizer"] = keras.regularizers.serialize(
+            self.activity_regularizer
+        )
         if self.ignores_masks:
             config["ignores_masks"] = True
         return config
