@@ -62,6 +62,7 @@ _OTHERWISE = (
     r"L\.EinsumDense\(.*activation='relu', activity_regularizer=",
     r"L\.GlobalAveragePooling1D\(\) masked",
     r"L\.GroupNormalization\(.*'float16'",
+    r"L\.MultiHeadAttention\(.*output_shape=4, use_gate=True",
     r"L\.RNN\(.*'mixed_",
 )
 
@@ -72,8 +73,20 @@ def test_saved_model_computes_as_keras_3_where_keras_2_would_not(
 ) -> None:
     cases = [case for case in CASES if re.search("|".join(_OTHERWISE), case.name)]
     assert len(cases) == len(_OTHERWISE)
-    sweep = reverse.Sweep(peer, tmp_path, [("tf_keras", "traces")])
+    columns = [("tf_keras", "traces"), ("Regraft", "plain")]
+    sweep = reverse.Sweep(peer, tmp_path, columns)
     assert not any(sweep.measure(cases).values())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_weights_of_bfloat16_open_from_hdf5_everywhere(
+    peer: Any, tmp_path: Path
+) -> None:
+    words = r"^L\.(Conv1D|LayerNormalization)\(.*dtype='bfloat16'"
+    cases = [case for case in CASES if re.search(words, case.name)]
+    assert len(cases) == 2
+    files = (("tf_keras", "keras2"), ("Regraft", "keras2"), ("Keras 3", "keras3"))
+    assert not any(reverse.Sweep(peer, tmp_path, files).measure(cases).values())
 
 
 measured_here = pytest.mark.skipif(
