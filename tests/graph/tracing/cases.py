@@ -445,6 +445,27 @@ case(
     rtol=1e-4,
     atol=1e-5,
 )
+for _name, _how, _shape, _kernel in (
+    ("dilated unknown size", ("SAME", 1, 2), "b,h,w,3", "3,3,3,4"),
+    ("dilated padded", (((-1, 2), (3, 0)), 1, 3), "b,9,8,3", "3,2,3,4"),
+    ("dilated strides", ("SAME", 2, 3), "b,9,8,3", "2,3,3,4"),
+    ("dilated groups", ("VALID", 1, 2, 2), "b,9,8,4", "3,3,2,6"),
+    ("dilated causal", (((4, 0),), 1, 2), "b,t,3", "3,3,4"),
+    ("dilated depthwise padded", (((4, 0), (0, 1)), 1, 2, 3), "b,7,8,3", "3,3,1,6"),
+    ("dilated volume", ("SAME", 1, 2), "b,5,t,6,3", "3,2,3,3,4"),
+    ("dilated volume groups", ("SAME", 1, 2, 2), "b,5,6,7,4", "2,3,3,2,6"),
+    ("groups strides", ("SAME", 2, 1, 2), "b,7,8,4", "3,3,2,6"),
+    ("groups volume", ("SAME", 2, 1, 2), "b,5,6,7,4", "2,3,3,2,6"),
+    ("depthwise padded", (((2, 1), (0, 3)), 1, 1, 3), "b,7,8,3", "3,3,1,6"),
+):
+    case(
+        f"conv {_name}",
+        _conv(*_how),
+        f"f32[{_shape}]",
+        f"f32[{_kernel}]",
+        rtol=1e-4,
+        atol=1e-5,
+    )
 case(
     "conv lhs dilated",
     _conv(((1, 1), (2, 1)), 1, 1, 1, 2),

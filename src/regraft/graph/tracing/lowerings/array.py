@@ -242,16 +242,18 @@ def padded(
     shape = tuple(
         dim + low + high for dim, (low, high) in zip(x.dims, around, strict=True)
     )
-    if all(is_static(edge) for edge in around):
-        paddings: Any = np.array(around, np.int32)
-    else:
-        flat = [g.dim(e) for edge in around for e in edge]
-        paddings = g.reshape(
-            g.op("Pack", flat, axis=0, shape=(len(flat),)), (len(around), 2)
-        )
+    paddings = pairs(g, around)
     if value.constant is not None and not value.constant.any():
         return g.op("Pad", x, paddings, shape=shape)
     return g.op("PadV2", x, paddings, value, shape=shape)
+
+
+def pairs(g: Graph, around: Sequence[tuple[Dim, Dim]]) -> Any:
+    """Returns a matrix of a row for each pair of lengths."""
+    if all(is_static(edge) for edge in around):
+        return np.array(around, np.int32)
+    flat = [g.dim(e) for edge in around for e in edge]
+    return g.reshape(g.op("Pack", flat, axis=0, shape=(len(flat),)), (len(around), 2))
 
 
 def dilated(g: Graph, x: Value, value: Value, axis: int, interior: int) -> Value:

@@ -16,6 +16,7 @@ from regraft.graph.tracing.lowerings.array import (
     cut,
     dilated,
     padded,
+    pairs,
     sliced,
     transpose,
 )
@@ -224,34 +225,71 @@ def _spread_out(g: Graph, x: Value, dilation: Sequence[int]) -> Value:
 def conv_channels_last(
     g: Graph, x: Value, kernel: Value, window: Window, groups: int
 ) -> Value:
-    """Returns a convolution of an array whose channels come last."""
+    """Returns a convolution of an array whose channels come last.
+
+    TensorFlow's CPU kernels have no gradient of dilated and of grouped convolutions,
+    and fuse the latter with what follows into an op that refuses groups, unless oneDNN
+    stands in for them. So these are written as plain ones.
+    """
     if x.rank == 3:
         return _conv_1d(g, x, kernel, window, groups)
     if x.rank not in (4, 5):
         raise UnsupportedError(f"TensorFlow has no convolution of rank {x.rank}.")
-    sizes = [
-        (int(k) - 1) * d + 1
-        for k, d in zip(kernel.dims[:-2], window.dilations, strict=False)
-    ]
-    padding = _padding_name(x, sizes, window)
+    if any(d != 1 for d in window.dilations):
+        return _atrous(g, x, kernel, window, groups)
+    padding = _padding_name(x, [int(k) for k in kernel.dims[:-2]], window)
     if padding is None:
         around = [(0, 0), *window.padding, (0, 0)]
         x, padding = _cut_and_pad(g, x, around), "VALID"
-    channels = int(x.dims[-1])
-    if groups == channels and groups > 1 and x.rank == 4:
+    if groups == int(x.dims[-1]) and groups > 1 and x.rank == 4:
         return _depthwise(g, x, kernel, window, padding)
-    if x.rank == 5 and groups > 1:
-        return _grouped(g, x, kernel, window, groups)
-    op = "Conv2D" if x.rank == 4 else "Conv3D"
+    if groups > 1:
+        return _grouped(g, x, kernel, window, groups, padding)
     return g.op(
-        op,
+        "Conv2D" if x.rank == 4 else "Conv3D",
         x,
         kernel,
         strides=(1, *window.strides, 1),
-        dilations=(1, *window.dilations, 1),
         padding=padding,
         shape=window.shape,
     )
+
+
+def _atrous(g: Graph, x: Value, kernel: Value, window: Window, groups: int) -> Value:
+    """A dilated convolution: a plain one over every n-th place of each dimension.
+
+    The places that are n apart become an example of the batch, and go back.
+    """
+    steps = window.dilations
+    x = cut(g, x, [(0, 0), *window.padding, (0, 0)])
+    edges = [(at_least_zero(low), at_least_zero(high)) for low, high in window.padding]
+    batch, *dims, channels = x.dims
+    dims = [dim + low + high for dim, (low, high) in zip(dims, edges, strict=True)]
+    rest = [-dim % step for dim, step in zip(dims, steps, strict=True)]
+    counts = [(d + r) // n for d, r, n in zip(dims, rest, steps, strict=True)]
+    block = np.array(steps, np.int32)
+    around = [(low, high + r) for (low, high), r in zip(edges, rest, strict=True)]
+    each = batch * int(np.prod(steps))
+    apart = g.op(
+        "SpaceToBatchND",
+        x,
+        block,
+        pairs(g, around),
+        shape=(each, *counts, channels),
+    )
+    sizes = [int(k) for k in kernel.dims[:-2]]
+    inner = [n - k + 1 for n, k in zip(counts, sizes, strict=True)]
+    ones = (1,) * len(steps)
+    plain = Window(ones, ones, ((0, 0),) * len(steps), (each, *inner, window.shape[-1]))
+    result = conv_channels_last(g, apart, kernel, plain, groups)
+    full = [dim - (k - 1) * n for dim, k, n in zip(dims, sizes, steps, strict=True)]
+    shape = (batch, *full, window.shape[-1])
+    crops = pairs(g, [(0, r) for r in rest])
+    result = g.op("BatchToSpaceND", result, block, crops, shape=shape)
+    if any(stride != 1 for stride in window.strides):
+        start = [0] * len(shape)
+        result = sliced(g, result, start, list(shape), [1, *window.strides, 1])
+    return result.shaped(window.shape)
 
 
 def _cut_and_pad(g: Graph, x: Value, around: Sequence[tuple[Dim, Dim]]) -> Value:
@@ -285,10 +323,8 @@ def _depthwise(
     if int(kernel.dims[-2]) != channels:
         multiplier = int(kernel.dims[-1]) // channels
         kernel = g.reshape(kernel, (*kernel.dims[:-2], channels, multiplier))
-    dilated = any(d != 1 for d in window.dilations)
-    uneven = len(set(window.strides)) > 1
-    if dilated or uneven:
-        return _atrous_depthwise(g, x, kernel, window)
+    if len(set(window.strides)) > 1:
+        return _uneven_depthwise(g, x, kernel, window, padding)
     return g.op(
         "DepthwiseConv2dNative",
         x,
@@ -299,42 +335,37 @@ def _depthwise(
     )
 
 
-def _atrous_depthwise(g: Graph, x: Value, kernel: Value, window: Window) -> Value:
-    """Spreads the kernel, and takes every n-th place of the result."""
-    spread = kernel
-    for axis, step in enumerate(window.dilations):
-        if step != 1:
-            spread = dilated(g, spread, scalar(0, kernel), axis, step - 1)
-    around = [(0, 0), *window.padding, (0, 0)]
-    x = _cut_and_pad(g, x, around)
+def _uneven_depthwise(
+    g: Graph, x: Value, kernel: Value, window: Window, padding: str
+) -> Value:
+    """Takes every n-th place of a result: the op wants equal strides."""
+    if padding == "SAME":
+        x = _cut_and_pad(g, x, [(0, 0), *window.padding, (0, 0)])
     dense = g.op(
-        "DepthwiseConv2dNative",
-        x,
-        spread,
-        strides=(1, 1, 1, 1),
-        padding="VALID",
+        "DepthwiseConv2dNative", x, kernel, strides=(1, 1, 1, 1), padding="VALID"
     )
     full = [
         dim - int(size) + 1
-        for dim, size in zip(x.dims[1:-1], spread.dims[:-2], strict=True)
+        for dim, size in zip(x.dims[1:-1], kernel.dims[:-2], strict=True)
     ]
     dense = dense.shaped((window.shape[0], *full, window.shape[-1]))
     limits = list(dense.dims)
     return sliced(g, dense, [0] * 4, limits, [1, *window.strides, 1])
 
 
-def _grouped(g: Graph, x: Value, kernel: Value, window: Window, groups: int) -> Value:
+def _grouped(
+    g: Graph, x: Value, kernel: Value, window: Window, groups: int, padding: str
+) -> Value:
     """Groups of channels one by one."""
     parts = g.op("Split", np.int32(x.rank - 1), x, num_split=groups)
     kernels = g.op("Split", np.int32(x.rank - 1), kernel, num_split=groups)
     out = [
         g.op(
-            "Conv3D",
+            "Conv2D" if x.rank == 4 else "Conv3D",
             part,
             k,
             strides=(1, *window.strides, 1),
-            dilations=(1, *window.dilations, 1),
-            padding="VALID",
+            padding=padding,
         )
         for part, k in zip(parts, kernels, strict=True)
     ]
