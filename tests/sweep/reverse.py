@@ -383,7 +383,7 @@ def table(results: Mapping[str, Sequence[str]]) -> str:
     classes = {class_of(case) for case in every}
     head = [
         f"Measured: {len(results)} of {len(every)} configs, of {len(by_class)} of "
-        f"{len(classes)} classes. The others are tests (`make sweep`).",
+        f"{len(classes)} classes.",
         "",
         f"| Layer class | configs | {' | '.join(TITLES.values())} |",
         f"|---|---:|{'---:|' * len(TITLES)}",

@@ -106,13 +106,13 @@ for _name in (
 
 # Configurations that Keras 3.15 on JAX can't make or train, and why.
 REFUSED: dict[str, str] = {
-    r"L\.(ConvLSTM\dD|LSTM|GRU|SimpleRNN)\(.*dtype='b?float16'": (
+    r"^L\.(ConvLSTM\dD|LSTM|GRU|SimpleRNN)\(.*dtype='b?float16'": (
         "QR of half precision, of the orthogonal initializer"
     ),
     r"lora_rank=2.*(kernel|embeddings)_constraint=": "LoRA goes without constraints",
-    r"L\.Equalization\(": "its symbolic call makes a cycle",
+    r"L\.Equalization\((?!.*float16'\))": "its symbolic call makes a cycle",
     r"L\.RandomCrop\(": "crops by a traced number in training",
-    r"L\.RandomElasticTransform\(": "its Gaussian blur fails",
+    r"L\.RandomElasticTransform\((?!.*scale=False)": "its Gaussian blur fails",
     r"L\.MultiHeadAttention\(.*'(mixed_)?float16'": "no such product on JAX's CPU",
     r"value_dim=5": "JAX wants keys and values of one size",
     r"L\.Normalization\(mean=.*axis=1, name": "six means for four rows",
