@@ -141,12 +141,12 @@ def _write(
 
     def traces() -> ModelTraces | None:
         with _compat.kept_losses(model):
-            return _traces_or_note(parts, requests) if save_traces else None
+            return _traces_or_note(parts, requests)
 
     def aliases(made: ModelTraces) -> Mapping[str, str]:
         return alias_names(options.function_aliases or {}, requests, made)
 
-    write_saved_model(target, parts, options, traces, aliases)
+    write_saved_model(target, parts, options, traces if save_traces else None, aliases)
     return parts.notes
 
 

@@ -136,6 +136,35 @@ def test_functions_take_the_dtypes_that_inputs_promise(peer, tmp_path):
     _assert_close("wide", [np.asarray(again(given))], [outputs])
 
 
+@pytest.mark.filterwarnings("ignore:.*Python code of Keras 3:UserWarning")
+def test_lambda_over_operations_runs_from_its_traces(peer, tmp_path):
+    keras.utils.set_random_seed(1)
+    left, right = keras.Input((4,), name="left"), keras.Input((4,), name="right")
+    tower = keras.layers.Dense(3)
+
+    def distance(pair):
+        return keras.ops.norm(pair[0] - pair[1], axis=-1, keepdims=True)
+
+    apart = keras.layers.Lambda(distance, output_shape=(1,), name="apart")
+    outputs = keras.layers.Dense(1)(apart([tower(left), tower(right)]))
+    model = keras.Model([left, right], outputs)
+    path = tmp_path / "model"
+    regraft.save_model(model, path)
+    rng = np.random.default_rng(0)
+    given = [rng.normal(size=(5, 4)).astype("float32") for _ in range(2)]
+    expected = np.asarray(model(given))
+    got, _, _, history = peer.call("saved_functions.revive", str(path), given)
+    np.testing.assert_allclose(got[0], expected, rtol=1e-5)
+    assert np.isfinite(history).all()
+    for how in ({}, {"custom_objects": {"apart": distance}}):
+        loaded = regraft.load_model(path, **how)
+        assert isinstance(loaded.get_layer("apart"), keras.layers.Lambda) == bool(how)
+        np.testing.assert_allclose(np.asarray(loaded(given)), expected, rtol=1e-5)
+        regraft.save_model(loaded, tmp_path / "again")
+        again = peer.call("saved_functions.call", str(tmp_path / "again"), given)
+        np.testing.assert_allclose(again[0][0], expected, rtol=1e-5)
+
+
 def test_equal_layers_share_a_body():
     from regraft.saving.trace_layers import trace_model
 

@@ -120,7 +120,7 @@ def audit(model: Model, as_json: AsJson = False) -> None:
     found += [
         f"layer '{layer.name}' of class Lambda, which may hold code"
         for layer in contents.layers
-        if layer.class_name == "Lambda"
+        if layer.class_name.removeprefix("Keras3>") == "Lambda"
     ]
     if as_json:
         typer.echo(json.dumps({"path": contents.path, "found": found}))

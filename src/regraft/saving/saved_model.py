@@ -54,7 +54,7 @@ def write_saved_model(
     path: str | os.PathLike[str],
     parts: SavedModelParts,
     options: SaveOptions,
-    trace: Callable[[], ModelTraces | None] = lambda: None,
+    trace: Callable[[], ModelTraces | None] | None = None,
     aliases: Callable[[ModelTraces], Mapping[str, str]] = lambda _: {},
 ) -> None:
     """Writes a model as a SavedModel directory, all or nothing.
@@ -68,13 +68,13 @@ def write_saved_model(
         aliases: Returns further names of functions, by the name of the function.
     """
     builder = GraphBuilder()
-    assembly = ModelAssembly(builder, parts)
+    assembly = ModelAssembly(builder, parts, traced=trace is not None)
     assembly.add()
     with new_saved_model_directory(
         path, alignment_bytes=options.alignment_bytes, progress=options.progress
     ) as writer:
         writer.add_tensors(builder.tensors())
-        traces = trace()
+        traces = None if trace is None else trace()
         if traces is not None:
             root = assembly.node_ids[id(parts.model)]
             add_function_objects(builder, traces, assembly.node_ids, root)
@@ -111,13 +111,21 @@ def _bytes_scalar(value: bytes) -> Any:
 class ModelAssembly:
     """Adds a described model to a `GraphBuilder`.
 
+    Args:
+        builder: Where to.
+        parts: The described model.
+        traced: Whether layers have functions beside their configs.
+
     Attributes:
         node_ids: Node id by `id` of each layer added.
     """
 
-    def __init__(self, builder: GraphBuilder, parts: SavedModelParts) -> None:
+    def __init__(
+        self, builder: GraphBuilder, parts: SavedModelParts, *, traced: bool
+    ) -> None:
         self._builder = builder
-        entry = under_names_of_their_own(parts.entry)
+        self._traced = traced
+        entry = under_names_of_their_own(parts.entry, traced)
         self._parts = dataclasses.replace(parts, entry=entry)
         self.node_ids: dict[int, int] = {}
 
@@ -260,7 +268,7 @@ class ModelAssembly:
             self._add_children(node, tree, None)
             return node
         entry = describe_layer(tree.owner, KERAS_2, self._parts.notes)
-        return self._add_layer(tree, under_names_of_their_own(entry))
+        return self._add_layer(tree, under_names_of_their_own(entry, self._traced))
 
     def _add_variable(self, variable: keras.Variable, dtype: str | None = None) -> int:
         return self._builder.add_variable(

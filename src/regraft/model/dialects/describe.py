@@ -154,7 +154,7 @@ def _known_arguments(
     return kept
 
 
-def under_names_of_their_own(value: Any) -> Any:
+def under_names_of_their_own(value: Any, traced: bool) -> Any:
     """An entry in which no layer that Keras 2 can't make has a name of Keras 2's.
 
     Keras 2 runs the traces of a class that it doesn't know, and refuses a file where
@@ -162,16 +162,19 @@ def under_names_of_their_own(value: Any) -> Any:
 
     Args:
         value: An entry, or what is in one.
+        traced: Whether layers have traces. Where they have, they are also all that
+            Keras 2 can run of a `Lambda` over `keras.ops`.
     """
     if isinstance(value, list):
-        return [under_names_of_their_own(item) for item in value]
+        return [under_names_of_their_own(item, traced) for item in value]
     if not isinstance(value, Mapping):
         return value
-    found = {key: under_names_of_their_own(item) for key, item in value.items()}
+    found = {k: under_names_of_their_own(v, traced) for k, v in value.items()}
     name, config = found.get("class_name"), found.get("config")
     if name in KERAS_2_ARGUMENTS and isinstance(config, Mapping):
         known = KERAS_2_ARGUMENTS[name] | EVERY_LAYER | {*_ALWAYS.get(name, ())}
         beyond = any(True for _ in _not_heeded(name, config))
+        beyond = beyond or (traced and name == "Lambda")
         if beyond or set(config) - known or _says_keras_3(config):
             found["class_name"] = f"{KERAS_3_PREFIX}{name}"
     return found

@@ -64,7 +64,7 @@ def _lambda(config: Config, layer: Any, notes: list[Note]) -> None:
     config["module"] = layer.function.__module__
     config["output_shape_module"] = None
     config.pop("mask", None)
-    text = "its function is Python code of Keras 3 and needs its modules to run"
+    text = "its function is Python code of Keras 3: without traces it needs its modules"
     notes.append(Note(f"layer {layer.name!r}", text))
 
 
