@@ -24,6 +24,7 @@ from regraft.graph.runtime.plan import raise_missing
 from regraft.graph.runtime.registry import KERNELS
 from regraft.model.keras2 import (
     op_layers_array,
+    op_layers_kernels,
     op_layers_losses,
     op_layers_math,
     op_layers_nn,
@@ -33,6 +34,7 @@ from regraft.model.keras2.registration import registered
 SYMBOLS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         **op_layers_array.SYMBOLS,
+        **op_layers_kernels.SYMBOLS,
         **op_layers_losses.SYMBOLS,
         **op_layers_math.SYMBOLS,
         **op_layers_nn.SYMBOLS,
