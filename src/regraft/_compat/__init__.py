@@ -7,7 +7,7 @@ below `keras.src` or `jax._src`, of another package.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -241,19 +241,38 @@ def structures(model: keras.Model) -> tuple[Any, Any]:
     return model._inputs_struct, model._outputs_struct
 
 
-def keep_operations(model: keras.Model, tensors: list[keras.KerasTensor]) -> None:
+def keep_operations(
+    model: keras.Model,
+    tensors: list[keras.KerasTensor],
+    order: Iterable[keras.Operation],
+) -> None:
     """Lets a Functional model run what its outputs don't need, too.
 
     Keras 3.12 to 3.15: a model runs just what leads to its outputs, so that a layer
     that only adds a loss would be lost; its plan can be made for more tensors.
+
+    Args:
+        model: The model.
+        tensors: What else it shall compute.
+        order: Its layers, as they shall be listed.
     """
     nodes, nodes_by_depth, operations, operations_by_depth = map_graph(
         model._inputs, [*model._outputs, *tensors]
     )
+    place = {id(operation): index for index, operation in enumerate(order)}
+    listed = iter(
+        sorted(
+            (operation for operation in operations if id(operation) in place),
+            key=lambda operation: place[id(operation)],
+        )
+    )
     with unlocked(model):
         model._nodes = nodes
         model._nodes_by_depth = nodes_by_depth
-        model._operations = operations
+        model._operations = [
+            next(listed) if id(operation) in place else operation
+            for operation in operations
+        ]
         model._operations_by_depth = operations_by_depth
 
 

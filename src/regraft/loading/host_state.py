@@ -24,6 +24,9 @@ from regraft.model.keras2.host_text import TextVectorization
 
 _TABLES = ("lookup_table", "_table", "table")
 _LOOKUPS = ("_lookup_layer", "_index_lookup_layer")
+# TensorFlow 2.1 to 2.4 had the weights of tokens in a layer of their own.
+_ENCODER = "_vectorize_layer"
+_WEIGHTS = ("idf_weights", "tf_idf_weights")
 
 
 class HostState:
@@ -59,6 +62,9 @@ class HostState:
         """Fills a layer from an object; returns whether it held anything."""
         if isinstance(layer, TextVectorization):
             inner = next((c for n in _LOOKUPS if (c := node.child(n))), None)
+            encoder = node.child(_ENCODER)
+            if encoder is not None:
+                _fill_idf(layer.lookup, encoder)
             return inner is not None and self.fill(layer.lookup, inner)
         if isinstance(layer, IndexLookup):
             return self._fill_lookup(layer, node)
@@ -67,9 +73,7 @@ class HostState:
         return False
 
     def _fill_lookup(self, layer: IndexLookup, node: ObjectNode) -> bool:
-        weights = node.variable("idf_weights")
-        if weights is not None and weights.value is not None:
-            layer.set_idf(weights.value.read())
+        _fill_idf(layer, node)
         if layer.from_config:
             return True
         child = next((c for n in _TABLES if (c := node.child(n))), None)
@@ -78,6 +82,12 @@ class HostState:
             return False
         layer.set_table(table.entries)
         return True
+
+
+def _fill_idf(layer: IndexLookup, node: ObjectNode) -> None:
+    weights = next((v for n in _WEIGHTS if (v := node.variable(n))), None)
+    if weights is not None and weights.value is not None:
+        layer.set_idf(weights.value.read())
 
 
 def fill_stored(plan: RestorePlan) -> None:

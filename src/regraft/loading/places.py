@@ -91,6 +91,38 @@ def layer_nodes(node: ObjectNode) -> Iterator[tuple[str, ObjectNode]]:
         index += 1
 
 
+def weighted_layers(
+    tree: StateNode, node: ObjectNode
+) -> list[tuple[str, StateNode, ObjectNode]] | None:
+    """Pairs a network's layers that have weights with those of a checkpoint.
+
+    Its layers of operations, inputs and losses are counted otherwise than here; those
+    with weights mostly have a count of their own. `None` where there are more or fewer.
+    """
+    found: list[tuple[str, ObjectNode]] = []
+    while (child := node.child(edge := f"layer_with_weights-{len(found)}")) is not None:
+        found.append((edge, child))
+    # Before TensorFlow 2.2 a Sequential that was built late has no such count.
+    found = found or [item for item in layer_nodes(node) if _holds_weights(item[1])]
+    layers = [child for _, child in tree.children if any(child.edges())]
+    if len(layers) != len(found):
+        return None
+    pairs = zip(layers, found, strict=True)
+    return [(edge, layer, child) for layer, (edge, child) in pairs]
+
+
+def _holds_weights(node: ObjectNode) -> bool:
+    seen, pending = {node.node_id}, [node]
+    while pending:
+        for child in pending.pop().children.values():
+            if not isinstance(child, ObjectNode):
+                return True
+            if child.node_id not in seen:
+                seen.add(child.node_id)
+                pending.append(child)
+    return False
+
+
 def layers_before(tree: StateNode, node: ObjectNode) -> int:
     """How many layers a checkpoint has before the first of a Sequential: its input.
 

@@ -18,7 +18,12 @@ import numpy as np
 
 from regraft import _compat, dtypes
 from regraft.errors import MismatchError, UnsupportedError
-from regraft.loading.places import later, layers_before, layers_by_name
+from regraft.loading.places import (
+    later,
+    layers_before,
+    layers_by_name,
+    weighted_layers,
+)
 from regraft.model.description import (
     LayerWeights,
     ObjectNode,
@@ -177,7 +182,7 @@ def plan_from_objects(tree: StateNode, root: ObjectNode) -> RestorePlan:
 
 
 # Variables of Keras 2's that are no variables here.
-_OUTSIDE = ("idf_weights", "num_documents", "summary")
+_OUTSIDE = ("idf_weights", "tf_idf_weights", "num_documents", "summary")
 
 
 def keeps_tables(layer: keras.Layer | None) -> bool:
@@ -196,7 +201,8 @@ class _ObjectMatch:
         if tree.owner is not None:
             self._plan.layers.append((tree.owner, node))
         if keeps_tables(tree.owner):
-            kept = (node.variable(name) for name in _OUTSIDE)
+            holders = (node, node.child("_vectorize_layer"))
+            kept = (n.variable(name) for n in holders if n for name in _OUTSIDE)
             self._taken.update(v.node_id for v in kept if v is not None)
         # Keras 2 lists a model's own variables after those of its layers, and a
         # layer's before those of its sublayers.
@@ -246,6 +252,8 @@ class _ObjectMatch:
         if tree.kind != "network":
             return [(edge, child, _find(node, edge)) for edge, child in tree.children]
         layers = layers_by_name(node)
+        if not layers and (weighted := weighted_layers(tree, node)) is not None:
+            return weighted
         skipped = layers_before(tree, node) if not layers else 0
         order = {edge: place for place, (edge, _) in enumerate(layers.values())}
         pairs: list[tuple[str, StateNode, Any]] = []

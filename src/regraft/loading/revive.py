@@ -11,7 +11,7 @@ from regraft.errors import UnknownNameError
 from regraft.graph.runtime.saved_functions import SavedFunction
 from regraft.loading.functions import FunctionStore
 from regraft.loading.places import NODE, with_nodes
-from regraft.loading.restore import RestorePlan, plan_from_objects
+from regraft.loading.restore import Assignment, RestorePlan, plan_from_objects
 from regraft.loading.revived_layer import (
     RevivedLayer,
     RevivedModel,
@@ -106,6 +106,8 @@ class Reviver:
 
     def bind(self, plan: RestorePlan) -> None:
         """Makes functions use the variables of a plan."""
+        if self.revived:
+            plan.assignments += self._metrics()
         self._store.bind(
             {
                 item.node_id: item.variable
@@ -113,6 +115,31 @@ class Reviver:
                 if item.node_id is not None
             }
         )
+
+    def _metrics(self) -> list[Assignment]:
+        """Variables for what metrics inside revived layers count.
+
+        Traces assign them, and a compiled step leaves what it assigned to anything
+        else than a variable behind, where the next one must not find it.
+        """
+        return [
+            Assignment(
+                keras.Variable(
+                    "zeros", child.shape, child.dtype, trainable=False, name=name
+                ),
+                child.value,
+                f"metric {name}",
+                child.node_id,
+                False,
+            )
+            for node in self._store.objects.nodes
+            if isinstance(node, ObjectNode) and node.identifier == "_tf_keras_metric"
+            for name, child in node.children.items()
+            if isinstance(child, Variable)
+            and child.value is not None
+            and child.dtype in ("float32", "float16", "bfloat16", "int32", "bool")
+            and None not in child.shape
+        ]
 
     def _placed(self, node_id: Any, class_name: str) -> ObjectNode | None:
         """The object that the place of an entry leads to, if its class agrees."""

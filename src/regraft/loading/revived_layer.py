@@ -134,6 +134,25 @@ class Revived:
 class RevivedLayer(Revived, keras.layers.Layer):
     """A layer of a class that nobody has."""
 
+    def feature_inputs(self, shapes: Any) -> dict[str, keras.layers.InputLayer]:
+        """Makes an input for each feature, where its traces read a dict of numbers.
+
+        Args:
+            shapes: Without meaning here: the traces tell.
+        """
+        read = _symbolic(self._traces.first_argument())
+        if not isinstance(read, Mapping) or self.reads_text:
+            return {}
+        return {
+            key: keras.layers.InputLayer(
+                batch_shape=(None, *tensor.shape[1:]),
+                dtype=tensor.dtype,
+                name=str(key).replace("/", "__"),
+            )
+            for key, tensor in read.items()
+            if isinstance(tensor, keras.KerasTensor)
+        }
+
 
 class RevivedModel(Revived, keras.Model):
     """A subclassed model of a class that nobody has."""

@@ -16,6 +16,10 @@ _VERSION = re.compile(r"\s*(\d+)(?:\.(\d+))?(?:\.(\d+))?(.*)")
 _FIRST_WITHOUT_SUFFIX = (2, 4, 0)
 
 
+# What stands for no salt, where Keras wrote one anyway.
+DEFAULT_SALT = (0xDECAFCAFFE, 0xDECAFCAFFE)
+
+
 @dataclass(frozen=True)
 class Dialect:
     """A generation and version of Keras, as a file states it.
@@ -160,6 +164,14 @@ class Dialect:
     def softmax_sees_masks(self) -> bool:
         """Whether a Softmax layer leaves masked values out."""
         return self.version > (2, 4, 0)
+
+    @property
+    def hashing_writes_no_salt_as_a_key(self) -> bool:
+        """Whether a Hashing without a salt says `DEFAULT_SALT`, and computes without.
+
+        TensorFlow 2.3 to 2.7; a loaded one took it for a salt.
+        """
+        return self.generation == 2 and (2, 3, 1) <= self.version < (2, 8)
 
     @property
     def counts_own_node(self) -> bool:

@@ -14,7 +14,7 @@ import keras
 
 from regraft.errors import UnsupportedError
 from regraft.model.dialects.context import BuildContext
-from regraft.model.dialects.dialect import Dialect
+from regraft.model.dialects.dialect import DEFAULT_SALT, Dialect
 from regraft.model.dialects.registry import find_custom
 from regraft.model.keras2 import (
     host_layers,
@@ -153,6 +153,13 @@ def _dense_only(config: Config, context: BuildContext) -> None:
             f"layer {config.get('name')!r}",
             "gives dense tensors of the same values: this backend has no sparse ones",
         )
+
+
+def _hashing(config: Config, context: BuildContext) -> None:
+    _dense_only(config, context)
+    salt = config.get("salt")
+    if context.dialect.hashing_writes_no_salt_as_a_key and isinstance(salt, list):
+        config["salt"] = None if tuple(salt) == DEFAULT_SALT else salt
 
 
 def _text_vectorization(config: Config, context: BuildContext) -> None:
@@ -304,9 +311,7 @@ ROWS: Mapping[str, Row] = {
         },
         translate=_dense_only,
     ),
-    "Hashing": Row(
-        keras2_class=host_text.Hashing, replaces=True, translate=_dense_only
-    ),
+    "Hashing": Row(keras2_class=host_text.Hashing, replaces=True, translate=_hashing),
     "HashedCrossing": Row(
         keras2_class=host_text.HashedCrossing, replaces=True, translate=_dense_only
     ),

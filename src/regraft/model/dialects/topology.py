@@ -40,7 +40,6 @@ from regraft.model.dialects.objects import is_entry, shared
 from regraft.model.dialects.operations import build_operation, is_operation
 from regraft.model.dialects.registry import find_custom
 from regraft.model.keras2.host_layers import InputLayer
-from regraft.model.keras2.layers_features import DenseFeatures
 
 _NETWORKS = {"Sequential", "Functional", "Model", "Container", "Graph"}
 MAX_NESTING = 50
@@ -170,8 +169,9 @@ def _build_sequential(
         _remember(layer, name, context)
         layers.append(layer)
     name = str(config.get("name") or "sequential")
-    if layers and isinstance(layers[0], DenseFeatures) and custom is None:
-        model = _of_features(layers, config.get("build_input_shape"), name)
+    shapes = config.get("build_input_shape")
+    if custom is None and (features := _feature_inputs(layers, shapes)):
+        model = _of_features(layers, features, name)
         _remember(model, name, context)
         return model
     shape = _sequential_input_shape(entries, config)
@@ -189,11 +189,21 @@ def _build_sequential(
     return model
 
 
+def _feature_inputs(
+    layers: list[keras.layers.Layer], shapes: Any
+) -> dict[str, keras.layers.InputLayer]:
+    """Inputs for the features that a chain's first layer reads, if it reads such."""
+    make = getattr(layers[0], "feature_inputs", None) if layers else None
+    return {} if make is None else make(shapes)
+
+
 def _of_features(
-    layers: list[keras.layers.Layer], shapes: Any, name: str
+    layers: list[keras.layers.Layer],
+    features: Mapping[str, keras.layers.InputLayer],
+    name: str,
 ) -> keras.Model:
     """A network of a chain that begins with a dict, which Keras 3 gives no graph."""
-    inputs = {key: item.output for key, item in layers[0].inputs(shapes).items()}
+    inputs = {key: item.output for key, item in features.items()}
     outputs: Any = inputs
     for layer in layers:
         outputs = layer(outputs)
@@ -290,7 +300,7 @@ class _Functional:
             for tensor in tensors
         ]
         if rest:
-            keep_operations(model, rest)
+            keep_operations(model, rest, self.layers.values())
 
     def _make_layers(self, entries: list[Any], names: list[str]) -> None:
         for entry, name, accepted in zip(entries, names, stand_ins(names), strict=True):

@@ -68,7 +68,7 @@ class DenseFeatures(HostLayer):
         """The columns, in the order of the output."""
         return self._held.columns
 
-    def inputs(self, shapes: Any) -> dict[str, keras.layers.InputLayer]:
+    def feature_inputs(self, shapes: Any) -> dict[str, keras.layers.InputLayer]:
         """Makes an input for each feature that the columns read.
 
         Args:
