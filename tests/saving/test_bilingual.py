@@ -140,3 +140,24 @@ def test_layer_that_was_given_a_list_is_saved(tmp_path: Path, dialect: str) -> N
     options = regraft.SaveOptions(dialect=dialect)
     regraft.save_model(model, tmp_path / "m.h5", options=options)
     assert regraft.load_model(tmp_path / "m.h5").get_config() == model.get_config()
+
+
+@pytest.mark.filterwarnings("ignore")  # What Keras' own loader says is Keras' own.
+def test_layer_that_holds_a_variable_of_the_one_inside_opens_both_ways(
+    tmp_path: Path,
+) -> None:
+    inner = keras.layers.Conv2DTranspose(2, 2)
+    layer = keras.layers.SpectralNormalization(inner)
+    model = keras.Sequential([keras.Input((6, 5, 4)), layer])
+    layer.trainable = False
+    x = np.random.RandomState(0).normal(size=(2, 6, 5, 4)).astype("float32")
+    expected = model.predict(x, verbose=0)
+    model.save(tmp_path / "own.h5")
+    options = regraft.SaveOptions(dialect="keras3")
+    regraft.save_model(model, tmp_path / "ours.h5", options=options)
+    for loaded in (
+        regraft.load_model(tmp_path / "own.h5"),
+        regraft.load_model(tmp_path / "ours.h5"),
+        keras.saving.load_model(tmp_path / "ours.h5"),
+    ):
+        np.testing.assert_array_equal(loaded.predict(x, verbose=0), expected)

@@ -225,7 +225,7 @@ CANNOT: list[tuple[str, tuple[str, ...], str]] = [
     ),
     (
         r"L\.SpectralNormalization\(.*trainable=False",
-        (*KERAS_3_OF_KERAS_2, "Keras 3·keras3"),
+        KERAS_3_OF_KERAS_2,
         "where all is frozen, its weights are in Keras 2's order",
     ),
     (

@@ -23,6 +23,20 @@ def ordered_variables(tree: StateNode) -> list[keras.Variable]:
     ]
 
 
+def ordered_by_keras_3(tree: StateNode) -> list[keras.Variable]:
+    """A layer's variables in the order in which Keras 3 writes them to HDF5.
+
+    It differs where a layer holds a variable of a layer inside as its own, too, as
+    `SpectralNormalization` does.
+    """
+    ours = ordered_variables(tree)
+    if tree.owner is None:
+        return ours
+    theirs = [*tree.owner.trainable_weights, *tree.owner.non_trainable_weights]
+    same = {id(v) for v in ours} == {id(v) for v in theirs} and len(ours) == len(theirs)
+    return theirs if same else ours
+
+
 def trainable_variables(tree: StateNode) -> list[keras.Variable]:
     """`model.trainable_variables` as Keras 2 orders them."""
     return [v for _, v in edges_in_order(tree) if v.trainable]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -14,7 +14,11 @@ from regraft.model import metadata as keras_json
 from regraft.model.compile.names import FUNCTIONS
 from regraft.model.dialects.names import original_name
 from regraft.model.optimizers import state_from_keras, state_to_hdf5
-from regraft.model.ordering import ordered_variables, trainable_variables
+from regraft.model.ordering import (
+    ordered_by_keras_3,
+    ordered_variables,
+    trainable_variables,
+)
 from regraft.model.state_tree import StateNode
 from regraft.model.values import KerasVariableTensor
 from regraft.options import SaveOptions
@@ -51,7 +55,8 @@ def write_model(file: Any, parts: SavedModelParts, options: SaveOptions) -> None
             "(`save_format='tf'`), or save its weights with `save_weights`."
         )
     training_config = _training_config(parts)
-    words = _keras3_words(parts) if options.dialect == "keras3" else None
+    keras3 = options.dialect == "keras3"
+    words = _keras3_words(parts) if keras3 else None
     words = words or _keras2_words(
         parts, training_config, both=options.dialect == "both"
     )
@@ -59,7 +64,9 @@ def write_model(file: Any, parts: SavedModelParts, options: SaveOptions) -> None
         file,
         Hdf5ModelFile(
             **words,
-            layers=tuple(_layers(parts)),
+            layers=tuple(
+                _layers(parts, ordered_by_keras_3 if keras3 else ordered_variables)
+            ),
             top_level_weights=_weights([v for _, v in parts.tree.variables]),
             optimizer_weights=_optimizer_weights(parts, words["training_config"]),
             extra={EXTRA_KEY: keras_json.dump(parts.extra)},
@@ -135,7 +142,9 @@ def _plain_json(value: Any) -> Any:
     return None if value is None else json.loads(json.dumps(keras_json.plain(value)))
 
 
-def _layers(parts: SavedModelParts) -> Iterator[Hdf5Layer]:
+def _layers(
+    parts: SavedModelParts, ordered: Callable[[StateNode], list[keras.Variable]]
+) -> Iterator[Hdf5Layer]:
     """Yields one entry per layer of the config, with or without weights."""
     live = {
         original_name(child.owner): child
@@ -148,7 +157,7 @@ def _layers(parts: SavedModelParts) -> Iterator[Hdf5Layer]:
         if isinstance(parts.model, keras.Sequential) and name not in live:
             continue  # a Sequential's input layer is not among its layers
         tree = live.get(name)
-        weights = () if tree is None else _layer_weights(tree)
+        weights = () if tree is None else _weights(ordered(tree))
         yield Hdf5Layer(name, weights or _token_weights(name, tree))
 
 
@@ -158,10 +167,6 @@ def _token_weights(name: str, tree: StateNode | None) -> Weights:
     if idf is None:
         return ()
     return ((f"{name}/Variable:0", ArrayTensor(idf.astype("float32"))),)
-
-
-def _layer_weights(tree: StateNode) -> Weights:
-    return _weights(ordered_variables(tree))
 
 
 def _weights(variables: Sequence[keras.Variable]) -> Weights:

@@ -24,7 +24,11 @@ import keras
 import numpy as np
 
 from regraft.model.dialects.dialect import Dialect
-from regraft.model.ordering import owned_in_order
+from regraft.model.ordering import (
+    ordered_by_keras_3,
+    ordered_variables,
+    owned_in_order,
+)
 from regraft.model.state_tree import StateNode
 from regraft.storage.tensor import StoredTensor
 
@@ -113,6 +117,14 @@ def place(
     Returns:
         One per variable, in Keras 2's order; `None` if the numbers don't agree.
     """
+    if writer.generation == 3:
+        variables = ordered_by_keras_3(tree)
+        moved = any(
+            a is not b for a, b in zip(variables, ordered_variables(tree), strict=True)
+        )
+        if moved and len(variables) == len(weights):
+            pairs = zip(variables, weights, strict=True)
+            return [Placed(variable, (weight,), None) for variable, weight in pairs]
     waiting = list(weights)
     placed = []
     owned = owned_in_order(tree)
