@@ -289,9 +289,14 @@ CANNOT: list[tuple[str, tuple[str, ...], str]] = [
         "TensorFlow has no kernel of it on a CPU",
     ),
     (
-        r"L\.(Conv1DTranspose|Conv3DTranspose)\(.*dilation_rate=2",
+        r"L\.Conv1DTranspose\(.*dilation_rate=2",
         EVERY_TF_KERAS,
-        "TensorFlow dilates none on a CPU",
+        "Keras 2's has no kernel on a CPU",
+    ),
+    (
+        r"L\.Conv3DTranspose\(.*dilation_rate=2",
+        ALL_TF_KERAS,
+        "Keras 2 ignores its dilation",
     ),
     (
         r"L\.AlphaDropout\(.*noise_shape=\(None",
