@@ -98,6 +98,14 @@ class Case:
         """Whether ids must not repeat: TensorFlow clips before it adds their rows."""
         return "clip" in self.expression
 
+    @property
+    def eager(self) -> bool:
+        """Whether tf_keras may take its steps eagerly.
+
+        Keras 2.11's Nadam counts otherwise in the traces that `fit` runs.
+        """
+        return (self.kind, self.class_name) != ("new", "Nadam")
+
 
 def cases(kind: str) -> list[Case]:
     """All of one kind."""
@@ -109,6 +117,8 @@ def cases(kind: str) -> list[Case]:
         options += [*_CLIPS, "decay=0.3"] if kind == "legacy" else _SINCE_2_11
         found += [_case(kind, name, rate, option) for option in options]
         every = _SCHEDULES if name in ("SGD", "Adam") else (next(schedules),)
+        if (kind, name) == ("legacy", "Nadam"):  # It refuses schedules.
+            every = ()
         found += [_case(kind, name, schedule, "") for schedule in every]
     for scale in _SCALES[:2] if kind == "keras3" else _SCALES:
         plain = _case(kind, "SGD", "0.1", "momentum=0.9")
@@ -129,7 +139,7 @@ def data(distinct: bool) -> tuple[np.ndarray, np.ndarray]:
     return ids.reshape(6, 3), random.normal(size=(6, 2)).astype("float32")
 
 
-def build(keras: Any, optimizer: Any) -> Any:
+def build(keras: Any, optimizer: Any, eager: bool = True) -> Any:
     """A table and two dense layers, with the same weights in either Keras."""
     layers = keras.layers
     model = keras.Sequential(
@@ -143,7 +153,7 @@ def build(keras: Any, optimizer: Any) -> Any:
     )
     random = np.random.RandomState(1)
     model.set_weights([random.normal(0, 0.4, w.shape) for w in model.get_weights()])
-    model.compile(optimizer, "mse", run_eagerly=True)
+    model.compile(optimizer, "mse", run_eagerly=eager)
     return model
 
 

@@ -371,6 +371,7 @@ TOGETHER: dict[str, dict[str, str]] = {
 }
 # What a value must be called with.
 INPUTS: dict[str, list[Any]] = {
+    "Cropping3D.data_format='channels_first'": [(2, 4, 5, 4)],
     "Discretization.output_mode": [(1,)],
     "Discretization.output_mode='one_hot'": [(1,)],
     "EinsumDense.equation": [(5, 6)],

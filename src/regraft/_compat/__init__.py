@@ -107,6 +107,32 @@ def average_added_losses(model: keras.Model) -> None:
     model._aggregate_additional_loss = aggregate
 
 
+class _KeptState:
+    """Shows a variable as a layer shows the state of its random numbers."""
+
+    def __init__(self, variable: keras.Variable) -> None:
+        self.state = variable
+
+
+def keep_recurrent_states(model: keras.Model) -> None:
+    """Lets stateful RNNs go on from batch to batch in `predict`, `fit` and `evaluate`.
+
+    Keras 3.12 to 3.15 tracks the states nowhere, so that on JAX a step drops what it
+    gives them. Among the random states a step takes them along, while neither
+    `weights` nor a saved file counts them.
+    """
+    if keras.backend.backend() != "jax":
+        return
+    for layer in all_layers(model):
+        if isinstance(layer, keras.layers.RNN) and layer.stateful:
+            known = {id(variable) for variable in layer.variables}
+            layer._seed_generators += [
+                _KeptState(state)
+                for state in keras.tree.flatten(layer.states)
+                if state is not None and id(state) not in known
+            ]
+
+
 def sublayers(layer: keras.Layer) -> list[keras.Layer]:
     """Returns the layers that a layer tracks, in the order they were set.
 

@@ -35,6 +35,7 @@ from regraft.model.dialects.registry import find_custom
 from regraft.model.dialects.topology import build_layer, build_network, is_network
 from regraft.model.dialects.weight_layouts import writer_of
 from regraft.model.keras2.host_models import accept_text
+from regraft.model.keras2.regularizers import flatten_at_zero
 from regraft.model.state_tree import StateNode, state_tree
 from regraft.options import LoadOptions
 
@@ -79,6 +80,8 @@ def build_model(
     accept_text(model)
     if context.dialect.generation < 3:
         _compat.average_added_losses(model)
+        _compat.keep_recurrent_states(model)
+        flatten_at_zero(model.variables)
     _restore_random_state(model, description)
     report = reports.LoadReport(description.path, _written_by(description))
     if compile:

@@ -59,7 +59,8 @@ def edges_in_order(
     """All variables below with their paths, as Keras 2 collects them.
 
     A layer's own variables come before those of its sublayers, a model's own ones
-    after those of its layers.
+    after those of its layers. What a layer holds of its sublayers' under an attribute
+    of its own comes with its own ones.
     """
     return [
         (edge, variable) for edge, variable, _ in _in_order(tree, prefix, tree.owner)
@@ -76,4 +77,10 @@ def _in_order(
         for name, child in tree.children
         for edge in _in_order(child, f"{prefix}{name}.", owner)
     ]
-    return below + own if isinstance(tree.owner, keras.Model) else own + below
+    if isinstance(tree.owner, keras.Model):
+        return below + own
+    if len(tree.held) > len(own):
+        places = {id(variable): place for place, variable in enumerate(tree.held)}
+        rest = len(places)
+        return sorted(own + below, key=lambda edge: places.get(id(edge[1]), rest))
+    return own + below

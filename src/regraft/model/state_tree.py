@@ -36,12 +36,15 @@ class StateNode:
         owner: The live layer; `None` for lists and dicts.
         variables: Own variables by child name, in the order they were made.
         children: Objects below by child name, in the order they were made.
+        held: Variables that are its own or, under an attribute, those of an object
+            below (`kernel` of SpectralNormalization), in the order they were set.
     """
 
     kind: str
     owner: keras.Layer | None
     variables: tuple[tuple[str, keras.Variable], ...]
     children: tuple[tuple[str, StateNode], ...]
+    held: tuple[keras.Variable, ...] = ()
 
     def edges(self, prefix: str = "") -> Iterator[tuple[str, keras.Variable]]:
         """Yields every variable below with its path, such as `cell.kernel`."""
@@ -85,15 +88,21 @@ class _Walk:
                 if id(child) not in self._seen
             ]
         variables = []
+        held = []
         for name, value in _attributes(layer):
             if isinstance(value, keras.Variable):
+                held.append(value)
                 if id(value) not in self._seen:
                     self._seen.add(id(value))
                     variables.append((name, value))
             elif (child := self._object(value)) is not None:
                 children.append((name, child))
         return StateNode(
-            "network" if network else "layer", layer, tuple(variables), tuple(children)
+            "network" if network else "layer",
+            layer,
+            tuple(variables),
+            tuple(children),
+            tuple(held),
         )
 
     def _object(self, value: Any) -> StateNode | None:

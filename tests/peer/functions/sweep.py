@@ -34,6 +34,8 @@ def write(
     y = models.targets(models.as_arrays(model.predict(x, verbose=0)), rng)
     if model.trainable_weights:
         model.train_on_batch(x, y)
+    # No format but that with traces holds the states of recurrent layers.
+    model.reset_states()
     for name in formats:
         path = os.path.join(directory, name)
         if name == "h5":
@@ -60,16 +62,17 @@ def write_optimizer(folder: str, case: optimizers.Case) -> Any:
         "S": module.schedules,
     }
     scaled = tf_keras.mixed_precision.LossScaleOptimizer
-    model = optimizers.build(tf_keras, optimizers.make(case, names, scaled))
+    optimizer = optimizers.make(case, names, scaled)
+    model = optimizers.build(tf_keras, optimizer, case.eager)
     optimizers.train(model, case.clips)
     model.save(os.path.join(folder, "plain"), save_format="tf", save_traces=False)
     model.save(os.path.join(folder, "model.h5"))
     return optimizers.train(model, case.clips)
 
 
-def read_optimizer(path: str, distinct: bool) -> Any:
+def read_optimizer(path: str, case: optimizers.Case) -> Any:
     """The weights after each of some steps."""
     tf_keras.backend.clear_session()
     model = tf_keras.models.load_model(path)
-    model.run_eagerly = True
-    return optimizers.train(model, distinct)
+    model.run_eagerly = case.eager
+    return optimizers.train(model, case.clips)

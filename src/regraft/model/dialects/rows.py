@@ -232,6 +232,19 @@ def _causal(cls: type[keras.layers.Layer]) -> Choose:
     return lambda config, dialect: cls if config.get("causal") else None
 
 
+def _spectral_normalization(config: Config, context: BuildContext) -> None:
+    if keras.backend.backend() == "jax" and config.get("trainable", True):
+        context.note(
+            f"layer {config.get('name')!r}",
+            "normalizes its kernel for each step of training; Keras 2 keeps the "
+            "normalized one, which Keras on JAX can't",
+        )
+
+
+def _causal_convolution(config: Mapping[str, Any], dialect: Dialect) -> Any:
+    return keras2.SeparableConv1D if config.get("padding") == "causal" else None
+
+
 def _softmax(config: Mapping[str, Any], dialect: Dialect) -> Any:
     return None if dialect.softmax_sees_masks else keras2.Softmax
 
@@ -290,6 +303,7 @@ ROWS: Mapping[str, Row] = {
     "DenseFeatures": Row(keras2_class=layers_features.DenseFeatures, replaces=True),
     "Discretization": Row(renamed={"bins": "bin_boundaries"}),
     "Embedding": Row(dropped={"input_length": ANYTHING, "sparse": ANYTHING}),
+    "Identity": Row(keras2_class=keras2.Identity),
     "InputLayer": Row(
         renamed={"input_dtype": "dtype"}, translate=_input_layer, choose=_text_input
     ),
@@ -351,13 +365,15 @@ ROWS: Mapping[str, Row] = {
     "RandomTranslation": _RANDOM,
     "RandomZoom": _RANDOM,
     "RandomBrightness": _RANDOM,
-    "SeparableConv1D": Row(dropped=_SEPARABLE),
+    "SeparableConv1D": Row(dropped=_SEPARABLE, choose=_causal_convolution),
     "SeparableConv2D": Row(dropped=_SEPARABLE),
     "Softmax": Row(choose=_softmax),
+    "SpectralNormalization": Row(translate=_spectral_normalization),
     "SpatialDropout1D": _SPATIAL,
     "SpatialDropout2D": _SPATIAL,
     "SpatialDropout3D": _SPATIAL,
     "ThresholdedReLU": Row(keras2_class=keras2.ThresholdedReLU),
+    "UnitNormalization": Row(keras2_class=keras2.UnitNormalization),
     "Wrapper": Row(keras2_class=keras2.Wrapper),
     "TFOpLambda": Row(keras2_class=op_layers.TFOpLambda),
     "TensorFlowOpLayer": Row(keras2_class=op_layers.TensorFlowOpLayer),

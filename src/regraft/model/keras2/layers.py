@@ -150,6 +150,72 @@ class Layer(keras.layers.Identity):
 
 
 @registered
+class Identity(keras.layers.Identity):
+    """Gives what it is given, without its mask."""
+
+    def call(self, inputs: Any) -> Any:
+        return keras.tree.map_structure(without_mask, inputs)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+        return None
+
+
+@registered
+class UnitNormalization(keras.layers.UnitNormalization):
+    """Divides by the square root of the sum of squares, which is 1e-12 at least.
+
+    Keras 3 bounds the root itself, so that shorter vectors, the gradient at zero and
+    float16, in which 1e-12 is 0, differ.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        squares = ops.sum(ops.square(inputs), axis=self.axis, keepdims=True)
+        least = ops.cast(1e-12, squares.dtype)
+        return inputs * ops.rsqrt(ops.maximum(squares, least))
+
+
+@registered
+class SeparableConv1D(keras.layers.SeparableConv1D):
+    """A separable convolution that may be causal."""
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: Any = "valid",
+        **kwargs: Any,
+    ) -> None:
+        self.causal = padding == "causal"
+        inner = "valid" if self.causal else padding
+        super().__init__(filters, kernel_size, strides, inner, **kwargs)
+
+    def _before(self) -> int:
+        return int((self.kernel_size[0] - 1) * self.dilation_rate[0])
+
+    def call(self, inputs: Any) -> Any:
+        if not self.causal:
+            return super().call(inputs)
+        widths = [[0, 0], [self._before(), 0], [0, 0]]
+        if self.data_format == "channels_first":
+            widths = [widths[0], widths[2], widths[1]]
+        return super().call(ops.pad(inputs, widths))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        padded = list(input_shape)
+        axis = 2 if self.data_format == "channels_first" else 1
+        if self.causal and padded[axis] is not None:
+            padded[axis] += self._before()
+        return super().compute_output_shape(tuple(padded))
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if self.causal:
+            config["padding"] = "causal"
+        return config
+
+
+@registered
 class Softmax(keras.layers.Softmax):
     """A softmax that no mask means anything to, as before Keras 2.4."""
 
@@ -271,8 +337,9 @@ class MultiHeadAttention(keras.layers.MultiHeadAttention):
     """Multi-head attention that leaves its inputs' masks where they are.
 
     Keras 3's takes the masks off its inputs, so that whatever else reads these goes
-    on without; its fused kernel wants values as wide as keys; and its activity
-    regularizer is that of each projection, where Keras 2's is of the output alone.
+    on without; its fused kernel wants values as wide as keys and, on JAX, knows no
+    float16 on a CPU; and its activity regularizer is that of each projection, where
+    Keras 2's is of the output alone.
 
     Args:
         ignores_masks: Whether it uses no mask but the one it is given, as before
@@ -314,7 +381,11 @@ class MultiHeadAttention(keras.layers.MultiHeadAttention):
                 # The only place where Keras looks for it; not on the caller's tensor.
                 own = ops.copy(query) if own is query else own
                 _compat.set_keras_mask(own, query_mask)
-        scores = return_attention_scores or self.value_dim != self.key_dim
+        scores = (
+            return_attention_scores
+            or self.value_dim != self.key_dim
+            or self.compute_dtype == "float16"
+        )
         found = super().call(
             own,
             without_mask(value),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Self
 
 import keras
@@ -60,3 +61,29 @@ def before_averaging(regularizer: Any) -> Any:
 
 def _samples(x: Any, loss: Any) -> Any:
     return ops.cast(ops.shape(x)[0], loss.dtype) if len(x.shape) else 1
+
+
+class FlatAtZero(keras.regularizers.Regularizer):
+    """A regularizer of absolute values whose gradient at 0 is TensorFlow's, 0.
+
+    JAX's is 1. It stands at a variable alone: the layer keeps the regularizer that is
+    in its config.
+    """
+
+    def __init__(self, regularizer: Any) -> None:
+        self.regularizer = regularizer
+
+    def __call__(self, x: Any) -> Any:
+        x = ops.convert_to_tensor(x)
+        return self.regularizer(x * ops.stop_gradient(ops.sign(x)))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"regularizer": keras.regularizers.serialize(self.regularizer)}
+
+
+def flatten_at_zero(variables: Iterable[keras.Variable]) -> None:
+    """Gives each variable under L1 the gradient at 0 that TensorFlow has there."""
+    for variable in variables:
+        regularizer = variable.regularizer
+        if type(regularizer) in (keras.regularizers.L1, keras.regularizers.L1L2):
+            variable.regularizer = FlatAtZero(regularizer)
