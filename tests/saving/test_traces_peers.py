@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import keras
 import numpy as np
 import pytest
@@ -134,6 +135,38 @@ def test_functions_take_the_dtypes_that_inputs_promise(peer, tmp_path):
         _assert_close("wide", list(served.values()), [outputs])
     again = regraft.load_model(path, custom_objects={})
     _assert_close("wide", [np.asarray(again(given))], [outputs])
+
+
+class _Awkward(keras.layers.Layer):
+    """Computes what TensorFlow's ops of the same name have no gradient of."""
+
+    def call(self, x):
+        rows = keras.ops.reshape(x % 0.7, (-1, 4, 4))
+        square = keras.ops.matmul(rows, keras.ops.swapaxes(rows, 1, 2))
+        return keras.ops.slogdet(square + keras.ops.eye(4))[1]
+
+
+@pytest.mark.filterwarnings("ignore:.*_Awkward:UserWarning")
+def test_gradients_are_those_of_jax_where_tensorflows_ops_have_none(peer, tmp_path):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 4)),
+            keras.layers.Conv2D(4, 3, groups=2, activation="relu", padding="same"),
+            keras.layers.Conv2D(4, 3, dilation_rate=2),
+            _Awkward(),
+        ]
+    )
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 4)).astype("float32")
+    expected = model(x)
+    factors = np.linspace(-1, 1, expected.size, dtype="float32")
+    regraft.save_model(model, tmp_path / "model")
+    found = peer.call(
+        "sweep.call_traced", "saved_model", str(tmp_path / "model"), [x], [factors]
+    )["False"]
+    np.testing.assert_allclose(found["outputs"][0], expected, atol=1e-5)
+    gradient = jax.grad(lambda given: (model(given) * factors).sum())(x)
+    np.testing.assert_allclose(found["by_input"][0], gradient, atol=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore:.*Python code of Keras 3:UserWarning")

@@ -384,8 +384,9 @@ class _TracedCall:
 
 
 def node_name(name: str) -> str:
-    """Returns a name as nodes of a graph may have it."""
-    return re.sub(r"[^A-Za-z0-9_]", "_", name)
+    """Returns a name as nodes of a graph may have it: they begin with no underscore."""
+    found = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    return found if found[:1] not in ("", "_") else f"private{found}"
 
 
 def _value(scope: _Scope, variable: keras.Variable) -> Any:

@@ -574,7 +574,12 @@ _MARKS: dict[str, dict[str, Function]] = {
         "softplus": _activation("Softplus"),
         "softsign": _activation("Softsign"),
     },
-    "numpy": {"einsum": _einsum, "mean": _mean, "take": _take},
+    "numpy": {
+        "einsum": _einsum,
+        "mean": _mean,
+        "slogdet": _matrix("LogMatrixDeterminant"),
+        "take": _take,
+    },
     "random": {
         "categorical": _random_categorical,
         "dropout": _dropout,

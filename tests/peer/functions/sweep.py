@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import tensorflow as tf
 import tf_keras
 
 from sweep import models, optimizers
@@ -51,6 +52,79 @@ def read(path: str, x: Any, y: Any) -> dict[str, Any]:
     model = tf_keras.models.load_model(path)
     model.run_eagerly = True
     return models.follow(model, x, y)
+
+
+def call_traced(reader: str, path: str, x: Any, factors: Any) -> dict[str, Any]:
+    """What the functions in a file give, in inference and in training.
+
+    Args:
+        reader: `tf_keras`, or `saved_model` for TensorFlow itself.
+        path: The file.
+        x: A list of arrays.
+        factors: Of the outputs in the sum whose gradients are taken.
+    """
+    tf_keras.backend.clear_session()
+    if reader == "tf_keras":
+        model = tf_keras.models.load_model(path)
+    else:
+        model = tf.saved_model.load(path)
+    return {
+        str(training): _call_traced(model, reader, x, factors, training)
+        for training in (False, True)
+    }
+
+
+def _call_traced(
+    model: Any, reader: str, x: Any, factors: Any, training: bool
+) -> dict[str, Any]:
+    tensors = [tf.constant(array) for array in x]
+    floats = [i for i, array in enumerate(x) if array.dtype == "float32"]
+    trainable = list(model.trainable_variables)
+    before = [(v, v.numpy()) for v in model.variables]
+    with tf.GradientTape() as tape:
+        tape.watch([tensors[i] for i in floats])
+        if reader == "tf_keras":
+            outputs = model(models.given(tensors), training=training)
+            losses = model.losses
+        else:
+            call = model.call_and_return_all_conditional_losses
+            # As tf_keras' own models pass several inputs on.
+            given = tuple(tensors) if len(tensors) > 1 else tensors[0]
+            outputs, losses = call(given, training=training)
+            losses = [*losses, *(loss() for loss in model.regularization_losses)]
+        outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
+        total = tf.add_n(
+            [
+                tf.reduce_sum(tf.cast(value, tf.float32) * factor)
+                for value, factor in zip(outputs, factors, strict=True)
+            ]
+        )
+    wanted = (trainable, [tensors[i] for i in floats])
+    by_variable, by_input = tape.gradient(total, wanted)
+    state = {_name(v): v.numpy().astype("float32") for v, _ in before}
+    for variable, value in before:
+        variable.assign(value)
+    return {
+        "outputs": models.as_arrays(outputs),
+        "losses": float(
+            sum(float(tf.reduce_sum(tf.cast(v, tf.float32))) for v in losses)
+        ),
+        "gradients": {
+            _name(v): models.as_arrays(tf.convert_to_tensor(g))[0]
+            for v, g in zip(trainable, by_variable, strict=True)
+            if g is not None
+        },
+        "by_input": {
+            place: models.as_arrays(tf.convert_to_tensor(g))[0]
+            for place, g in zip(floats, by_input, strict=True)
+            if g is not None
+        },
+        "state": state,
+    }
+
+
+def _name(variable: Any) -> str:
+    return variable.name.removesuffix(":0")
 
 
 def write_optimizer(folder: str, case: optimizers.Case) -> Any:

@@ -407,11 +407,13 @@ def random_categorical(g: Graph, logits: Value, *, num_samples: int) -> Value:
 
 
 @composite("matrix")
-def matrix(g: Graph, *operands: Value, op: str) -> Value | None:
+def matrix(g: Graph, *operands: Value, op: str) -> Value | list[Value] | None:
     """One op on matrices that JAX computes in several steps."""
     ranks = {x.rank for x in operands}
     if len(ranks) > 1 or any(x.dtype not in ("float32", "float64") for x in operands):
         return None
+    if len(g.out) > 1:
+        return list(g.op(op, *operands))
     return g.op(op, *operands, shape=g.shape_of())
 
 

@@ -301,13 +301,23 @@ def _chosen(g: Graph, which: Value, yes: Value, no: Value) -> Value:
 def rem(g: Graph, x: Value, y: Value) -> Value:
     """Remainder with the sign of `x`."""
     if x.dtype in ("float16", "bfloat16"):
-        wide = binary(g, "TruncateMod", cast(g, x, "float32"), cast(g, y, "float32"))
+        wide = _float_rem(g, cast(g, x, "float32"), cast(g, y, "float32"))
         return cast(g, wide, x.dtype)
     if "int" not in x.dtype:
-        return binary(g, "TruncateMod", x, y)
+        return _float_rem(g, x, y)
     safe, is_zero = _not_zero(g, y)
     rest = binary(g, "TruncateMod", x, safe)
     return rest if is_zero is None else _chosen(g, is_zero, x, rest)
+
+
+def _float_rem(g: Graph, x: Value, y: Value) -> Value:
+    """Of positive numbers it is FloorMod, of which TensorFlow has a gradient."""
+    x, y = aligned(g, x, y)
+    shape, divisor = g.shape_of(), unary(g, "Abs", y)
+    is_negative = g.op("Less", x, scalar(0, x), shape=x.shape)
+    rest = g.op("FloorMod", x, divisor, shape=shape)
+    mirrored = g.op("FloorMod", unary(g, "Neg", x), divisor, shape=shape)
+    return _chosen(g, is_negative, unary(g, "Neg", mirrored), rest)
 
 
 @lowering("pow")
