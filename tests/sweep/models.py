@@ -76,13 +76,17 @@ def build(keras: Any, cases: Sequence[Case]) -> tuple[Any, list[dict[str, Any]]]
     return model, branches
 
 
+def make_layer(keras: Any, case: Case, index: int) -> Any:
+    """Makes the layer of a case from its config."""
+    expression = case.expression.replace("a_name_of_its_own", f"own_name_{index}")
+    layer = eval(expression, {"L": _Layers(keras.layers), "keras": keras})
+    # What a Keras forgets in its own configs is in no file.
+    return type(layer).from_config(layer.get_config())
+
+
 def _branch(keras: Any, case: Case, index: int) -> tuple[list[Any], list[Any], Any]:
     layers = keras.layers
-    expression = case.expression.replace("a_name_of_its_own", f"own_name_{index}")
-    names = {"L": _Layers(layers), "keras": keras}
-    layer = eval(expression, names)
-    # What a Keras forgets in its own configs is in no file.
-    layer = type(layer).from_config(layer.get_config())
+    layer = make_layer(keras, case, index)
     batch = BATCH if case.stateful else None
     inputs, tensors = [], []
     for number, item in enumerate(case.inputs):
@@ -185,18 +189,18 @@ def differences(
         texts = []
         keys = ("predictions",) if case.is_random else ("predictions", "after")
         for key in keys:
-            worst = _worst(found[key][here], expected[key][here])
-            if worst > tolerance(case) * (1 if key == "predictions" else 5):
-                texts.append(f"{key} {worst:.2g}")
+            off = worst(found[key][here], expected[key][here])
+            if off > tolerance(case) * (1 if key == "predictions" else 5):
+                texts.append(f"{key} {off:.2g}")
         for name, values in expected["weights"].items():
             if name != branch["layer"] and not name.startswith(f"case{index}_"):
                 continue
             if name not in found["weights"]:
                 texts.append(f"no weights of {name}")
             elif not case.is_random:
-                worst = _worst(found["weights"][name], values)
-                if worst > 10 * tolerance(case):
-                    texts.append(f"weights of {name} {worst:.2g}")
+                off = worst(found["weights"][name], values)
+                if off > 10 * tolerance(case):
+                    texts.append(f"weights of {name} {off:.2g}")
         if texts:
             wrong[case.name] = ", ".join(texts)
     return wrong
@@ -207,10 +211,11 @@ def tolerance(case: Case) -> float:
     return 2e-2 if "float16" in case.expression else 2e-5
 
 
-def _worst(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> float:
+def worst(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> float:
+    """The largest difference, relative to the largest number, at least 1."""
     if [a.shape for a in ours] != [b.shape for b in theirs]:
         return float("inf")
-    worst = 0.0
+    found = 0.0
     for a, b in zip(ours, theirs, strict=True):
         finite = np.isfinite(b)
         if not np.array_equal(np.isfinite(a), finite):
@@ -218,5 +223,5 @@ def _worst(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> float:
         a, b = a[finite], b[finite]
         if a.size:
             scale = max(1.0, float(np.max(np.abs(b))))
-            worst = max(worst, float(np.max(np.abs(a - b))) / scale)
-    return worst
+            found = max(found, float(np.max(np.abs(a - b))) / scale)
+    return found

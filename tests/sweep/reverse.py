@@ -204,7 +204,7 @@ class Sweep:
                         name = "·".join(column)
                         if len(cases) == 1 or all(name in cannot(c) for c in cases):
                             for case in cases:
-                                wrong[case.name]["·".join(column)] = _text(error)
+                                wrong[case.name]["·".join(column)] = text_of(error)
                         else:
                             again.append(column)
                         continue
@@ -319,7 +319,8 @@ def _compiled(model: Any) -> Any:
     return type(model.optimizer).__name__, settings, losses
 
 
-def _text(error: Exception) -> str:
+def text_of(error: Exception) -> str:
+    """An error in a line."""
     name = getattr(error, "error", type(error).__name__)
     text = " ".join(str(getattr(error, "message", error)).split())
     return f"{name}: {text}"[:200]
