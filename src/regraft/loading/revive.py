@@ -47,6 +47,7 @@ KERAS_CHILDREN = frozenset(
         "activity_regularizer_fn",
     }
 )
+_FLOATS = ("float32", "float16", "bfloat16")
 MODELS = ("_tf_keras_model", "_tf_keras_network", "_tf_keras_sequential")
 
 
@@ -106,8 +107,7 @@ class Reviver:
 
     def bind(self, plan: RestorePlan) -> None:
         """Makes functions use the variables of a plan."""
-        if self.revived:
-            plan.assignments += self._metrics()
+        plan.assignments += self._unowned(plan)
         self._store.bind(
             {
                 item.node_id: item.variable
@@ -116,30 +116,37 @@ class Reviver:
             }
         )
 
-    def _metrics(self) -> list[Assignment]:
-        """Variables for what metrics inside revived layers count.
+    def _unowned(self, plan: RestorePlan) -> list[Assignment]:
+        """Variables for what traces of revived layers count in no layer's weights.
 
-        Traces assign them, and a compiled step leaves what it assigned to anything
+        Metrics inside a layer do. A compiled step leaves what it assigned to anything
         else than a variable behind, where the next one must not find it.
         """
-        return [
-            Assignment(
-                keras.Variable(
-                    "zeros", child.shape, child.dtype, trainable=False, name=name
-                ),
-                child.value,
-                f"metric {name}",
-                child.node_id,
-                False,
-            )
-            for node in self._store.objects.nodes
-            if isinstance(node, ObjectNode) and node.identifier == "_tf_keras_metric"
-            for name, child in node.children.items()
-            if isinstance(child, Variable)
-            and child.value is not None
-            and child.dtype in ("float32", "float16", "bfloat16", "int32", "bool")
-            and None not in child.shape
-        ]
+        owned = {item.node_id for item in plan.assignments}
+        captured = {
+            node_id
+            for _, node, _ in self.revived
+            for function in self._functions(node).values()
+            for trace in function.traces
+            for node_id in trace.concrete.bound_inputs
+        }
+        found = []
+        for node_id in sorted(captured - owned):
+            node = self._store.objects.nodes[node_id]
+            if (
+                isinstance(node, Variable)
+                and node.value is not None
+                and node.dtype in _FLOATS
+                and None not in node.shape
+                and self._store.live_variable(node_id) is None
+            ):
+                variable = keras.Variable(
+                    "zeros", node.shape, node.dtype, trainable=False
+                )
+                found.append(
+                    Assignment(variable, node.value, node.name, node_id, False)
+                )
+        return found
 
     def _placed(self, node_id: Any, class_name: str) -> ObjectNode | None:
         """The object that the place of an entry leads to, if its class agrees."""
