@@ -23,7 +23,7 @@ SHARE = 2
 KNOWN: list[tuple[str, tuple[str, ...], str]] = [
     (
         r"^legacy Adagrad\(learning_rate=S\.",
-        ("back in plain",),
+        ("back in plain", "back in model.h5"),
         "tf_keras' legacy Adagrad reads no schedule, not in its own files either",
     ),
     (
@@ -38,8 +38,8 @@ KNOWN: list[tuple[str, tuple[str, ...], str]] = [
     ),
     (
         r"^new Nadam",
-        ("back in plain", "back in model.h5"),
-        "tf_keras' counter of Nadam's momentum starts again",
+        ("back in model.h5",),
+        "no HDF5 file holds the product of Nadam's momenta; tf_keras begins with 1",
     ),
     (
         r"^keras3 Nadam",
