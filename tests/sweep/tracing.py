@@ -43,8 +43,6 @@ from sweep.groups import class_of  # noqa: E402
 
 SIZE = 20
 _NOTHING: dict[str, Any] = {"losses": 0.0, "gradients": {}, "by_input": {}, "state": {}}
-# What is not traced as the rest, or can't be compared: expressions of cases, and why.
-KNOWN: dict[str, str] = {}
 READERS = ("saved_model", "tf_keras")
 
 
@@ -52,7 +50,7 @@ def groups(cases: Sequence[Case]) -> dict[str, tuple[Case, ...]]:
     """Models to make: of one kind of batch, and random in training or not."""
     kinds: dict[str, list[Case]] = {}
     for case in cases:
-        if reverse.refusal(case) and "RandomCrop" not in case.name:
+        if reverse.refusal(case):
             continue
         words = ["of fixed batch" if case.stateful else "of any batch"]
         words += ["random"] * case.is_random
