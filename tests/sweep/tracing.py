@@ -43,6 +43,8 @@ from sweep.groups import class_of  # noqa: E402
 
 SIZE = 20
 _NOTHING: dict[str, Any] = {"losses": 0.0, "gradients": {}, "by_input": {}, "state": {}}
+# Of the largest of several equal numbers of a few bits, each framework takes another.
+_TIED = re.compile(r"Max\w*\(.*float16'")
 READERS = ("saved_model", "tf_keras")
 
 
@@ -218,7 +220,8 @@ class Branches:
                 yield from self._differs(owner, f"{kind} {path}", ours, theirs)
         for place, theirs in expected["by_input"].items():
             owner = self.input_owners[place]
-            if training and self.cases[owner].is_random:
+            case = self.cases[owner]
+            if (training and case.is_random) or _TIED.search(case.name):
                 continue
             ours = found["by_input"].get(place)
             if ours is None:
