@@ -5,12 +5,17 @@ limits, as in every recurrent layer) has a trip count that can be found by runni
 the part of the body that the condition depends on, on the host. Such a loop
 becomes `fori_loop` with a fixed bound, through which gradients flow. Any other
 becomes `while_loop`.
+
+The lists of tensors in a compiled loop have one length. Lists that grow by writing
+behind their end get the length of the last round beforehand, which the same run on
+the host finds. Where items are pushed, or lists resized, the rounds are laid out one
+after the other.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,12 +33,16 @@ def run_loop(ctx: Context, cond: Plan, body: Plan, inputs: Sequence[Any]) -> lis
     state = list(inputs)
     if not _traces(state, ctx, body):
         return _eager(ctx, cond, body, state)
-    count = _trip_count(ctx, cond, body, state)
-    if count == 0:
+    trip = _trip(ctx, cond, body, state)
+    if trip is None:
+        return _traced(ctx, cond, body, state, None)
+    if trip.count < 2 or _resizes_lists(ctx, body, bool(trip.lengths)):
+        for _ in range(trip.count):
+            state = ctx.call(body, state)
         return state
-    if count == 1:
-        return ctx.call(body, state)
-    return _traced(ctx, cond, body, state, count)
+    for i, length in trip.lengths.items():
+        state[i] = state[i].resized(length)
+    return _traced(ctx, cond, body, state, trip.count)
 
 
 def _traces(state: Sequence[Any], ctx: Context, body: Plan) -> bool:
@@ -59,12 +68,34 @@ def _eager(ctx: Context, cond: Plan, body: Plan, state: list[Any]) -> list[Any]:
     return state
 
 
-# How often a loop runs
+# How often a loop runs, and how long its lists get
+
+_RESIZING = (
+    *("TensorListPushBack", "TensorListPopBack", "TensorListResize"),
+    *("TensorListConcatLists", "TensorListScatterIntoExistingList"),
+)
+_LENGTH_READING = ("TensorListLength", "TensorArraySizeV3", "TensorListStack")
+# Of what writes an item: where its parameters for list and place stand.
+_WRITING = {"TensorListSetItem": (0, 1), "TensorArrayWriteV3": (3, 1)}
 
 
-def _sliced(plan: Plan, wanted: Sequence[int]) -> tuple[Plan, set[int]]:
-    """Returns the part of a plan that some results need, and the arguments it reads."""
-    needed = {plan.results[i] for i in wanted}
+@dataclasses.dataclass(frozen=True)
+class _Trip:
+    """What is known of a loop before it is compiled.
+
+    Attributes:
+        count: Of its rounds.
+        lengths: In the end, of loop variables that are lists and grow.
+    """
+
+    count: int
+    lengths: dict[int, int]
+
+
+def _sliced(plan: Plan, wanted: Iterable[int]) -> tuple[Plan, set[int]]:
+    """Returns the part of a plan that some slots need, and the arguments it reads."""
+    results = tuple(wanted)
+    needed = set(results)
     steps = []
     for step in reversed(plan.steps):
         if needed.intersection(step.outputs):
@@ -72,52 +103,103 @@ def _sliced(plan: Plan, wanted: Sequence[int]) -> tuple[Plan, set[int]]:
             for group in step.inputs:
                 needed.update(group if isinstance(group, tuple) else (group,))
     arguments = {i for i, slot in enumerate(plan.arguments) if slot in needed}
-    part = dataclasses.replace(
-        plan,
-        steps=tuple(reversed(steps)),
-        results=tuple(plan.results[i] for i in wanted),
-    )
+    part = dataclasses.replace(plan, steps=tuple(reversed(steps)), results=results)
     return part, arguments
 
 
-def _control(cond: Plan, body: Plan) -> list[int]:
-    """Returns the loop variables that the condition depends on, in the end."""
-    _, control = _sliced(cond, [0])
+def _closed(cond: Plan, body: Plan, places: Iterable[int]) -> list[int]:
+    """Returns the loop variables that the condition and some slots depend on."""
+    control = _sliced(cond, cond.results[:1])[1] | _sliced(body, places)[1]
     while True:
-        _, needed = _sliced(body, sorted(control))
+        _, needed = _sliced(body, [body.results[i] for i in sorted(control)])
         if needed <= control:
             return sorted(control)
         control |= needed
 
 
-def _trip_count(
-    ctx: Context, cond: Plan, body: Plan, state: Sequence[Any]
-) -> int | None:
-    """Returns how often the loop runs, or `None` where the data decide."""
-    control = _control(cond, body)
-    if any(
-        not isinstance(state[i], np.ndarray)
-        or isinstance(state[i], values.SymbolicArray)
-        for i in control
-    ):
-        return None
-    test, _ = _sliced(cond, [0])
-    step, _ = _sliced(body, control)
+def _writes(body: Plan, state: Sequence[Any]) -> list[tuple[int, int]]:
+    """Returns what the body writes behind an end: a list's variable, the place's slot.
+
+    Of TensorFlow's two ways only one says whether a list may grow.
+    """
+    roots = {
+        slot: i
+        for i, slot in enumerate(body.arguments)
+        if isinstance(state[i], TensorList)
+    }
+    found = []
+    for step in body.steps:
+        where = _WRITING.get(step.node.op)
+        if where is None or not step.attrs.get("resize_if_index_out_of_bounds", True):
+            continue
+        written, place = (step.inputs[i] for i in where)
+        if isinstance(written, int) and isinstance(place, int) and written in roots:
+            roots[step.outputs[0]] = roots[written]
+            found.append((roots[written], place))
+    return found
+
+
+def _trip(ctx: Context, cond: Plan, body: Plan, state: Sequence[Any]) -> _Trip | None:
+    """Returns how a loop runs, or `None` where the data decide."""
+    writes = _writes(body, state)
+    places = [place for _, place in writes]
+    control = _closed(cond, body, places)
+    if not _known(control, body, state):
+        # Places that the data decide are taken to lie inside.
+        writes, places = [], []
+        control = _closed(cond, body, places)
+        if not _known(control, body, state):
+            return None
+    test, _ = _sliced(cond, cond.results[:1])
+    step, _ = _sliced(body, [*(body.results[i] for i in control), *places])
     if any(s.kernel.takes_context for s in (*test.steps, *step.steps)):
         return None
     current: list[Any] = [None] * len(state)
     for i in control:
         current[i] = state[i]
-    count = 0
+    count, lengths = 0, {i: len(state[i]) for i, _ in writes}
     while True:  # The run's budget ends a loop that never ends.
         found = ctx.call(test, current)[0]
         if not isinstance(found, np.ndarray):
             return None
         if not found.item():
-            return count
-        for i, value in zip(control, ctx.call(step, current), strict=True):
+            break
+        made = ctx.call(step, current)
+        for i, value in zip(control, made[: len(control)], strict=True):
             current[i] = value
+        for (i, _), place in zip(writes, made[len(control) :], strict=True):
+            if not isinstance(place, np.ndarray):
+                return None
+            lengths[i] = max(lengths[i], int(place.item()) + 1)
         count += 1
+    return _Trip(count, {i: n for i, n in lengths.items() if n > len(state[i])})
+
+
+def _known(control: Sequence[int], body: Plan, state: Sequence[Any]) -> bool:
+    """Whether the host can follow; of what never changes it may ask the shape."""
+    fixed = _invariant(body)
+    return all(i in fixed or _is_array(state[i]) for i in control)
+
+
+def _is_array(item: Any) -> bool:
+    return isinstance(item, np.ndarray) and not isinstance(item, values.SymbolicArray)
+
+
+def _resizes_lists(ctx: Context, body: Plan, grows: bool) -> bool:
+    """Whether a round gives lists another length in a way that isn't foreseen."""
+    operations = set(_RESIZING)
+    if grows:
+        operations.update(_LENGTH_READING)
+    waiting: list[Plan] = [body]
+    seen: set[str] = set()
+    while waiting:
+        plan = waiting.pop()
+        if any(step.node.op in operations for step in plan.steps):
+            return True
+        for name in plan.functions - seen:
+            seen.add(name)
+            waiting.append(ctx.library.plan(name))
+    return False
 
 
 # Loops while tracing
