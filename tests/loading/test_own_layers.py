@@ -11,7 +11,12 @@ import pytest
 
 import regraft
 from peer import Peer
-from promises.checks import assert_same
+from promises.checks import (
+    assert_same,
+    assert_same_outputs,
+    assert_same_step,
+    assert_same_weights,
+)
 
 pytestmark = pytest.mark.peer
 
@@ -40,3 +45,73 @@ def test_list_that_a_compiled_loop_pushes_to(tmp_path: Path, peer: Peer) -> None
     model = regraft.load_model(tmp_path / "m")
     _predicts(model, theirs)
     assert_same(model, theirs)
+
+
+@pytest.mark.parametrize("added", [False, True])
+def test_metric_that_a_call_updates_is_state_and_named(
+    added: bool, tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "metric_of_a_layer", tmp_path / "m", added=added)
+    model = regraft.load_model(tmp_path / "m")
+    _predicts(model, theirs)
+    (note,) = regraft.load_report(model).notes
+    assert "its metric 'seen' goes on counting" in note
+    before = float(np.asarray(model.layers[1].seen.count))
+    model.reset_metrics()
+    loss = np.ravel(model.train_on_batch(*theirs["batch"]))[0]
+    np.testing.assert_allclose(loss, theirs["loss"], rtol=1e-5)
+    assert float(np.asarray(model.layers[1].seen.count)) == before + 1
+    ours = {v.path: np.asarray(v) for v in model.trainable_weights}
+    after = [v for v in theirs["after"] if v.shape]
+    for value, expected in zip(ours.values(), after, strict=True):
+        np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "mask_for_a_recurrent_layer",
+        "mask_that_is_passed_on",
+        "network_with_a_call_of_its_own",
+    ],
+)
+def test_network_that_is_more_than_its_layers_runs_as_a_whole(
+    case: str, tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, case, tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    note = "\n".join(regraft.load_report(model).notes)
+    assert "runs as a whole from its traced functions" in note
+    assert "inference: output differs by" in note
+    assert model.get_layer("last").built
+    _predicts(model, theirs)
+    assert_same_outputs(model, theirs, training=False)
+    assert_same_step(model, theirs)
+
+
+def test_layer_inside_another_stays_one_layer(tmp_path: Path, peer: Peer) -> None:
+    theirs = _saved(peer, "layer_inside_another", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    assert model.get_layer("tied").dense is model.get_layer("shared")
+    assert regraft.load_report(model).complete
+    assert_same(model, theirs)
+
+
+def test_constraint_in_the_config_of_a_class_that_nobody_has(
+    tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "constraint_of_a_layer", tmp_path / "m", known=True)
+    model = regraft.load_model(tmp_path / "m")
+    assert isinstance(
+        model.get_layer("own").kernel.constraint, keras.constraints.MaxNorm
+    )
+    assert_same(model, theirs)
+
+
+def test_constraint_that_nobody_knows_is_named(tmp_path: Path, peer: Peer) -> None:
+    theirs = _saved(peer, "constraint_of_a_layer", tmp_path / "m", known=False)
+    model = regraft.load_model(tmp_path / "m")
+    (note,) = regraft.load_report(model).notes
+    assert "'kernel_constraint' is unknown: nothing applies it" in note
+    assert_same_weights(model, theirs)
+    assert_same_outputs(model, theirs)

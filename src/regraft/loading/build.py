@@ -22,6 +22,7 @@ from regraft.loading.revive import MODELS, Reviver
 from regraft.loading.revived_layer import Revived, RevivedModel
 from regraft.loading.shapes import build_from_spec, is_built, takes_text
 from regraft.loading.verify import check_layers, check_tensors
+from regraft.loading.whole import difference_of_whole
 from regraft.model.description import ModelDescription
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.dialect import Dialect
@@ -111,23 +112,40 @@ class _NeedsTraces(Exception):
 def _build_with_values(
     description: ModelDescription, context: BuildContext, options: LoadOptions
 ) -> tuple[keras.Model, restore.RestorePlan]:
+    network = None
     try:
-        return _build_deferred(description, context, options)
+        network = _build_deferred(description, context, options)
     except _NeedsTraces as error:
         reason = error.reason
+        why = "its layers can't be called as they were: " + _first_line(reason)
+    if network is not None:
+        difference = difference_of_whole(
+            network[0], description, network[1], context, options
+        )
+        if difference is None:
+            return network
+        why = "made of its layers it computes otherwise: " + difference
+    notes = list(context.notes)
     _begin_again(context)
     try:
         model, plan = _build_deferred(description, context, options, from_traces=True)
-    except (ValueError, NotImplementedError):
-        raise reason from None
-    if not isinstance(model, RevivedModel):
-        raise reason
+        if not isinstance(model, RevivedModel):
+            raise TypeError("It is a layer.")
+    except (ValueError, NotImplementedError, TypeError):
+        if network is None:
+            raise reason from None
+        context.notes[:] = notes
+        context.note(f"model {original_name(network[0])!r}", why)
+        return network
     context.note(
         f"model {original_name(model)!r}",
-        "runs as a whole from its traced functions, for its layers can't be called "
-        f"as they were: {str(reason).strip().splitlines()[0]}",
+        f"runs as a whole from its traced functions, for {why}",
     )
     return model, plan
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
 
 
 def _asks_for_values(error: Exception) -> bool:
@@ -141,9 +159,11 @@ def _asks_for_values(error: Exception) -> bool:
 def _begin_again(context: BuildContext) -> None:
     context.notes.clear()
     context.shared_objects.clear()
+    context.placed_layers.clear()
     context.original_names.clear()
     context.depth = 0
     context.call_failed = False
+    context.unknown_networks = False
 
 
 def _build_deferred(

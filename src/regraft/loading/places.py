@@ -13,10 +13,10 @@ from typing import Any
 import keras
 
 from regraft.model.description import ObjectNode
+from regraft.model.dialects.context import NODE
 from regraft.model.dialects.topology import MAX_NESTING, is_network
 from regraft.model.state_tree import StateNode, network_layers
 
-NODE = "regraft_node"
 _UNDEFINED = "layer-undefined-config"
 
 

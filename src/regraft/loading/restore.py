@@ -314,7 +314,10 @@ def _find(node: ObjectNode, name: str) -> ObjectNode | Variable | None:
             place = place.children.get(part) if isinstance(place, ObjectNode) else None
         if place is not None:
             return place
-    return None
+    # A metric that a layer added in its call is no attribute of it.
+    api = node.child("keras_api")
+    added = api.child("layer_metrics") if isinstance(api, ObjectNode) else None
+    return added.children.get(name) if added is not None else None
 
 
 # Children of a layer's node that list or count what is stored elsewhere.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -10,7 +11,7 @@ import keras
 from regraft.errors import UnknownNameError
 from regraft.graph.runtime.saved_functions import SavedFunction
 from regraft.loading.functions import FunctionStore
-from regraft.loading.places import NODE, with_nodes
+from regraft.loading.places import with_nodes
 from regraft.loading.restore import Assignment, RestorePlan, plan_from_objects
 from regraft.loading.revived_layer import (
     RevivedLayer,
@@ -20,7 +21,7 @@ from regraft.loading.revived_layer import (
 )
 from regraft.loading.revived_text import RevivedTextModel
 from regraft.model.description import ObjectNode, Variable
-from regraft.model.dialects.context import BuildContext
+from regraft.model.dialects.context import NODE, BuildContext
 from regraft.model.dialects.objects import build_dtype, build_object
 from regraft.model.dialects.topology import build_layer
 from regraft.model.metadata import TensorShape
@@ -48,6 +49,7 @@ KERAS_CHILDREN = frozenset(
     }
 )
 _FLOATS = ("float32", "float16", "bfloat16")
+_METRIC = "_tf_keras_metric"
 MODELS = ("_tf_keras_model", "_tf_keras_network", "_tf_keras_sequential")
 
 
@@ -206,8 +208,10 @@ class Reviver:
             saved_config=config if isinstance(config, dict) else {},
             **keywords,
         )
-        self._live[node.node_id] = layer
+        self._live[node.node_id] = self._context.placed_layers[node.node_id] = layer
         self._add_children(layer, node)
+        self._add_metrics(layer, node)
+        self._constrain(layer, metadata)
         layer.built = True
         if isinstance(layer, RevivedModel) and layer.reads_text:
             layer.__class__ = RevivedTextModel
@@ -284,15 +288,54 @@ class Reviver:
             value = self._child(layer, name, child)
             if value is None:
                 continue
-            # A name that the class of all layers uses otherwise keeps off it.
-            taken = hasattr(type(layer), name)
-            setattr(layer, f"saved_{name}" if taken else name, value)
+            _set(layer, name, value)
+
+    def _add_metrics(self, layer: keras.Layer, node: ObjectNode) -> None:
+        """Adds the state of the metrics that the functions of the file update."""
+        for name, child in _metrics(node).items():
+            if self._captured.isdisjoint(c.node_id for c in child.children.values()):
+                continue
+            _set(layer, name, self._namespace(name, child))
+            self._context.note(
+                f"layer {layer.name!r}",
+                f"its metric {name!r} goes on counting, but is in no logs: Keras 3 "
+                "shows no metric that a call updates",
+            )
+
+    def _constrain(self, layer: keras.Layer, metadata: Mapping[str, Any]) -> None:
+        """Gives weights the constraints that a config has; they are in no trace."""
+        config = metadata.get("config")
+        for key, spec in config.items() if isinstance(config, dict) else ():
+            if not key.endswith("_constraint") or spec is None:
+                continue
+            weight = getattr(layer, key.removesuffix("_constraint"), None)
+            try:
+                found = build_object("constraints", spec, self._context, "a layer")
+            except (ValueError, TypeError, NotImplementedError):
+                found = None
+            if found is not None and isinstance(weight, keras.Variable):
+                weight.constraint = found
+            else:
+                self._context.note(
+                    f"layer {layer.name!r}",
+                    f"its {key!r} is unknown: nothing applies it",
+                )
+
+    @cached_property
+    def _captured(self) -> frozenset[int]:
+        """Nodes that functions capture."""
+        return frozenset(
+            node_id
+            for concrete in self._store.concrete_functions.values()
+            for node_id in concrete.bound_inputs
+        )
 
     def _child(
         self, layer: keras.Layer, name: str, child: ObjectNode | Variable
     ) -> Any:
-        if child.node_id in self._live:
-            return self._live[child.node_id]
+        for made in (self._live, self._context.placed_layers):
+            if child.node_id in made:
+                return made[child.node_id]
         if isinstance(child, Variable):
             return self._variable(layer, name, child)
         value = self._object(layer, name, child)
@@ -352,7 +395,7 @@ class Reviver:
 
     def _sublayer(self, node: ObjectNode) -> keras.Layer | None:
         """A layer inside a revived one: from its config if its class is known."""
-        if node.identifier == "_tf_keras_metric":
+        if node.identifier == _METRIC:
             return None
         metadata = node.metadata or {}
         config = metadata.get("config")
@@ -361,6 +404,7 @@ class Reviver:
                 return self._from_config(node, metadata, config)
             except (ValueError, TypeError, NotImplementedError):
                 self._live.pop(node.node_id, None)
+                self._context.placed_layers.pop(node.node_id, None)
         return self.layer(
             node, f"unknown class {metadata.get('class_name')!r}", callable=False
         )
@@ -379,6 +423,25 @@ class Reviver:
         if plan.missing or plan.unused:
             raise ValueError("The rebuilt layer has other variables than the file.")
         return layer
+
+
+def _metrics(node: ObjectNode) -> dict[str, ObjectNode]:
+    """The metrics of a layer by name: those it added in a call, and its attributes."""
+    api = node.child("keras_api")
+    added = api.child("layer_metrics") if isinstance(api, ObjectNode) else None
+    places = [*(added.children.items() if added else ()), *node.children.items()]
+    by_id = {
+        child.node_id: (name, child)
+        for name, child in places
+        if isinstance(child, ObjectNode) and child.identifier == _METRIC
+    }
+    return dict(by_id.values())
+
+
+def _set(layer: keras.Layer, name: str, value: Any) -> None:
+    # A name that the class of all layers uses otherwise keeps off it.
+    taken = hasattr(type(layer), name)
+    setattr(layer, f"saved_{name}" if taken else name, value)
 
 
 def _is_class(node: ObjectNode, class_name: str) -> bool:

@@ -100,6 +100,21 @@ def _tensors(description: ModelDescription) -> Iterator[Any]:
     yield from (tensor for _, tensor in description.optimizer_weights or ())
 
 
+def check_whole(
+    model: keras.Model,
+    description: ModelDescription,
+    plan: RestorePlan,
+    options: LoadOptions,
+) -> Check | None:
+    """Compares a model with its trace of inference; `None` if the file holds none."""
+    root = next((node for layer, node in plan.layers if layer is model), None)
+    store = function_store(description, plan, options)
+    if root is None or store is None:
+        return None
+    variables = [item.variable for item in plan.assignments]
+    return next(_check_layer(model, root, store, variables, (INFERENCE,)), None)
+
+
 def check_layers(
     model: keras.Model,
     description: ModelDescription,
@@ -117,14 +132,30 @@ def check_layers(
     Returns:
         What was found, by `id` of the layer.
     """
-    if description.functions is None or description.objects is None:
+    store = function_store(description, plan, options)
+    if store is None:
         reason = "the format holds no functions"
         return {
             id(layer): (Check(INFERENCE, None, reason=reason),)
             for layer in _compat.all_layers(model)
         }
+    variables = [item.variable for item in plan.assignments]
+    return {
+        id(layer): tuple(_check_layer(layer, node, store, variables))
+        for layer, node in plan.layers
+    }
+
+
+def function_store(
+    description: ModelDescription, plan: RestorePlan, options: LoadOptions
+) -> FunctionStore | None:
+    """Returns the functions of a file over the variables of a plan, if it has any.
+
+    A store of its own: what traces write must not reach those of revived layers.
+    """
+    if description.functions is None or description.objects is None:
+        return None
     directory, meta_graph = description.functions
-    # A store of its own: what traces write must not reach those of revived layers.
     store = FunctionStore(directory, meta_graph, description.objects, options)
     store.bind(
         {
@@ -133,11 +164,7 @@ def check_layers(
             if item.node_id is not None
         }
     )
-    variables = [item.variable for item in plan.assignments]
-    return {
-        id(layer): tuple(_check_layer(layer, node, store, variables))
-        for layer, node in plan.layers
-    }
+    return store
 
 
 def _check_layer(
@@ -145,6 +172,7 @@ def _check_layer(
     node: ObjectNode,
     store: FunctionStore,
     variables: Sequence[keras.Variable],
+    modes: Sequence[str] = (INFERENCE, TRAINING),
 ) -> Iterator[Check]:
     if isinstance(layer, Revived | RevivedObject):
         yield Check(INFERENCE, None, reason="it runs its traces itself")
@@ -156,7 +184,7 @@ def _check_layer(
         yield Check(INFERENCE, None, reason="the file holds no trace of it")
         return
     names = function.spec.args
-    for mode in (INFERENCE, TRAINING):
+    for mode in modes:
         traces = [t for t in function.traces if _mode(names, t) == mode]
         checks = [
             _check_trace(layer, _Call(trace, names, with_losses, mode), variables)
@@ -408,7 +436,11 @@ class _Inputs:
         if dtype == "bool":
             return self._random.random(shape) < 0.7
         if "int" in dtype:
-            return self._random.integers(0, self._bound, shape).astype(dtype)
+            numbers = self._random.integers(0, self._bound, shape)
+            if len(shape) > 1:
+                # Sequences of several lengths: what is padded with 0 may be masked.
+                numbers[1::2, ..., -(-shape[-1] // 2) :] = 0
+            return numbers.astype(dtype)
         found = self._random.normal(size=shape)
         if dtype.startswith("complex"):
             found = found + 1j * self._random.normal(size=shape)

@@ -84,3 +84,131 @@ def list_that_is_pushed_to() -> Built:
     inputs = tf_keras.Input((4, 3))
     outputs = layers.Dense(2)(Pushing()(inputs))
     return _built(tf_keras.Model(inputs, outputs), _batch(5, 4, 3), 5, 2)
+
+
+class HoldsMetric(layers.Layer):
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.seen = tf_keras.metrics.Mean(name="seen")
+        self.inner = layers.Dense(4)
+
+    def call(self, inputs: Any) -> Any:
+        outputs = self.inner(inputs)
+        self.seen.update_state(tf.reduce_sum(outputs))
+        return outputs
+
+
+class AddsMetric(layers.Layer):
+    def call(self, inputs: Any) -> Any:
+        self.add_metric(tf.reduce_mean(inputs), name="seen", aggregation="mean")
+        return inputs * 2.0
+
+
+@case
+def metric_of_a_layer(added: bool) -> Built:
+    inputs = tf_keras.Input((3,))
+    outputs = layers.Dense(2)((AddsMetric() if added else HoldsMetric())(inputs))
+    return _built(tf_keras.Model(inputs, outputs), _batch(5, 3), 5, 2)
+
+
+class MakesMask(layers.Layer):
+    def call(self, inputs: Any) -> Any:
+        return inputs * 1.5
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        return tf.reduce_any(inputs > 0.5, axis=-1)
+
+
+@case
+def mask_for_a_recurrent_layer() -> Built:
+    inputs = tf_keras.Input((5, 3))
+    outputs = layers.LSTM(4, name="last")(MakesMask()(inputs))
+    return _built(tf_keras.Model(inputs, outputs), _batch(6, 5, 3), 6, 4)
+
+
+class PassesMask(layers.Layer):
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.supports_masking = True
+
+    def call(self, inputs: Any) -> Any:
+        return tf.nn.relu(inputs)
+
+
+@case
+def mask_that_is_passed_on() -> Built:
+    inputs = tf_keras.Input((5,), dtype="int32")
+    table = layers.Embedding(1000, 4, mask_zero=True)
+    outputs = layers.GRU(4, name="last")(PassesMask()(table(inputs)))
+    tokens = np.random.default_rng(0).integers(1, 1000, (6, 5)).astype("int32")
+    tokens[::2, 3:] = 0
+    return _built(tf_keras.Model(inputs, outputs), tokens, 6, 4)
+
+
+class Shifted(tf_keras.Sequential):
+    """A Sequential that does more than its layers."""
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        return super().call(inputs, training=training) + 1.0
+
+
+@case
+def network_with_a_call_of_its_own() -> Built:
+    model = Shifted([layers.Dense(4), layers.Dense(2, name="last")])
+    model(_batch(5, 3))
+    return _built(model, _batch(5, 3), 5, 2)
+
+
+class Tied(layers.Layer):
+    """Uses the kernel of another layer."""
+
+    def __init__(self, dense: Any, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.dense = dense
+
+    def call(self, inputs: Any) -> Any:
+        return tf.matmul(inputs, self.dense.kernel, transpose_b=True)
+
+
+@case
+def layer_inside_another() -> Built:
+    inputs = tf_keras.Input((3,))
+    dense = layers.Dense(2, name="shared")
+    outputs = Tied(dense, name="tied")(dense(inputs))
+    return _built(tf_keras.Model(inputs, outputs), _batch(5, 3), 5, 3)
+
+
+class Clipped(tf_keras.constraints.Constraint):
+    def __call__(self, value: Any) -> Any:
+        return tf.clip_by_value(value, -0.1, 0.1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+
+class Constrained(layers.Layer):
+    """Has a config that says its constraint."""
+
+    def __init__(self, kernel_constraint: Any, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.kernel_constraint = tf_keras.constraints.get(kernel_constraint)
+
+    def build(self, shape: Any) -> None:
+        self.kernel = self.add_weight(
+            "kernel", shape=(shape[-1], 2), constraint=self.kernel_constraint
+        )
+
+    def call(self, inputs: Any) -> Any:
+        return inputs @ self.kernel
+
+    def get_config(self) -> dict[str, Any]:
+        constraint = tf_keras.constraints.serialize(self.kernel_constraint)
+        return {**super().get_config(), "kernel_constraint": constraint}
+
+
+@case
+def constraint_of_a_layer(known: bool) -> Built:
+    inputs = tf_keras.Input((3,))
+    constraint = tf_keras.constraints.MaxNorm(0.3) if known else Clipped()
+    outputs = Constrained(constraint, name="own")(inputs)
+    return _built(tf_keras.Model(inputs, outputs), _batch(5, 3), 5, 2)

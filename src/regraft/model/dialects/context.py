@@ -26,6 +26,10 @@ class Note:
     text: str
 
 
+# Key of a layer's entry that says which object of the file it is.
+NODE = "regraft_node"
+
+
 @dataclass
 class BuildContext:
     """The rules and the memory of one build.
@@ -39,10 +43,12 @@ class BuildContext:
         fill: Given each new layer and its name in the file, for state that is in no
             variable.
         shared_objects: Objects built so far by class and `shared_object_id`.
+        placed_layers: Layers built so far by the object that each is in the file.
         original_names: The file's name of each layer that had to be renamed.
         depth: How many networks or wrappers the layer being built is in.
         keras1_layout: Layout of images where a layer of Keras 1 doesn't say it.
         call_failed: Whether a layer could not be called as the file says it was.
+        unknown_networks: Whether a network came back without its own class.
     """
 
     dialect: Dialect
@@ -52,10 +58,12 @@ class BuildContext:
     revive: Callable[[Entry], keras.Layer] | None = None
     fill: Callable[[keras.Layer, str], None] | None = None
     shared_objects: dict[tuple[str, int], Any] = field(default_factory=dict)
+    placed_layers: dict[int, keras.Layer] = field(default_factory=dict)
     original_names: dict[str, str] = field(default_factory=dict)
     depth: int = 0
     keras1_layout: str | None = None
     call_failed: bool = False
+    unknown_networks: bool = False
 
     def note(self, object_path: str, text: str) -> None:
         """Adds a note once."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,7 +33,7 @@ from regraft._compat import (
 )
 from regraft.errors import FormatError, LimitError, UnsupportedError
 from regraft.model.dialects import calls, keras1, keras1_topology
-from regraft.model.dialects.context import BuildContext, Entry
+from regraft.model.dialects.context import NODE, BuildContext, Entry
 from regraft.model.dialects.layers import build_from_row
 from regraft.model.dialects.names import remember_name, reserve_names, stand_ins
 from regraft.model.dialects.objects import is_entry, shared
@@ -65,11 +65,21 @@ def build_layer(entry: Entry, context: BuildContext) -> keras.layers.Layer:
     try:
         if context.depth > MAX_NESTING:
             raise LimitError(f"Layers are nested more than {MAX_NESTING} deep")
-        return shared(
+        return _once(
             entry, context, lambda: build_from_row(entry, context, build_layer)
         )
     finally:
         context.depth -= 1
+
+
+def _once(entry: Entry, context: BuildContext, make: Callable[[], Any]) -> Any:
+    """Makes a layer, or returns the one made before of the same object."""
+    place = entry.get(NODE)
+    if not isinstance(place, int):
+        return shared(entry, context, make)
+    if place not in context.placed_layers:
+        context.placed_layers[place] = shared(entry, context, make)
+    return context.placed_layers[place]
 
 
 def is_network(entry: Entry) -> bool:
@@ -96,7 +106,7 @@ def build_network(entry: Entry, context: BuildContext) -> keras.Model:
         UnsupportedError: Keras 3 cannot do what a config asks for.
     """
     _check(entry)
-    return shared(entry, context, lambda: _build_network(entry, context))
+    return _once(entry, context, lambda: _build_network(entry, context))
 
 
 def _check(entry: Any) -> None:
@@ -144,6 +154,7 @@ def _network_class(entry: Entry, context: BuildContext) -> type | None:
             if isinstance(found, type) and issubclass(found, keras.Model):
                 return found
     if name not in _NETWORKS:
+        context.unknown_networks = True
         context.note(
             f"model {entry['config'].get('name')!r}",
             f"its class {name!r} is unknown, so it came back as a plain Keras model; "

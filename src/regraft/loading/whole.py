@@ -1,0 +1,76 @@
+"""Networks that compute otherwise than their file's trace of the whole.
+
+A network is made of its layers, and classes that nobody has come back from their own
+traces. Two things are in no trace of a layer, and only in that of the whole: the masks
+that such a layer makes or passes on, and a `call` that a subclass of a network has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from regraft import _compat
+from regraft.graph import ir
+from regraft.graph.runtime.saved_functions import SavedFunction, Trace
+from regraft.loading.functions import FunctionStore
+from regraft.loading.restore import RestorePlan
+from regraft.loading.revived_layer import Revived, RevivedModel
+from regraft.loading.verify import check_whole, function_store
+from regraft.model.description import ModelDescription, ObjectNode
+from regraft.model.dialects.context import BuildContext
+from regraft.options import LoadOptions
+
+_CALL = "call_and_return_conditional_losses"
+
+
+def difference_of_whole(
+    model: keras.Model,
+    description: ModelDescription,
+    plan: RestorePlan,
+    context: BuildContext,
+    options: LoadOptions,
+) -> str | None:
+    """Returns in what a model differs from its trace, where it may; else `None`.
+
+    Args:
+        model: As it was built, with its values.
+        description: Of the file.
+        plan: Where the values of `model` came from.
+        context: Of the build.
+        options: How much a trace may call.
+    """
+    store = function_store(description, plan, options)
+    if isinstance(model, RevivedModel) or store is None:
+        return None
+    revived = any(isinstance(layer, Revived) for layer in _compat.all_layers(model))
+    if not context.unknown_networks and not (revived and _hands_on_masks(plan, store)):
+        return None
+    check = check_whole(model, description, plan, options)
+    return None if check is None or check.passed else str(check)
+
+
+def _hands_on_masks(plan: RestorePlan, store: FunctionStore) -> bool:
+    """Whether a layer was called with a mask."""
+    return any(_takes_mask(_call(node, store)) for _, node in plan.layers)
+
+
+def _call(node: ObjectNode, store: FunctionStore) -> SavedFunction | None:
+    api = node.child("keras_api")
+    found = store.function(node.child(_CALL))
+    return store.function(api.child(_CALL)) if found is None and api else found
+
+
+def _takes_mask(function: SavedFunction | None) -> bool:
+    return function is not None and any(
+        isinstance(item, ir.TensorSpec)
+        for trace in function.traces
+        for item in keras.tree.flatten(_mask(function.spec.args, trace))
+    )
+
+
+def _mask(names: Sequence[str], trace: Trace) -> Any:
+    arguments = dict(zip(names, trace.args, strict=False)) | dict(trace.kwargs)
+    return arguments.get("mask")
