@@ -12,6 +12,7 @@ import pytest
 import regraft
 from peer import Peer
 from promises.checks import (
+    again,
     assert_same,
     assert_same_outputs,
     assert_same_step,
@@ -87,6 +88,16 @@ def test_network_that_is_more_than_its_layers_runs_as_a_whole(
     _predicts(model, theirs)
     assert_same_outputs(model, theirs, training=False)
     assert_same_step(model, theirs)
+
+
+def test_mask_that_a_layer_uses_reaches_it_after_a_second_save(
+    tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "mask_that_a_layer_uses", tmp_path / "m")
+    model = again(regraft.load_model(tmp_path / "m"), tmp_path / "again")
+    user = model.get_layer("user")
+    assert list(user.traced_signature.parameters) == ["inputs", "mask"]
+    assert_same(model, theirs)
 
 
 def test_layer_inside_another_stays_one_layer(tmp_path: Path, peer: Peer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -69,6 +70,11 @@ class Revived:
         """Whether its traces take text, which no compiled step can."""
         tensors = keras.tree.flatten(_symbolic(self._traces.first_argument()))
         return any(getattr(tensor, "dtype", "") == "string" for tensor in tensors)
+
+    @property
+    def traced_signature(self) -> inspect.Signature | None:
+        """The signature of the class that was saved, as far as its traces have it."""
+        return self._traces.signature()
 
     def build(self, *shapes: Any, **keywords: Any) -> None:
         """Does nothing: the variables are those of the file."""
@@ -220,6 +226,12 @@ class _Traces:
     def argument_names(self) -> Sequence[str]:
         """Returns what the first function calls its arguments."""
         return self._candidates[0].function.argument_names if self._candidates else ()
+
+    def signature(self) -> inspect.Signature | None:
+        """Returns the signature of the first function; `None` without names."""
+        if not self._candidates or not self._candidates[0].function.spec.args:
+            return None
+        return self._candidates[0].function.spec.signature()
 
     def first_argument(self) -> Any:
         """Returns the spec of the first argument, `None` where there is none."""

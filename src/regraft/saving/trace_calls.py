@@ -31,10 +31,11 @@ _signatures: weakref.WeakKeyDictionary[keras.Layer, inspect.Signature] = (
 
 
 def call_signature(layer: keras.Layer) -> inspect.Signature:
-    """Returns the signature of a layer's `call`."""
+    """Returns the signature of a layer's `call`, of the class that was saved."""
     found = _signatures.get(layer)
     if found is None:
-        found = _signatures[layer] = inspect.signature(layer.call)
+        found = getattr(layer, "traced_signature", None)
+        found = _signatures[layer] = found or inspect.signature(layer.call)
     return found
 
 

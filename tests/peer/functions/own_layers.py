@@ -145,6 +145,21 @@ def mask_that_is_passed_on() -> Built:
     return _built(tf_keras.Model(inputs, outputs), tokens, 6, 4)
 
 
+class UsesMask(layers.Layer):
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        kept = tf.cast(mask, inputs.dtype)[..., tf.newaxis]
+        return tf.reduce_sum(inputs * kept, axis=1)
+
+
+@case
+def mask_that_a_layer_uses() -> Built:
+    inputs = tf_keras.Input((5,), dtype="int32")
+    table = layers.Embedding(10, 4, mask_zero=True)
+    outputs = layers.Dense(2)(UsesMask(name="user")(table(inputs)))
+    tokens = np.random.default_rng(0).integers(0, 10, (6, 5)).astype("int32")
+    return _built(tf_keras.Model(inputs, outputs), tokens, 6, 2)
+
+
 class Shifted(tf_keras.Sequential):
     """A Sequential that does more than its layers."""
 

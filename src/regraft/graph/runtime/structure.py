@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -192,6 +193,10 @@ def rebuilt(spec: Any, flat: Iterator[Any]) -> Any:
     return spec
 
 
+_PLAIN = inspect.Parameter.POSITIONAL_OR_KEYWORD
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+
+
 @dataclass(frozen=True)
 class ArgumentSpec:
     """The Python signature of a traced function.
@@ -209,6 +214,25 @@ class ArgumentSpec:
     varargs: bool
     varkw: bool
     kwonly: Mapping[str, Any]
+
+    def signature(self) -> inspect.Signature | None:
+        """Returns it as Python's own; `None` where Python has no such signature."""
+        empty = inspect.Parameter.empty
+        places = [
+            *((name, _PLAIN, self.defaults.get(name, empty)) for name in self.args),
+            *([("arguments", inspect.Parameter.VAR_POSITIONAL, empty)] * self.varargs),
+            *(
+                (name, _KEYWORD, empty if default is ir.ABSENT else default)
+                for name, default in self.kwonly.items()
+            ),
+            *([("keywords", inspect.Parameter.VAR_KEYWORD, empty)] * self.varkw),
+        ]
+        try:
+            return inspect.Signature(
+                [inspect.Parameter(n, kind, default=d) for n, kind, d in places]
+            )
+        except ValueError:
+            return None
 
     @classmethod
     def of(cls, spec: ir.FunctionSpec) -> ArgumentSpec:
