@@ -90,6 +90,23 @@ def test_network_that_is_more_than_its_layers_runs_as_a_whole(
     assert_same_step(model, theirs)
 
 
+def test_layer_draws_random_numbers_anew_in_every_compiled_step(
+    tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "random_numbers_in_inference", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    first, second = (model.predict(theirs["inputs"], verbose=0) for _ in range(2))
+    assert not np.array_equal(first, second)
+    for found in (first, second):
+        np.testing.assert_allclose(found, theirs["outputs"], atol=0.2)
+    inputs, target = theirs["batch"]
+    assert model.evaluate(inputs, target, verbose=0) == pytest.approx(
+        theirs["loss"], rel=0.1
+    )
+    history = model.fit(inputs, target, epochs=2, verbose=0).history["loss"]
+    assert history[0] == pytest.approx(theirs["loss"], rel=0.1)
+
+
 def test_mask_that_a_layer_uses_reaches_it_after_a_second_save(
     tmp_path: Path, peer: Peer
 ) -> None:

@@ -63,6 +63,8 @@ class Revived:
         self.saved_config = dict(saved_config)
         # A plain object: Keras must not look for layers in it.
         self._traces = _Traces(functions)
+        # Made here: one that is made while a step is compiled is lost with it.
+        self._seed_generator = keras.random.SeedGenerator()
         self.supports_masking = True
 
     @property
@@ -98,7 +100,7 @@ class Revived:
         function, trace, bound, rest = self._traces.select(
             arguments, {**keywords, "training": training}
         )
-        found = trace.run(bound, rest)
+        found = trace.run(bound, rest, seed_generator=self._seed_generator)
         outputs, losses = found if function.returns_losses else (found, ())
         for loss in losses:
             # A loss in training alone is a number otherwise, which Keras 3 refuses.

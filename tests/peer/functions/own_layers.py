@@ -160,6 +160,19 @@ def mask_that_a_layer_uses() -> Built:
     return _built(tf_keras.Model(inputs, outputs), tokens, 6, 2)
 
 
+class Sampling(layers.Layer):
+    def call(self, inputs: Any) -> Any:
+        return inputs + tf.random.normal(tf.shape(inputs), stddev=0.01)
+
+
+@case
+def random_numbers_in_inference() -> Built:
+    inputs = tf_keras.Input((3,))
+    model = tf_keras.Model(inputs, layers.Dense(2)(Sampling()(inputs)))
+    model.compile(tf_keras.optimizers.SGD(0.1), "mse")
+    return Built(model, _batch(5, 3), (_batch(5, 3), _batch(5, 2, seed=1)))
+
+
 class Shifted(tf_keras.Sequential):
     """A Sequential that does more than its layers."""
 
