@@ -117,6 +117,41 @@ def test_mask_that_a_layer_uses_reaches_it_after_a_second_save(
     assert_same(model, theirs)
 
 
+def test_trace_that_is_not_traced_anew_is_saved_as_it_is(
+    tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "loop_over_any_length", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    for round in range(3):
+        model = again(model, tmp_path / f"again{round}")
+    _opens_in_tf_keras(peer, tmp_path / "again2", theirs)
+    assert float(np.asarray(model.get_layer("following").calls)) == 1.0
+    longer = np.concatenate([theirs["inputs"], theirs["inputs"]], axis=1)
+    assert model.predict(longer, verbose=0).shape == (5, 2)
+    assert_same(model, theirs)
+
+
+def test_trace_whose_shapes_follow_from_values_is_saved_as_it_is(
+    tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "places_that_values_choose", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    for round in range(2):
+        model = again(model, tmp_path / f"again{round}")
+    _opens_in_tf_keras(peer, tmp_path / "again1", theirs)
+    assert_same_weights(model, theirs)
+    assert_same_outputs(model, theirs, training=False)
+
+
+def _opens_in_tf_keras(peer: Peer, path: Path, theirs: dict[str, Any]) -> None:
+    x, y = theirs["batch"]
+    found = peer.call("keras_models.load_predict_train", str(path), x, [(x, y)])
+    np.testing.assert_allclose(
+        found["predictions"][0], theirs["outputs"], rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_allclose(np.ravel(found["losses"])[0], theirs["loss"], rtol=1e-5)
+
+
 def test_layer_inside_another_stays_one_layer(tmp_path: Path, peer: Peer) -> None:
     theirs = _saved(peer, "layer_inside_another", tmp_path / "m")
     model = regraft.load_model(tmp_path / "m")

@@ -9,9 +9,11 @@ from typing import Any
 import keras
 
 from regraft import _compat
-from regraft.errors import MismatchError
+from regraft.errors import MismatchError, RegraftError
 from regraft.graph import ir
 from regraft.graph.runtime.saved_functions import SavedFunction, Trace
+from regraft.graph.tracing.tracer import active
+from regraft.loading.called_traces import call_as_it_is
 
 
 class TracedRegularizer(keras.regularizers.Regularizer):
@@ -100,7 +102,7 @@ class Revived:
         function, trace, bound, rest = self._traces.select(
             arguments, {**keywords, "training": training}
         )
-        found = trace.run(bound, rest, seed_generator=self._seed_generator)
+        found = self._run(trace, bound, rest)
         outputs, losses = found if function.returns_losses else (found, ())
         for loss in losses:
             # A loss in training alone is a number otherwise, which Keras 3 refuses.
@@ -108,6 +110,19 @@ class Revived:
         if self._output_regularizer is not None:
             self._regularize(outputs)
         return outputs
+
+    def _run(self, trace: Trace, args: Any, kwargs: Mapping[str, Any]) -> Any:
+        """Runs a trace; what can't be traced anew is written down as it is."""
+        tracing = active()
+        try:
+            return trace.run(args, kwargs, seed_generator=self._seed_generator)
+        except RegraftError:
+            if tracing is None:
+                raise
+            found = call_as_it_is(tracing, trace, args, kwargs)
+            if found is None:
+                raise
+        return found[0]
 
     def _regularize(self, outputs: Any) -> None:
         """Adds the loss of each output, per example."""

@@ -173,6 +173,57 @@ def random_numbers_in_inference() -> Built:
     return Built(model, _batch(5, 3), (_batch(5, 3), _batch(5, 2, seed=1)))
 
 
+class Following(layers.Layer):
+    """Goes through sequences, and rows, of lengths that nobody knows."""
+
+    def build(self, shape: Any) -> None:
+        self.scale = self.add_weight("scale", shape=(3,))
+        self.calls = self.add_weight(
+            "calls", shape=(), initializer="zeros", trainable=False
+        )
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        if training:
+            self.calls.assign_add(1.0)
+        _, state = tf.while_loop(
+            lambda place, _: place < tf.shape(inputs)[1],
+            lambda place, state: (
+                place + 1,
+                tf.tanh(state * self.scale + inputs[:, place]),
+            ),
+            (0, tf.zeros_like(inputs[:, 0])),
+        )
+        self.add_loss(0.1 * tf.reduce_mean(state**2))
+        return tf.map_fn(lambda row: row - tf.reduce_max(row), state)
+
+
+@case
+def loop_over_any_length() -> Built:
+    inputs = tf_keras.Input((None, 3))
+    outputs = layers.Dense(2)(Following(name="following")(inputs))
+    return _built(tf_keras.Model(inputs, outputs), _batch(5, 4, 3), 5, 2)
+
+
+class Kept(layers.Layer):
+    """Sums what is positive, found by place."""
+
+    def build(self, shape: Any) -> None:
+        self.scale = self.add_weight("scale", shape=(shape[-1],))
+
+    def call(self, inputs: Any) -> Any:
+        places = tf.where(inputs > 0)
+        found = tf.gather_nd(inputs * self.scale, places)
+        rows = tf.cast(places[:, 0], tf.int32)
+        return tf.math.unsorted_segment_sum(found, rows, tf.shape(inputs)[0])[:, None]
+
+
+@case
+def places_that_values_choose() -> Built:
+    inputs = tf_keras.Input((3,))
+    model = tf_keras.Model(inputs, layers.Dense(2)(Kept()(inputs)))
+    return _built(model, _batch(5, 3), 5, 2)
+
+
 class Shifted(tf_keras.Sequential):
     """A Sequential that does more than its layers."""
 

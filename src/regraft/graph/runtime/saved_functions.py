@@ -66,6 +66,15 @@ class Trace:
         """Structure of the results, with `TensorSpec`s."""
         return self.concrete.output_signature
 
+    @property
+    def functions(self) -> Mapping[str, ir.Function]:
+        """All functions of the file, of which it is one."""
+        return self._function.library.functions
+
+    def capture(self, node_id: int) -> Any:
+        """Returns what it gets for an object that it captures."""
+        return self._lookup(node_id)
+
     def check(self) -> None:
         """Refuses ops without kernel, before anything runs.
 

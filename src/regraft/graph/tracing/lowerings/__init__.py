@@ -14,6 +14,7 @@ _FAMILIES = (
     "nn",
     "random",
     "reduction",
+    "saved",
     "sorting",
     "text",
 )

@@ -1,0 +1,88 @@
+"""Functions that a file brought, called as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from regraft.errors import UnsupportedError
+from regraft.graph import ir
+from regraft.graph.tracing.function_graph import Graph
+from regraft.graph.tracing.lowerings.elementwise import cast
+from regraft.graph.tracing.registry import composite
+from regraft.graph.tracing.values import Value
+
+
+@composite("saved_function")
+def saved_function(g: Graph, *operands: Value, spec: Mapping[str, Any]) -> list[Value]:
+    """Calls a function; its last operands are variables, which it may write."""
+    count = len(spec["input_dtypes"])
+    variables = operands[count:]
+    if any(variable.variable is None for variable in variables):
+        raise UnsupportedError("A function of the file captures what was computed.")
+    tensors = [
+        cast(g, operand.wide or operand, dtype)
+        for operand, dtype in zip(operands, spec["input_dtypes"], strict=False)
+    ]
+    handles = [variable.variable.resource for variable in variables]  # type: ignore[union-attr]
+    types = [*spec["input_dtypes"], *("resource" for _ in handles)]
+    attrs: dict[str, ir.AttrValue] = {
+        "Tin": tuple(map(ir.DataType.of, types)),
+        "Tout": tuple(map(ir.DataType.of, spec["output_dtypes"])),
+        "f": ir.FunctionRef(_added(g, spec["name"], spec["functions"])),
+    }
+    g.is_stateful = True
+    node = g.call(
+        "StatefulPartitionedCall",
+        [*tensors, *handles],
+        attrs,
+        "StatefulPartitionedCall",
+        writes=variables,
+        has_effects=True,
+    )
+    results = []
+    for place, dtype in enumerate(spec["output_dtypes"]):
+        shape = tuple(g.out[place].shape)
+        value = Value(dtype, shape, name=f"{node}:output:{place}")
+        g.show_own_lengths(value)
+        results.append(cast(g, value, g.dtype_of(place)))
+    return [*results, *(g.wrote(variable, node) for variable in variables)]
+
+
+def _added(g: Graph, name: str, functions: Mapping[str, ir.Function]) -> str:
+    """Adds a function and all that it calls; returns its name in the library."""
+    done: dict[str, str] = {}
+    pending = [name]
+    while pending:
+        current = functions[pending[-1]]
+        missing = [n for n in sorted(_called(current)) if n not in done]
+        if any(n in pending or n not in functions for n in missing):
+            raise UnsupportedError(f"Function '{name}' of the file calls itself.")
+        if missing:
+            pending += missing[:1]
+            continue
+        nodes = tuple(
+            replace(n, attrs={key: _renamed(v, done) for key, v in n.attrs.items()})
+            for n in current.nodes
+        )
+        done[pending.pop()] = g.tracing.library.add(replace(current, nodes=nodes))
+    return done[name]
+
+
+def _called(function: ir.Function) -> set[str]:
+    return {
+        item.name
+        for node in function.nodes
+        for value in node.attrs.values()
+        for item in (value if isinstance(value, tuple) else (value,))
+        if isinstance(item, ir.FunctionRef)
+    }
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_renamed(item, names) for item in value)
+    if isinstance(value, ir.FunctionRef):
+        return replace(value, name=names[value.name])
+    return value
