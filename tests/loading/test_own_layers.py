@@ -103,6 +103,11 @@ def test_layer_draws_random_numbers_anew_in_every_compiled_step(
     assert model.evaluate(inputs, target, verbose=0) == pytest.approx(
         theirs["loss"], rel=0.1
     )
+    options = regraft.LoadOptions(verify=True)
+    (check,) = regraft.load_report(
+        regraft.load_model(tmp_path / "m", options=options)
+    ).checks[:1]
+    assert str(check) == "inference: not checked, it draws random numbers"
     history = model.fit(inputs, target, epochs=2, verbose=0).history["loss"]
     assert history[0] == pytest.approx(theirs["loss"], rel=0.1)
 

@@ -143,15 +143,11 @@ def _build_or_revive(
         if is_builtin(cls):
             return _build_builtin(cls, entry, context, build)
         return _build_custom(cls, entry, context, build)
-    except (UnsafeFileError, ImportError, NotImplementedError) as error:
+    except (
+        *(UnknownNameError, UnsafeFileError),
+        *(ImportError, NotImplementedError),
+    ) as error:
         return _revive(entry, context, error)
-    except UnknownNameError as error:
-        layer = _revive(entry, context, error)
-        context.note(
-            _name(entry),
-            f"runs from its traced functions, which hold no constraints: {error}",
-        )
-        return layer
 
 
 def _unknown(entry: Entry) -> UnknownNameError:
