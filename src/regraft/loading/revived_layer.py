@@ -66,7 +66,7 @@ class Revived:
         # A plain object: Keras must not look for layers in it.
         self._traces = _Traces(functions)
         # Made here: one that is made while a step is compiled is lost with it.
-        self._seed_generator = keras.random.SeedGenerator()
+        self._seed_generator = keras.random.SeedGenerator(name="seed_generator")
         self.supports_masking = True
 
     @property
