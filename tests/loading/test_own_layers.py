@@ -129,6 +129,10 @@ def test_trace_that_is_not_traced_anew_is_saved_as_it_is(
     model = regraft.load_model(tmp_path / "m")
     for round in range(3):
         model = again(model, tmp_path / f"again{round}")
+    second, third = (
+        (tmp_path / f"again{round}" / "saved_model.pb").read_bytes() for round in (1, 2)
+    )
+    assert second == third
     _opens_in_tf_keras(peer, tmp_path / "again2", theirs)
     assert float(np.asarray(model.get_layer("following").calls)) == 1.0
     longer = np.concatenate([theirs["inputs"], theirs["inputs"]], axis=1)

@@ -143,23 +143,22 @@ def _shapes_with(
         shape = tuple(d if isinstance(d, int) else numbers[str(d)] for d in value.shape)
         return jax.ShapeDtypeStruct(shape, value.dtype)
 
-    leaves, holes = [], keras.tree.flatten((list(args), dict(kwargs)))
-    tensors = [sized(leaf) for leaf in holes]
-    places = [i for i, t in enumerate(tensors) if isinstance(t, jax.ShapeDtypeStruct)]
-    leaves = [tensors[i] for i in places]
+    given = (list(args), dict(kwargs))
+    leaves = [sized(leaf) for leaf in keras.tree.flatten(given)]
+    places = [i for i, x in enumerate(leaves) if isinstance(x, jax.ShapeDtypeStruct)]
 
     def run(*arrays: Any) -> Any:
-        full = list(tensors)
+        full = list(leaves)
         for place, array in zip(places, arrays, strict=True):
             full[place] = array
-        given = keras.tree.pack_sequence_as((list(args), dict(kwargs)), full)
+        filled = keras.tree.pack_sequence_as(given, full)
         with keras.StatelessScope():
             generator = keras.random.SeedGenerator(0)
-            results = trace.run(given[0], given[1], seed_generator=generator)
+            results = trace.run(*filled, seed_generator=generator)
         return keras.tree.flatten(results)
 
     try:
-        results = jax.eval_shape(run, *leaves)
+        results = jax.eval_shape(run, *(leaves[place] for place in places))
     # Whatever a trace raises whose shapes depend on values.
     except Exception:
         return None

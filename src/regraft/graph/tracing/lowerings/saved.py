@@ -52,6 +52,7 @@ def saved_function(g: Graph, *operands: Value, spec: Mapping[str, Any]) -> list[
 
 def _added(g: Graph, name: str, functions: Mapping[str, ir.Function]) -> str:
     """Adds a function and all that it calls; returns its name in the library."""
+    name = _innermost(name, functions)
     done: dict[str, str] = {}
     pending = [name]
     while pending:
@@ -68,6 +69,36 @@ def _added(g: Graph, name: str, functions: Mapping[str, ir.Function]) -> str:
         )
         done[pending.pop()] = g.tracing.library.add(replace(current, nodes=nodes))
     return done[name]
+
+
+def _innermost(name: str, functions: Mapping[str, ir.Function]) -> str:
+    """Returns the function that others only hand their arguments on to.
+
+    Each save puts one around what it calls; without this a file would grow by it.
+    """
+    seen = {name}
+    while (inner := _handed_on(functions[name], functions)) and inner not in seen:
+        seen.add(inner)
+        name = inner
+    return name
+
+
+def _handed_on(
+    function: ir.Function, functions: Mapping[str, ir.Function]
+) -> str | None:
+    """Returns what a function calls, if it does nothing else."""
+    if len(function.nodes) != 1:
+        return None
+    (node,) = function.nodes
+    called = node.attrs.get("f")
+    if not isinstance(called, ir.FunctionRef) or called.name not in functions:
+        return None
+    signature = function.signature
+    arguments = tuple(argument.name for argument in signature.inputs)
+    results = [function.ret.get(result.name) for result in signature.outputs]
+    count = len(functions[called.name].signature.outputs)
+    same = results == [f"{node.name}:output:{i}" for i in range(count)]
+    return called.name if same and tuple(node.inputs) == arguments else None
 
 
 def _called(function: ir.Function) -> set[str]:
