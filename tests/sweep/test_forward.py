@@ -71,20 +71,6 @@ UNSUPPORTED = {
     r"Random(Height|Width)\(": "gives every step another size",
 }
 KNOWN = {
-    r"SpectralNormalization\(.*dtype='mixed_": "its vector changes dtype",
-    r"SyncBatchNormalization\(.*fused=True": "it is never fused",
-    r"SyncBatchNormalization\(.*synchronized=True": "always given",
-}
-# What nothing here can run: regular expressions of names, and what the error says.
-UNSUPPORTED = {
-    r"Conv\dDTranspose\(.*groups=2": "no groups=2 in Conv",
-    r"SeparableConv\dD\(.*groups=2": "no groups=2 in SeparableConv",
-    r"ConvLSTM\dD\(.*time_major=True": "no time_major=True in ConvLSTM",
-    r"Random(Height|Width)\(": "gives every step another size",
-}
-KNOWN = {
-    r"stateful=True": "HDF5 and SavedModels without traces hold no states, and Keras 3 "
-    "on JAX takes none from batch to batch",
     r"SpectralNormalization\((?!.*trainable=False)": "Keras 3 on JAX keeps no change "
     "that a layer's call makes to a weight that is trained",
 }

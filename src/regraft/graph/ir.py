@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -534,3 +534,14 @@ class ConcreteFunction:
     bound_inputs: tuple[int, ...]
     input_signature: StructuredValue
     output_signature: StructuredValue
+
+
+def functions_of(nodes: Iterable[Node]) -> frozenset[str]:
+    """Returns the functions that nodes name in their attributes."""
+    found = set()
+    for node in nodes:
+        for value in node.attrs.values():
+            for item in value if isinstance(value, tuple) else (value,):
+                if isinstance(item, FunctionRef):
+                    found.add(item.name)
+    return frozenset(found)

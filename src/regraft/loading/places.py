@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from regraft.model.description import ObjectNode
+from regraft.model.description import ObjectNode, Variable
 from regraft.model.dialects.context import NODE
 from regraft.model.dialects.topology import MAX_NESTING, is_network
 from regraft.model.state_tree import StateNode, network_layers
@@ -148,3 +148,10 @@ def layers_by_name(node: ObjectNode) -> dict[str, tuple[str, ObjectNode]]:
         if isinstance(name, str):
             found.setdefault(name, (edge, child))
     return found
+
+
+def added_metrics(node: ObjectNode) -> Mapping[str, ObjectNode | Variable]:
+    """Returns the metrics that a layer added in its call: no attributes of it."""
+    api = node.child("keras_api")
+    added = api.child("layer_metrics") if api is not None else None
+    return added.children if added is not None else {}

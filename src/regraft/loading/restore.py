@@ -19,6 +19,7 @@ import numpy as np
 from regraft import _compat, dtypes
 from regraft.errors import MismatchError, UnsupportedError
 from regraft.loading.places import (
+    added_metrics,
     later,
     layers_before,
     layers_by_name,
@@ -314,10 +315,7 @@ def _find(node: ObjectNode, name: str) -> ObjectNode | Variable | None:
             place = place.children.get(part) if isinstance(place, ObjectNode) else None
         if place is not None:
             return place
-    # A metric that a layer added in its call is no attribute of it.
-    api = node.child("keras_api")
-    added = api.child("layer_metrics") if isinstance(api, ObjectNode) else None
-    return added.children.get(name) if added is not None else None
+    return added_metrics(node).get(name)
 
 
 # Children of a layer's node that list or count what is stored elsewhere.

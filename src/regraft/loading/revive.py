@@ -11,7 +11,7 @@ import keras
 from regraft.errors import UnknownNameError
 from regraft.graph.runtime.saved_functions import SavedFunction
 from regraft.loading.functions import FunctionStore
-from regraft.loading.places import with_nodes
+from regraft.loading.places import added_metrics, with_nodes
 from regraft.loading.restore import Assignment, RestorePlan, plan_from_objects
 from regraft.loading.revived_layer import (
     RevivedLayer,
@@ -427,9 +427,7 @@ class Reviver:
 
 def _metrics(node: ObjectNode) -> dict[str, ObjectNode]:
     """The metrics of a layer by name: those it added in a call, and its attributes."""
-    api = node.child("keras_api")
-    added = api.child("layer_metrics") if isinstance(api, ObjectNode) else None
-    places = [*(added.children.items() if added else ()), *node.children.items()]
+    places = [*added_metrics(node).items(), *node.children.items()]
     by_id = {
         child.node_id: (name, child)
         for name, child in places

@@ -101,15 +101,17 @@ def _tensors(description: ModelDescription) -> Iterator[Any]:
 
 
 def check_whole(
-    model: keras.Model,
-    description: ModelDescription,
-    plan: RestorePlan,
-    options: LoadOptions,
+    model: keras.Model, plan: RestorePlan, store: FunctionStore
 ) -> Check | None:
-    """Compares a model with its trace of inference; `None` if the file holds none."""
+    """Compares a model with its trace of inference; `None` if the file holds none.
+
+    Args:
+        model: As it was built, with its values.
+        plan: Where they came from.
+        store: What `function_store` returns.
+    """
     root = next((node for layer, node in plan.layers if layer is model), None)
-    store = function_store(description, plan, options)
-    if root is None or store is None:
+    if root is None:
         return None
     variables = [item.variable for item in plan.assignments]
     return next(_check_layer(model, root, store, variables, (INFERENCE,)), None)

@@ -42,13 +42,15 @@ def difference_of_whole(
         context: Of the build.
         options: How much a trace may call.
     """
-    store = function_store(description, plan, options)
-    if isinstance(model, RevivedModel) or store is None:
-        return None
     revived = any(isinstance(layer, Revived) for layer in _compat.all_layers(model))
-    if not context.unknown_networks and not (revived and _hands_on_masks(plan, store)):
+    if isinstance(model, RevivedModel) or not (revived or context.unknown_networks):
         return None
-    check = check_whole(model, description, plan, options)
+    store = function_store(description, plan, options)
+    if store is None:
+        return None
+    if not context.unknown_networks and not _hands_on_masks(plan, store):
+        return None
+    check = check_whole(model, plan, store)
     return None if check is None or check.passed else str(check)
 
 

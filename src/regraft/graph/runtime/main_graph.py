@@ -15,7 +15,6 @@ from regraft.graph.runtime.lift_loops import lifted
 from regraft.graph.runtime.plan import (
     Plan,
     PlanBuilder,
-    functions_of,
     raise_missing,
     reachable,
     source_of,
@@ -101,7 +100,7 @@ class MainGraph:
         for node in nodes:
             if node.op not in KERNELS:
                 missing.setdefault(node.op, []).append(f"node '{node.name}'")
-        for name in functions_of(nodes):
+        for name in ir.functions_of(nodes):
             for op, users in self.library.missing_ops(name).items():
                 missing.setdefault(op, []).extend(users)
         raise_missing(missing)

@@ -79,17 +79,6 @@ class Plan:
     switches: bool = False
 
 
-def functions_of(nodes: Iterable[ir.Node]) -> frozenset[str]:
-    """Returns the functions that nodes name in their attributes."""
-    found = set()
-    for node in nodes:
-        for value in node.attrs.values():
-            for item in value if isinstance(value, tuple) else (value,):
-                if isinstance(item, ir.FunctionRef):
-                    found.add(item.name)
-    return frozenset(found)
-
-
 def output_sizes(
     op_def: ir.OpDef, attrs: Mapping[str, ir.AttrValue]
 ) -> list[tuple[ir.ArgDef, int]]:
@@ -231,7 +220,7 @@ class PlanBuilder:
             steps=with_frees(drafts, {*slots, *self._constants}),
             constants=self._constants,
             slot_count=self._count,
-            functions=functions_of(nodes),
+            functions=ir.functions_of(nodes),
             writes=self._writes,
             random=self._random,
             switches=self._switches,
@@ -467,7 +456,7 @@ def missing_ops(
             # Also a function that is called by its name for an op, as TensorFlow 1 may.
             if node.op not in KERNELS:
                 missing.setdefault(node.op, set()).add(name)
-        stack.extend(functions_of(nodes))
+        stack.extend(ir.functions_of(nodes))
     return {op: sorted(missing[op]) for op in sorted(missing)}, seen
 
 

@@ -22,7 +22,6 @@ from regraft.graph.runtime.plan import (
     Slots,
     Step,
     flat_slots,
-    functions_of,
     output_sizes,
     with_frees,
 )
@@ -385,7 +384,7 @@ def _segment(
         steps=with_frees(steps, {*gives, *constants}),
         constants=constants,
         slot_count=plan.slot_count,
-        functions=functions_of(step.node for step in steps),
+        functions=ir.functions_of(step.node for step in steps),
         random=any(step.kernel.random for step in steps),
     )
     return Segment(

@@ -190,16 +190,11 @@ def _resizes_lists(ctx: Context, body: Plan, grows: bool) -> bool:
     operations = set(_RESIZING)
     if grows:
         operations.update(_LENGTH_READING)
-    waiting: list[Plan] = [body]
-    seen: set[str] = set()
-    while waiting:
-        plan = waiting.pop()
-        if any(step.node.op in operations for step in plan.steps):
-            return True
-        for name in plan.functions - seen:
-            seen.add(name)
-            waiting.append(ctx.library.plan(name))
-    return False
+    return any(
+        step.node.op in operations
+        for plan in carry.plans_within(ctx, [body])
+        for step in plan.steps
+    )
 
 
 # Loops while tracing

@@ -57,7 +57,7 @@ def _added(g: Graph, name: str, functions: Mapping[str, ir.Function]) -> str:
     pending = [name]
     while pending:
         current = functions[pending[-1]]
-        missing = [n for n in sorted(_called(current)) if n not in done]
+        missing = [n for n in sorted(ir.functions_of(current.nodes)) if n not in done]
         if any(n in pending or n not in functions for n in missing):
             raise UnsupportedError(f"Function '{name}' of the file calls itself.")
         if missing:
@@ -99,16 +99,6 @@ def _handed_on(
     count = len(functions[called.name].signature.outputs)
     same = results == [f"{node.name}:output:{i}" for i in range(count)]
     return called.name if same and tuple(node.inputs) == arguments else None
-
-
-def _called(function: ir.Function) -> set[str]:
-    return {
-        item.name
-        for node in function.nodes
-        for value in node.attrs.values()
-        for item in (value if isinstance(value, tuple) else (value,))
-        if isinstance(item, ir.FunctionRef)
-    }
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:
