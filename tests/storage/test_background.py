@@ -7,7 +7,6 @@ import os
 import numpy as np
 import pytest
 
-from regraft.storage import background
 from regraft.storage.background import BackgroundFile
 
 
@@ -49,7 +48,8 @@ def test_an_error_of_the_thread_is_raised(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(background, "_write_all", fail)
+    for name in ("writev", "pwrite"):
+        monkeypatch.setattr(os, name, fail)
     file = BackgroundFile(str(tmp_path / "file"))
     with pytest.raises(OSError, match="No space"):
         _write_often(file, np.zeros(1 << 20, np.uint8))

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from regraft.storage import filesystem
+from regraft.storage.direct import DirectWriter, write_together
 
 # What is less is written by the caller itself.
 _WORTH_BYTES = 1 << 20
@@ -28,7 +29,9 @@ class BackgroundFile:
     """
 
     def __init__(self, path: str) -> None:
+        self._path = path
         self._stream = filesystem.open_for_writing(path)
+        self._direct: DirectWriter | None = None
         self._pending: deque[tuple[Any, int]] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -84,6 +87,7 @@ class BackgroundFile:
 
     def _start(self) -> None:
         if self._thread is None:
+            self._direct = DirectWriter(self._path, self._stream)
             self._thread = threading.Thread(
                 target=self._work, name="regraft-write", daemon=True
             )
@@ -112,11 +116,16 @@ class BackgroundFile:
                 with self._changed:
                     self._own_bytes -= own
                     self._changed.notify_all()
+            if self._direct is not None and not self._is_abandoned:
+                self._direct.finish()
         # Also what only the caller may handle, such as a lack of memory.
         except BaseException as error:
             with self._changed:
                 self._error = error
                 self._changed.notify_all()
+        finally:
+            if self._direct is not None:
+                self._direct.abandon()
 
     def _next(self) -> list[tuple[Any, int]]:
         """Returns what waits; nothing at the end."""
@@ -133,10 +142,16 @@ class BackgroundFile:
             if data is not None:
                 buffers.append(memoryview(cast(Any, data)))
                 continue
-            _write_all(self._stream, buffers)
+            self._write_buffers(buffers)
             buffers = []
             os.fsync(self._stream.fileno())
-        _write_all(self._stream, buffers)
+        self._write_buffers(buffers)
+
+    def _write_buffers(self, buffers: list[memoryview]) -> None:
+        if self._direct is not None:
+            self._direct.write(buffers)
+        else:
+            write_together(self._stream, buffers)
 
 
 def _owns(array: np.ndarray[Any, Any]) -> bool:
@@ -145,17 +160,3 @@ def _owns(array: np.ndarray[Any, Any]) -> bool:
     while isinstance(base.base, np.ndarray):
         base = base.base
     return base.base is None
-
-
-def _write_all(stream: Any, buffers: list[memoryview]) -> None:
-    buffers = [buffer for buffer in buffers if len(buffer)]
-    if not hasattr(os, "writev"):
-        for buffer in buffers:
-            filesystem.write_all(stream, buffer)
-        return
-    while buffers:
-        count = os.writev(stream.fileno(), buffers)
-        while buffers and count >= len(buffers[0]):
-            count -= len(buffers.pop(0))
-        if count:
-            buffers[0] = buffers[0][count:]
