@@ -6,6 +6,7 @@ import errno
 import mmap
 import os
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -155,3 +156,21 @@ def test_pointer_of_git_lfs_says_what_it_is(tmp_path):
     content = path.read_bytes() + bytes(2000)
     path.write_bytes(content)
     assert filesystem.read_bytes(path) == content
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "posix_fadvise"), reason="this system takes no such hint"
+)
+def test_a_file_to_be_read_is_asked_for_as_a_whole(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda _, *range: asked.append(range))
+    path = tmp_path / "file"
+    path.write_bytes(bytes(5 << 19))
+    filesystem.will_read(str(path), 5 << 19)
+    filesystem.will_read(str(tmp_path / "gone"), 5 << 19)
+    filesystem.will_read(str(path), 100)
+    for thread in threading.enumerate():
+        if thread.name == "regraft-read":
+            thread.join()
+    step = 1 << 20
+    assert asked == [(i * step, step, os.POSIX_FADV_WILLNEED) for i in range(3)]

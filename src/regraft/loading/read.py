@@ -102,6 +102,8 @@ def read_saved_model(path: str, options: LoadOptions) -> ModelDescription:
     directory = read_saved_model_directory(
         path, memory_budget_bytes=options.memory_budget_bytes
     )
+    if directory.variables is not None:
+        directory.variables.will_read()
     return describe_saved_model(directory)
 
 
@@ -233,6 +235,7 @@ def read_checkpoint(prefix: str, options: LoadOptions) -> ModelDescription:
     tensors = TensorBundleReader(
         prefix, memory_budget_bytes=options.memory_budget_bytes
     )
+    tensors.will_read()
     return _describe_checkpoint(tensors, prefix)
 
 

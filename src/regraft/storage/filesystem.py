@@ -15,6 +15,7 @@ import mmap
 import os
 import re
 import stat
+import threading
 import weakref
 from typing import Any, BinaryIO, Protocol, cast
 
@@ -38,6 +39,12 @@ _OPEN_FLAGS = (
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
 )
+
+
+# How much of a file is asked for at once, and at most: what comes too early may have
+# to go before it is needed.
+_PREFETCH_STEP_BYTES = 1 << 20
+_MAX_PREFETCH_BYTES = 1 << 32
 
 
 class RandomAccessFile(Protocol):
@@ -291,6 +298,30 @@ class _RemoteFile:
         if len(content) != length:
             _check_range(self.path, offset + len(content), offset, length)
         return np.frombuffer(content, np.uint8)
+
+
+def will_read(path: str, size: int) -> None:
+    """Has a local file of `size` bytes brought into memory, by a thread of its own.
+
+    A hint that costs no correctness: what can't be brought is read when it is needed.
+    """
+    if size > _PREFETCH_STEP_BYTES and hasattr(os, "posix_fadvise"):
+        threading.Thread(
+            target=_prefetch, args=(path, size), name="regraft-read", daemon=True
+        ).start()
+
+
+def _prefetch(path: str, size: int) -> None:
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, _OPEN_FLAGS)
+        try:
+            # Systems cut longer ranges short.
+            for start in range(0, min(size, _MAX_PREFETCH_BYTES), _PREFETCH_STEP_BYTES):
+                os.posix_fadvise(
+                    descriptor, start, _PREFETCH_STEP_BYTES, os.POSIX_FADV_WILLNEED
+                )
+        finally:
+            os.close(descriptor)
 
 
 def open_for_writing(path: Path) -> BinaryIO:
