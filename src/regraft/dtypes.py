@@ -12,6 +12,9 @@ import numpy as np
 
 from regraft.errors import FormatError, UnsupportedError
 
+# Inside of a Keras model, numbers of this dtype may stand for text: "handles".
+HANDLE = "uint32"
+
 
 class DType(NamedTuple):
     """A row of the table.

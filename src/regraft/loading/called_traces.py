@@ -8,17 +8,32 @@ from typing import Any
 
 import jax
 import keras
+import numpy as np
 from jax import export
 
+from regraft.dtypes import HANDLE
 from regraft.graph import ir
 from regraft.graph.runtime import structure
-from regraft.graph.runtime.context import KerasVariable
+from regraft.graph.runtime.context import KerasVariable, Table
 from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.saved_functions import Trace
 from regraft.graph.tracing.function_graph import TOKENS
+from regraft.graph.tracing.lowerings.saved import (
+    CapturedConstant,
+    CapturedTable,
+    CapturedValue,
+    CapturedVariable,
+)
 from regraft.graph.tracing.tracer import Tracing
 
 _numbers = itertools.count()
+# With these a table is more than what it held when the file was read.
+_TABLE_WRITERS = frozenset(
+    {
+        *("LookupTableInsert", "LookupTableInsertV2", "LookupTableRemoveV2"),
+        *("LookupTableImport", "LookupTableImportV2"),
+    }
+)
 # What lengths are while shapes are looked for; two sets tell them from constants.
 _LENGTHS = ((7, 11, 13, 17, 19, 23), (29, 31, 37, 41, 43, 47))
 
@@ -35,20 +50,21 @@ def call_as_it_is(
         kwargs: Keyword arguments likewise.
 
     Returns:
-        Its results in a tuple; `None` where it captures more than live variables.
+        Its results in a tuple; `None` where it captures what can't be written down:
+        anything but live variables, constants and tables that it only reads.
     """
     captured = [trace.capture(i) for i in trace.concrete.bound_inputs]
+    given = [_given(one, trace) for one in captured]
     variables = [c.variable for c in captured if isinstance(c, KerasVariable)]
     pairs = [*structure.flat_tensors(trace.args, tuple(args))]
     pairs += structure.flat_tensors(trace.kwargs, kwargs)
     specs = list(structure.flat_specs(trace.output_spec))
-    known = all(dtype and dtype != "string" for _, dtype in pairs)
-    if len(variables) < len(captured) or not known or not specs:
+    if any(one is None for one in given) or not all(d for _, d in pairs) or not specs:
         return None
     tensors = [value for value, _ in pairs]
     shapes = _shapes(trace, args, kwargs, tensors, specs)
     results = [
-        jax.ShapeDtypeStruct(shape, values.device_dtype(spec.dtype.name))
+        jax.ShapeDtypeStruct(shape, _traced_dtype(spec.dtype.name))
         for shape, spec in zip(shapes, specs, strict=True)
     ]
     results += [jax.ShapeDtypeStruct(tuple(v.shape), v.dtype) for v in variables]
@@ -67,11 +83,36 @@ def call_as_it_is(
             "functions": trace.functions,
             "input_dtypes": tuple(dtype for _, dtype in pairs),
             "output_dtypes": tuple(spec.dtype.name for spec in specs),
+            "captured": tuple(given),
         },
     )
     for variable, value in zip(variables, found[len(specs) :], strict=True):
         variable.assign(value)
     return (structure.rebuilt(trace.output_spec, iter(found[: len(specs)])),)
+
+
+def _given(captured: Any, trace: Trace) -> CapturedValue | None:
+    """What a function gets for an object that it captures; `None`: unknown."""
+    if isinstance(captured, KerasVariable):
+        return CapturedVariable()
+    if isinstance(captured, np.ndarray):
+        # The path of an asset leads nowhere in another file.
+        is_path = not captured.ndim and trace.is_asset(captured.item())
+        return None if is_path else CapturedConstant(captured)
+    if not isinstance(captured, Table) or trace.uses(_TABLE_WRITERS):
+        return None
+    entries = captured.entries
+    keys = np.empty(len(entries), values.numpy_dtype(captured.key_dtype))
+    found = np.empty(len(entries), values.numpy_dtype(captured.value_dtype))
+    if any(np.ndim(row) for row in entries.values()):
+        return None
+    keys[:] = list(entries)
+    found[:] = list(entries.values())
+    return CapturedTable(keys, captured.key_dtype, found, captured.value_dtype)
+
+
+def _traced_dtype(dtype: str) -> str:
+    return HANDLE if dtype == "string" else values.device_dtype(dtype)
 
 
 def _never(*arrays: Any) -> Any:

@@ -9,11 +9,12 @@ from typing import Any
 import keras
 
 from regraft import _compat
-from regraft.errors import MismatchError, RegraftError
+from regraft.errors import MismatchError, RegraftError, UnsupportedError
 from regraft.graph import ir
 from regraft.graph.runtime.saved_functions import SavedFunction, Trace
 from regraft.graph.tracing.tracer import active
 from regraft.loading.called_traces import call_as_it_is
+from regraft.model.dialects.names import original_name
 
 
 class TracedRegularizer(keras.regularizers.Regularizer):
@@ -76,6 +77,11 @@ class Revived:
         return any(getattr(tensor, "dtype", "") == "string" for tensor in tensors)
 
     @property
+    def has_text(self) -> bool:
+        """Whether tensors of handles stand for text where it is traced."""
+        return self._traces.has_text()
+
+    @property
     def traced_signature(self) -> inspect.Signature | None:
         """The signature of the class that was saved, as far as its traces have it."""
         return self._traces.signature()
@@ -115,6 +121,11 @@ class Revived:
         """Runs a trace; what can't be traced anew is written down as it is."""
         tracing = active()
         try:
+            if tracing is not None and trace.has_text:
+                raise UnsupportedError(
+                    f"Layer '{original_name(self)}' reads text, and what its traced "
+                    "functions use can't be written down again."
+                )
             return trace.run(args, kwargs, seed_generator=self._seed_generator)
         except RegraftError:
             if tracing is None:
@@ -231,6 +242,14 @@ class _Traces:
             _Candidate(function, name != "__call__")
             for name, function in functions.items()
         ]
+
+    def has_text(self) -> bool:
+        """Whether a trace takes or gives text."""
+        return any(
+            trace.has_text
+            for candidate in self._candidates
+            for trace in candidate.function.traces
+        )
 
     def output_spec(self) -> Any:
         """Returns the spec of what the first trace returns, without its losses."""

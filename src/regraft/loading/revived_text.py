@@ -13,14 +13,15 @@ import keras
 import numpy as np
 
 from regraft import _compat
+from regraft.dtypes import HANDLE
 from regraft.errors import UnsupportedError
 from regraft.graph import ir
+from regraft.graph.tracing.tracer import active
 from regraft.loading.revived_layer import RevivedModel
 from regraft.model.keras2.host_data import matched
 from regraft.model.keras2.host_models import HostModel, checked, is_staged
 from regraft.model.keras2.host_pass import ranked
 from regraft.model.keras2.host_values import (
-    HANDLE,
     POOL,
     Array,
     device_array,
@@ -69,13 +70,18 @@ class RevivedTextModel(HostModel, RevivedModel):
         if is_staged(inputs) or any(isinstance(x, keras.KerasTensor) for x in leaves):
             return past.__call__(inputs, *args, **kwargs)
         if any(map(_compat.is_traced, leaves)):
+            if active() is not None:
+                return past.__call__(inputs, *args, **kwargs)
             raise self._uncompilable()
         with POOL.scope():
             return self._shown(past.__call__(self.staged(inputs), *args, **kwargs))
 
     def call(self, *arguments: Any, training: Any = None, **keywords: Any) -> Any:
         """Runs the trace that takes these arguments, on the text itself."""
+        past: Any = super(HostModel, self)
         staged, *others = arguments
+        if not is_staged(staged):
+            return past.call(*arguments, training=training, **keywords)
         flat = [staged[_INPUT.format(number)] for number in range(len(self._tensors()))]
         if any(_compat.is_traced(value) for value in flat):
             if _compat.in_symbolic_scope():
@@ -84,14 +90,13 @@ class RevivedTextModel(HostModel, RevivedModel):
         given = keras.tree.pack_sequence_as(
             self._structure(), [_as_was(value) for value in flat]
         )
-        past: Any = super(HostModel, self)
         found = past.call(given, *others, training=training, **keywords)
         return keras.tree.map_structure(_as_handles, found)
 
     def _uncompilable(self) -> UnsupportedError:
         return UnsupportedError(
             f"Model '{self.name}' runs from its traced functions, which read text: it "
-            "can be neither compiled nor traced anew. Leave `run_eagerly` on, or pass "
+            "can't be compiled. Leave `run_eagerly` on, or pass "
             "its class, rewritten for Keras 3, in "
             f"`custom_objects={{{self.saved_class_name!r}: …}}`."
         )

@@ -126,7 +126,9 @@ class _ModelTracer:
         self._model = model
         self._inputs = inputs
         self._tracing = Tracing()
-        self._tracing.has_text = bool(host_layers(model))
+        self._tracing.has_text = bool(host_layers(model)) or any(
+            getattr(layer, "has_text", False) for layer in _compat.all_layers(model)
+        )
         self._calls = LayerCalls(self._tracing, untrained)
         self._untrained = untrained
         self._notes: list[tuple[str, str]] = []

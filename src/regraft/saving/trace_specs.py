@@ -13,10 +13,10 @@ from typing import Any
 
 import keras
 
+from regraft.dtypes import HANDLE
 from regraft.errors import UnsupportedError
 from regraft.graph import ir
 from regraft.graph.tracing.builder import shape_of
-from regraft.graph.tracing.function_graph import HANDLE
 from regraft.saving.trace_calls import LayerCall, Leaf, call_signature
 
 # JAX has no 64-bit numbers unless asked to; a function keeps the dtype it promised.

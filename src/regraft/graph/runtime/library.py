@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from regraft.errors import MismatchError
@@ -130,6 +130,14 @@ class FunctionLibrary:
         """Whether a function, or one that it calls, draws random numbers."""
         return any(self.plan(current).random for current in self._within(name))
 
+    def uses(self, name: str, ops: Collection[str]) -> bool:
+        """Whether a function, or one that it calls, has a node of these ops."""
+        return any(
+            node.op in ops
+            for current in self._within(name)
+            for node in self.functions[current].nodes
+        )
+
     def _within(self, name: str) -> Iterator[str]:
         """Yields a function and all that it calls, each once."""
         seen: set[str] = set()
@@ -221,6 +229,10 @@ class GraphFunction:
     def draws_random_numbers(self) -> bool:
         """Whether it, or a function that it calls, draws random numbers."""
         return self.library.draws_random_numbers(self.name)
+
+    def uses(self, ops: Collection[str]) -> bool:
+        """Whether it, or a function that it calls, has a node of these ops."""
+        return self.library.uses(self.name, ops)
 
     def compiled_parts(self) -> tuple[int, int]:
         """How many parts of it are compiled by now, and how many the host runs."""

@@ -7,7 +7,7 @@ one trace whose arguments have names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,25 @@ class Trace:
         """Returns what it gets for an object that it captures."""
         return self._lookup(node_id)
 
+    def is_asset(self, value: Any) -> bool:
+        """Whether a value is the name of a file that comes with the model."""
+        assets = self._function.library.resources.assets
+        return isinstance(value, bytes) and value.decode(errors="replace") in assets
+
+    def uses(self, ops: Collection[str]) -> bool:
+        """Whether it, or a function that it calls, has a node of these ops."""
+        return self._function.uses(ops)
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether a tensor among its arguments is text."""
+        return _has_text((self.args, dict(self.kwargs)))
+
+    @property
+    def has_text(self) -> bool:
+        """Whether a tensor among its arguments or results is text."""
+        return self.reads_text or _has_text(self.output_spec)
+
     def check(self) -> None:
         """Refuses ops without kernel, before anything runs.
 
@@ -123,6 +142,10 @@ class Trace:
             flat, captures, context=context, seed_generator=seed_generator
         )
         return structure.rebuilt(self.output_spec, iter(results))
+
+
+def _has_text(spec: Any) -> bool:
+    return any(tensor.dtype.name == "string" for tensor in structure.flat_specs(spec))
 
 
 class SavedFunction:

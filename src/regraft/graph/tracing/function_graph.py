@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+from regraft.dtypes import HANDLE
 from regraft.errors import UnsupportedOpError
 from regraft.graph import ir
 from regraft.graph.tracing.dims import SymbolicBuilder
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 Jaxpr = Any
 
-# While a model that reads text is traced, arrays of this dtype stand for text.
-HANDLE = "uint32"
 # What lengths are called that follow from text.
 TOKENS = "tokens_"
 

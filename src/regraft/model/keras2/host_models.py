@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from regraft import _compat
+from regraft.dtypes import HANDLE
 from regraft.errors import MismatchError, UnsupportedError
 from regraft.model.keras2.host_data import (
     ArrayBatches,
@@ -27,7 +28,6 @@ from regraft.model.keras2.host_data import (
 from regraft.model.keras2.host_layers import replay, replayed, widen
 from regraft.model.keras2.host_pass import HostPass, graph_of, host_layers, ranked
 from regraft.model.keras2.host_values import (
-    HANDLE,
     POOL,
     Array,
     device_array,

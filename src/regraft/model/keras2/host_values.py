@@ -15,10 +15,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from regraft.dtypes import HANDLE
 from regraft.errors import MismatchError, UnsupportedError
-
-HANDLE = "uint32"
-"""Dtype of a tensor of handles: no layer of Keras 2 makes one of this dtype."""
 
 Array = np.ndarray[Any, Any]
 _WIDE = ("int64", "uint64", "float64")

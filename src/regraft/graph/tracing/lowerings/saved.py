@@ -3,15 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+from regraft import dtypes
 from regraft.errors import UnsupportedError
 from regraft.graph import ir
 from regraft.graph.tracing.function_graph import Graph
 from regraft.graph.tracing.lowerings.elementwise import cast
+from regraft.graph.tracing.lowerings.text import table_of
 from regraft.graph.tracing.registry import composite
-from regraft.graph.tracing.values import Value
+from regraft.graph.tracing.values import Array, Value
+
+
+@dataclass(frozen=True)
+class CapturedVariable:
+    """The next variable."""
+
+
+@dataclass(frozen=True, eq=False)
+class CapturedConstant:
+    """A tensor that is the same in every call."""
+
+    value: Array
+
+
+@dataclass(frozen=True, eq=False)
+class CapturedTable:
+    """A lookup table that is only read."""
+
+    keys: Array
+    key_dtype: str
+    values: Array
+    value_dtype: str
+
+
+CapturedValue = CapturedVariable | CapturedConstant | CapturedTable
 
 
 @composite("saved_function")
@@ -21,12 +48,32 @@ def saved_function(g: Graph, *operands: Value, spec: Mapping[str, Any]) -> list[
     variables = operands[count:]
     if any(variable.variable is None for variable in variables):
         raise UnsupportedError("A function of the file captures what was computed.")
-    tensors = [
-        cast(g, operand.wide or operand, dtype)
+    inputs: list[Value | str] = [
+        operand if dtype == "string" else cast(g, operand.wide or operand, dtype)
         for operand, dtype in zip(operands, spec["input_dtypes"], strict=False)
     ]
-    handles = [variable.variable.resource for variable in variables]  # type: ignore[union-attr]
-    types = [*spec["input_dtypes"], *("resource" for _ in handles)]
+    types = list(spec["input_dtypes"])
+    filled = []
+    handles = iter(variables)
+    for captured in spec["captured"]:
+        if isinstance(captured, CapturedConstant):
+            given = Value.of(
+                captured.value, dtypes.from_numpy(captured.value.dtype).name
+            )
+            inputs.append(given)
+            types.append(given.dtype)
+            continue
+        types.append("resource")
+        if isinstance(captured, CapturedTable):
+            handle, node = table_of(
+                g,
+                Value.of(captured.keys, captured.key_dtype),
+                Value.of(captured.values, captured.value_dtype),
+            )
+            inputs.append(handle)
+            filled.append(node)
+        else:
+            inputs.append(next(handles).variable.resource)  # type: ignore[union-attr]
     attrs: dict[str, ir.AttrValue] = {
         "Tin": tuple(map(ir.DataType.of, types)),
         "Tout": tuple(map(ir.DataType.of, spec["output_dtypes"])),
@@ -35,18 +82,21 @@ def saved_function(g: Graph, *operands: Value, spec: Mapping[str, Any]) -> list[
     g.is_stateful = True
     node = g.call(
         "StatefulPartitionedCall",
-        [*tensors, *handles],
+        inputs,
         attrs,
         "StatefulPartitionedCall",
         writes=variables,
         has_effects=True,
+        after=filled,
     )
     results = []
     for place, dtype in enumerate(spec["output_dtypes"]):
         shape = tuple(g.out[place].shape)
         value = Value(dtype, shape, name=f"{node}:output:{place}")
         g.show_own_lengths(value)
-        results.append(cast(g, value, g.dtype_of(place)))
+        results.append(
+            value if dtype == "string" else cast(g, value, g.dtype_of(place))
+        )
     return [*results, *(g.wrote(variable, node) for variable in variables)]
 
 

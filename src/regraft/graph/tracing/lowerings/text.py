@@ -172,7 +172,7 @@ def _unsplit(g: Graph, texts: Value, spec: Spec) -> Value:
 # Tables
 
 
-def _table(g: Graph, keys: Value, values: Value) -> Any:
+def table_of(g: Graph, keys: Value, values: Value) -> Any:
     """Returns a table that holds these entries."""
     content = hashlib.sha256(f"{keys.dtype}>{values.dtype}".encode())
     for column in (keys.constant, values.constant):
@@ -206,7 +206,7 @@ def _found(g: Graph, keys: Value, columns: tuple[Value, Value], default: Any) ->
         value = Value.of(default, columns[1].dtype)
         same: Value = g.op("SelectV2", everywhere, value, value, shape=keys.shape)
         return same
-    table = _table(g, *columns)
+    table = table_of(g, *columns)
     found: Value = g.find(table, keys, Value.of(default, columns[1].dtype))
     return found.shaped(keys.dims)
 
