@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import numpy as np
 import pytest
 
+from regraft.storage import filesystem
 from regraft.storage.background import BackgroundFile
+from regraft.storage.direct import DirectWriter
 
 
 def _pieces(count, size=100_001):
@@ -29,14 +32,22 @@ def test_bytes_come_in_order(tmp_path, count):
     assert (tmp_path / "file").read_bytes() == expected
 
 
-def test_views_of_what_others_hold_do_not_wait(tmp_path):
-    whole = np.zeros(64 << 20, np.uint8)
+def test_views_of_what_others_hold_do_not_wait(tmp_path, monkeypatch):
+    may_write, write = threading.Event(), DirectWriter.write
+
+    def wait(*args):
+        assert may_write.wait(60)
+        write(*args)
+
+    monkeypatch.setattr(DirectWriter, "write", wait)
+    whole = np.frombuffer(bytearray(64 << 20), np.uint8)
     file = BackgroundFile(str(tmp_path / "file"))
-    file.write(memoryview(whole[:1]))
     for start in range(0, whole.size, 1 << 20):
-        file.write(np.frombuffer(whole, np.uint8)[start : start + (1 << 20)])
+        filesystem.write_all(file, whole[start : start + (1 << 20)])
+    assert not may_write.is_set()
+    may_write.set()
     file.close()
-    assert os.path.getsize(tmp_path / "file") == whole.size + 1
+    assert os.path.getsize(tmp_path / "file") == whole.size
 
 
 def _write_often(file, piece):

@@ -46,7 +46,7 @@ class BackgroundFile:
             OSError: What was written before could not be.
         """
         size = len(data)
-        own = size if not isinstance(data, np.ndarray) or _owns(data) else 0
+        own = size if _is_own(data) else 0
         with self._changed:
             if own and self._own_bytes + own > _MAX_OWN_BYTES:
                 self._start()
@@ -154,9 +154,11 @@ class BackgroundFile:
             write_together(self._stream, buffers)
 
 
-def _owns(array: np.ndarray[Any, Any]) -> bool:
-    """Whether memory lives on for the sake of this array alone, as far as is known."""
-    base: Any = array
+def _is_own(data: Any) -> bool:
+    """Whether memory lives on for the sake of these bytes alone, as far as is known."""
+    base = data.obj if isinstance(data, memoryview) else data
+    if not isinstance(base, np.ndarray):
+        return True
     while isinstance(base.base, np.ndarray):
         base = base.base
     return base.base is None
