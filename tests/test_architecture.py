@@ -108,6 +108,7 @@ LATE_IMPORTS: dict[tuple[str, str], str] = {
     ("regraft.graph.runtime.kernels.regex", "re2"): "Few graphs need it.",
     ("regraft.loading.report", "rich.console"): "Only when a report is printed.",
     ("regraft.loading.report", "rich.table"): "Only when a report is printed.",
+    ("regraft.loading.report", "rich.text"): "Only when a report is printed.",
 }
 
 # Modules that must not load Keras or JAX: they answer in a tenth of a second.

@@ -11,7 +11,7 @@ from typing import Any
 
 from regraft import dtypes
 from regraft.errors import FormatError
-from regraft.loading.read import open_hdf5, read_objects
+from regraft.loading.read import open_hdf5, own_functions, read_objects
 from regraft.model.description import (
     ModelDescription,
     ObjectGraph,
@@ -79,6 +79,7 @@ class Contents:
         optimizer: Class of the optimizer; `None` without one.
         optimizer_variables: Its variables.
         signatures: What can be served.
+        callables: Names of further functions that `regraft.load` returns.
         functions: Number of functions in a SavedModel.
         ops: How often each op occurs in a SavedModel's graphs.
         assets: Names of a SavedModel's asset files.
@@ -95,6 +96,7 @@ class Contents:
     optimizer: str | None = None
     optimizer_variables: tuple[TensorInfo, ...] = ()
     signatures: tuple[SignatureInfo, ...] = ()
+    callables: tuple[str, ...] = ()
     functions: int = 0
     ops: Mapping[str, int] = field(default_factory=dict)
     assets: tuple[str, ...] = ()
@@ -211,6 +213,7 @@ def _inspect_saved_model(directory: SavedModelDirectory) -> Contents:
         keras_version=metadata.get("keras_version"),
         model_class=metadata.get("class_name"),
         layers=tuple(_graph_layers(graph.root)),
+        callables=tuple(own_functions(graph.root)),
         variables=tuple(_graph_variables(graph, owned)),
         optimizer=_optimizer(metadata.get("training_config")),
         optimizer_variables=tuple(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -67,6 +68,21 @@ def test_convert_and_run_give_the_writers_output(vintage: Path, tmp_path: Path) 
     with np.load(tmp_path / "out.npz") as file:
         (name,) = file.files
         np.testing.assert_allclose(file[name], expected, rtol=1e-5, atol=1e-7)
+
+
+def test_names_of_a_file_are_shown_and_steer_nothing(tmp_path: Path) -> None:
+    name, path = "[bold]a[red]\x1b[31m", tmp_path / "[old].h5"
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name=name)])
+    regraft.save_model(model, path)
+    code, text = _run("show", path)
+    assert code == 0, text
+    assert "[bold]a[red]\\x1b[31m" in text
+    assert "[old].h5" in text
+    report = str(regraft.load_report(regraft.load_model(path)))
+    assert "[bold]a[red]\\x1b[31m" in report
+    assert "[old].h5" in report
+    code, text = _run("diff", path, path)
+    assert (code, text) == (0, "")
 
 
 @pytest.mark.parametrize("command", ["show", "audit"])

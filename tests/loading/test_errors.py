@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,25 @@ def test_an_unknown_layer_class_is_named(tmp_path: Path) -> None:
 def test_a_class_that_cannot_be_called_as_the_file_says(own: Path) -> None:
     with pytest.raises(regraft.MismatchError, match="Pass a class whose `call`"):
         regraft.load_model(own, custom_objects={"Own": Refusing})
+
+
+@pytest.mark.parametrize("load", [regraft.load, regraft.load_model])
+def test_a_saved_model_without_its_folder_of_values_says_so(
+    load: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "model"
+    regraft.save_model(
+        keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]), path
+    )
+    for file in (path / "variables").iterdir():
+        shutil.move(file, path)
+    message = r"Put variables\.data-00000-of-00001 and variables\.index.* into it"
+    with pytest.raises(regraft.FormatError, match=message):
+        load(path)
+    for file in path.glob("variables.*"):
+        file.unlink()
+    with pytest.raises(regraft.FormatError, match="copy it with all its folders"):
+        load(path)
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,20 @@ def test_module_shows_its_objects_and_functions(tmp_path: Path, peer: Peer) -> N
         _ = loaded.triple
 
 
+def test_model_that_was_never_called_shows_and_runs_its_own_functions(
+    tmp_path: Path, peer: Peer
+) -> None:
+    expected = peer.call("modules.save_stepper", tmp_path / "stepper")
+    loaded = regraft.load(tmp_path / "stepper")
+    assert ".step(texts, state=None)" in repr(loaded)
+    assert regraft.inspect(tmp_path / "stepper").callables == ("step",)
+    first = loaded.step(np.array(["a", "word"], object))
+    found = loaded.step(np.array(["some", "more"], object), state=first)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    with pytest.raises(regraft.UnknownNameError, match=r"`regraft\.load`.*: step\."):
+        regraft.load_model(tmp_path / "stepper")
+
+
 def test_list_of_texts_is_filled_with_empty_ones(tmp_path: Path, peer: Peer) -> None:
     expected = peer.call("modules.save_list_of_texts", tmp_path / "module")
     signature = regraft.load(tmp_path / "module").signatures["serving_default"]

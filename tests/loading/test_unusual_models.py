@@ -39,6 +39,10 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("slash_in_the_name_of_a_weight", "tf"),
         ("model_made_not_to_be_trained", "tf"),
         ("model_made_not_to_be_trained", "h5"),
+        ("adapted_first", "tf"),
+        ("adapted_first", "h5"),
+        ("adapted_first_on_images", "tf"),
+        ("adapted_first_on_images", "h5"),
     ],
 )
 def test_model_computes_and_steps_as_it_did(

@@ -15,9 +15,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from regraft.errors import RegraftError
 from regraft.inspection import Contents, TensorInfo, inspect
+from regraft.loading.report import printable
 
 app = typer.Typer(
     help="Keras SavedModel and HDF5 files, without TensorFlow.",
@@ -50,12 +52,20 @@ Model = Annotated[Path, typer.Argument(help="SavedModel directory or HDF5 file."
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+def _say(line: str, err: bool = False) -> None:
+    typer.echo(printable(line), err=err)
+
+
+def _failure(error: Exception) -> typer.Exit:
+    _say(f"Error: {error}", err=True)
+    return typer.Exit(1)
+
+
 def _inspect(path: Path) -> Contents:
     try:
         return inspect(path)
     except (RegraftError, OSError) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from None
+        raise _failure(error) from None
 
 
 def _shape(tensor: TensorInfo) -> str:
@@ -73,26 +83,27 @@ def show(model: Model, as_json: AsJson = False) -> None:
         typer.echo(json.dumps(dataclasses.asdict(contents), indent=1))
         return
     total = sum(tensor.size_bytes for tensor in contents.variables)
+    size = f"{total:,} bytes" if total or not contents.variables else "without values"
     lines = [
         f"{contents.format} '{contents.path}'",
         f"  written by Keras {contents.keras_version or '-'}, TensorFlow "
         f"{contents.tensorflow_version or '-'}",
         f"  model {contents.model_class or '-'}, {len(contents.layers)} layers, "
-        f"{len(contents.variables)} variables, {total:,} bytes",
+        f"{len(contents.variables)} variables, {size}",
         f"  optimizer {contents.optimizer or '-'}, "
         f"{len(contents.optimizer_variables)} variables",
         f"  {contents.functions} functions, {sum(contents.ops.values())} ops of "
         f"{len(contents.ops)} kinds",
     ]
-    _console.print("\n".join(lines), highlight=False, markup=False)
+    for line in lines:
+        _print(line)
     layers = Table("Layer", "Name", "Class")
     for layer in contents.layers:
-        layers.add_row(layer.path, layer.name, layer.class_name)
+        _add_row(layers, layer.path, layer.name, layer.class_name)
     variables = Table("Variable", "Dtype", "Shape", "Bytes")
     for tensor in contents.variables:
-        variables.add_row(
-            tensor.name, tensor.dtype, _shape(tensor), f"{tensor.size_bytes:,}"
-        )
+        size = f"{tensor.size_bytes:,}" if tensor.size_bytes else "-"
+        _add_row(variables, tensor.name, tensor.dtype, _shape(tensor), size)
     for table in (layers, variables):
         if table.row_count:
             _console.print(table)
@@ -101,11 +112,18 @@ def show(model: Model, as_json: AsJson = False) -> None:
         outputs = ", ".join(
             f"{t.name}: {t.dtype}{_shape(t)}" for t in signature.outputs
         )
-        _console.print(
-            f"Signature {signature.name}({inputs}) -> {outputs}",
-            highlight=False,
-            markup=False,
-        )
+        _print(f"Signature {signature.name}({inputs}) -> {outputs}")
+    for name in contents.callables:
+        _print(f"Function {name}, of what `regraft.load` returns")
+
+
+def _print(line: str) -> None:
+    """Prints a line that holds words of the file: they are no markup."""
+    _console.print(Text(printable(line)), highlight=False)
+
+
+def _add_row(table: Table, *cells: str) -> None:
+    table.add_row(*(Text(printable(cell)) for cell in cells))
 
 
 @app.command()
@@ -126,7 +144,7 @@ def audit(model: Model, as_json: AsJson = False) -> None:
         typer.echo(json.dumps({"path": contents.path, "found": found}))
     else:
         for line in found or ["nothing that runs code or reaches other files"]:
-            typer.echo(line)
+            _say(line)
     if found:
         raise typer.Exit(1)
 
@@ -139,7 +157,7 @@ def diff(first: Model, second: Model) -> None:
     added = [line for line in pairs[1] if line not in set(pairs[0])]
     for sign, lines in (("-", removed), ("+", added)):
         for line in lines:
-            typer.echo(f"{sign} {line}")
+            _say(f"{sign} {line}")
     if removed or added:
         raise typer.Exit(1)
 
@@ -166,10 +184,9 @@ def verify(model: Model, as_json: AsJson = False) -> None:
     try:
         report = _api().verify_file(model)
     except (RegraftError, OSError, ValueError, NotImplementedError) as error:
-        if as_json:
-            typer.echo(json.dumps({"path": str(model), "error": str(error)}, indent=1))
-        else:
-            typer.echo(f"Error: {error}", err=True)
+        if not as_json:
+            raise _failure(error) from None
+        typer.echo(json.dumps({"path": str(model), "error": str(error)}, indent=1))
         raise typer.Exit(1) from None
     if as_json:
         found = {**dataclasses.asdict(report), "differing": report.differing}
@@ -177,7 +194,7 @@ def verify(model: Model, as_json: AsJson = False) -> None:
     else:
         _console.print(report)
         for line in report.differing:
-            typer.echo(f"Differs: {line}", err=True)
+            _say(f"Differs: {line}", err=True)
     if report.differing:
         raise typer.Exit(1)
 
@@ -202,8 +219,7 @@ def convert(
         loaded = api.load_model(model)
         api.save_model(loaded, target)
     except (RegraftError, OSError, ValueError, NotImplementedError) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from None
+        raise _failure(error) from None
     _console.print(importlib.import_module("regraft").load_report(loaded))
 
 
@@ -225,8 +241,7 @@ def run(
             found = loaded.signatures[signature](dict(arrays))
         np.savez(outputs, **{name: np.asarray(v) for name, v in found.items()})
     except (RegraftError, OSError, ValueError, NotImplementedError) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from None
+        raise _failure(error) from None
 
 
 def _api() -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import keras
@@ -20,7 +21,7 @@ from regraft.loading.optimizer import compile_model
 from regraft.loading.places import with_nodes
 from regraft.loading.revive import MODELS, Reviver
 from regraft.loading.revived_layer import Revived, RevivedModel
-from regraft.loading.shapes import build_from_spec, is_built, takes_text
+from regraft.loading.shapes import build_from_spec, is_built, stored_shape, takes_text
 from regraft.loading.verify import check_layers, check_tensors
 from regraft.loading.whole import difference_of_whole
 from regraft.model.description import ModelDescription
@@ -74,6 +75,7 @@ def build_model(
         dialect_of(description),
         custom_objects=dict(custom_objects or {}),
         safe_mode=safe_mode,
+        stored_shape=partial(stored_shape, description),
     )
     model, plan = _build_with_values(description, context, options)
     _finalize(model)

@@ -14,7 +14,7 @@ from regraft.graph.runtime.context import HostVariable, KerasVariable
 from regraft.graph.runtime.main_graph import GraphSignature, MainGraph
 from regraft.graph.runtime.saved_functions import SignatureFunction
 from regraft.loading.functions import FunctionStore
-from regraft.loading.read import read_objects
+from regraft.loading.read import check_values, own_functions, read_objects
 from regraft.loading.restore import held_dtype
 from regraft.model.description import ObjectGraph, ObjectNode, Variable
 from regraft.options import LoadOptions
@@ -41,6 +41,7 @@ def load_saved_model(
     proto = _meta_graph(directory.saved_model.meta_graphs, tags, path)
     if len(proto.object_graph_def.nodes):
         graph = read_objects(directory, proto)
+        check_values(directory, graph)
         return _LoadedObjects(
             path, FunctionStore(directory, proto, graph, options), graph
         )
@@ -190,6 +191,7 @@ class _LoadedObjects(LoadedModel):
             if (variable := _live_variable(node)) is not None
         }
         store.bind(self._variables)
+        self._node = graph.root
         self._root = LoadedObject(graph.root, store, self._variables)
         self.signatures = _signatures(graph.root, store)
         store.library.compile_calls()
@@ -205,6 +207,15 @@ class _LoadedObjects(LoadedModel):
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         return self._root(*arguments, **keywords)
+
+    def __repr__(self) -> str:
+        found = {name: getattr(self._root, name) for name in own_functions(self._node)}
+        return "\n".join(
+            [
+                super().__repr__(),
+                *(f"  .{name}{f.spec.signature() or ''}" for name, f in found.items()),
+            ]
+        )
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *dir(self._root)]

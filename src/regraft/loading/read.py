@@ -21,17 +21,25 @@ from regraft.options import LoadOptions
 from regraft.storage import filesystem, hdf5_file, proto
 from regraft.storage.proto import messages
 from regraft.storage.saved_model_directory import (
+    VARIABLES,
     SavedModelDirectory,
     read_saved_model_directory,
 )
 from regraft.storage.tensor import StoredTensor
 from regraft.storage.tensor_bundle import TensorBundleReader
+from regraft.storage.tensor_bundle.entries import index_path
 
 OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 EXTRA_KEY = "regraft"
 _EXPORTED_CONFIG = "saved_model.json"
 _MAX_CONFIG_BYTES = 1 << 28
 _KERAS_IDENTIFIERS = ("_tf_keras_sequential", "_tf_keras_network", "_tf_keras_model")
+# What Keras 2 saves with every layer; names that begin with `_` are no one's to call.
+_KERAS_FUNCTIONS = (
+    "call_and_return_all_conditional_losses",
+    "call_and_return_conditional_losses",
+    "activity_regularizer_fn",
+)
 
 
 @contextmanager
@@ -117,6 +125,7 @@ def describe_saved_model(directory: SavedModelDirectory) -> ModelDescription:
     metadata = graph.root.metadata
     if metadata is None:
         raise MismatchError(_no_keras_model(path, graph.root))
+    check_values(directory, graph)
     extra = metadata.get(EXTRA_KEY)
     return ModelDescription(
         path=path,
@@ -223,6 +232,44 @@ def read_objects(directory: SavedModelDirectory, meta_graph: Any) -> ObjectGraph
         )
     return read_object_graph(
         saved, checkpoint, tensors, _metadata_texts(directory, saved), path=path
+    )
+
+
+def check_values(directory: SavedModelDirectory, graph: ObjectGraph) -> None:
+    """Refuses a SavedModel that came without its folder of values.
+
+    Raises:
+        FormatError: There are variables, and no file of their values.
+    """
+    count = sum(1 for _ in graph.variables())
+    if directory.variables is not None or not count:
+        return
+    folder = filesystem.join(directory.path, VARIABLES)
+    beside = [
+        name
+        for name in filesystem.list_names(directory.path)
+        if name.startswith(f"{VARIABLES}.")
+    ]
+    raise FormatError(
+        f"The values of the {count} variables are missing: there is no file "
+        f"'{VARIABLES}.index' in the folder '{VARIABLES}'. "
+        + (
+            f"Put {' and '.join(beside)}, which lie beside the folder, into it"
+            if f"{VARIABLES}.index" in beside
+            else "A SavedModel is a directory: copy it with all its folders"
+        ),
+        path=index_path(filesystem.join(folder, VARIABLES)),
+    )
+
+
+def own_functions(node: ObjectNode) -> list[str]:
+    """Names of an object's functions that can be called, but for those of Keras."""
+    return sorted(
+        name
+        for name, child in node.children.items()
+        if isinstance(child, ObjectNode) and child.kind == "function"
+        if child.message.function.concrete_functions
+        if not name.startswith("_") and name not in _KERAS_FUNCTIONS
     )
 
 

@@ -15,6 +15,14 @@ FROM_CLASS = "your class"
 FROM_TRACES = "traces"
 
 
+def printable(text: str) -> str:
+    """Returns a text of a file as a terminal may show it: it can't steer it."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode()
+        for c in text
+    )
+
+
 @dataclass(frozen=True)
 class Check:
     """What verifying found about a layer in one mode.
@@ -124,8 +132,14 @@ class LoadReport:
     def __rich__(self) -> RenderableType:
         from rich.console import Group
         from rich.table import Table
+        from rich.text import Text
 
-        table = Table(title=f"{self.path}\n{self.written_by}", title_justify="left")
+        # Brackets in names are no markup, and a path is copied best from one line.
+        title = [
+            Text(printable(line), "italic", no_wrap=True, overflow="ignore")
+            for line in (self.path, self.written_by)
+        ]
+        table = Table()
         for heading in ("Layer", "Class", "Came from", "Weights", "Notes"):
             table.add_column(
                 heading, justify="right" if heading == "Weights" else "left"
@@ -134,9 +148,8 @@ class LoadReport:
             notes = "; ".join(
                 [*filter(None, [layer.reason]), *layer.notes, *map(str, layer.checks)]
             )
-            table.add_row(
-                layer.name, layer.class_name, layer.source, str(layer.weights), notes
-            )
+            cells = (layer.name, layer.class_name, layer.source, str(layer.weights))
+            table.add_row(*(Text(printable(cell)) for cell in (*cells, notes)))
         lines = [f"Optimizer: {self.optimizer or 'none'}"]
         lines.append(f"Compiled: {'yes' if self.compiled else 'no'}")
         if self.tensors_checked:
@@ -144,7 +157,7 @@ class LoadReport:
         lines += [f"The model as a whole, {check}" for check in self.checks]
         lines += [f"Note: {note}" for note in self.notes]
         lines += [f"Unused value in the file: {place}" for place in self.unused]
-        return Group(table, *lines)
+        return Group(*title, table, *(Text(printable(line)) for line in lines))
 
     def _repr_html_(self) -> str:
         from rich.console import Console

@@ -12,6 +12,7 @@ from regraft.errors import UnknownNameError
 from regraft.graph.runtime.saved_functions import SavedFunction
 from regraft.loading.functions import FunctionStore
 from regraft.loading.places import added_metrics, with_nodes
+from regraft.loading.read import own_functions
 from regraft.loading.restore import Assignment, RestorePlan, plan_from_objects
 from regraft.loading.revived_layer import (
     RevivedLayer,
@@ -98,9 +99,13 @@ class Reviver:
         try:
             return self.layer(node, f"unknown class {class_name!r}")
         except ValueError as error:
+            own = own_functions(node)
+            way_out = ", or open the file with `regraft.load` to call its functions: "
             raise UnknownNameError(
                 f"Unknown model class {class_name!r}: {error} Pass the class in "
-                f"`custom_objects={{{class_name!r}: …}}`."
+                f"`custom_objects={{{class_name!r}: …}}`"
+                + (way_out + ", ".join(own) if own else "")
+                + "."
             ) from None
 
     def has_traces(self, node: ObjectNode) -> bool:
@@ -186,7 +191,7 @@ class Reviver:
         if not functions and callable:
             raise ValueError(
                 f"'{(node.metadata or {}).get('name')}' has no traced functions in the "
-                "file (it was saved with `save_traces=False`)."
+                "file (it was saved with `save_traces=False`, or never called)."
             )
         metadata = node.metadata or {}
         config = metadata.get("config")

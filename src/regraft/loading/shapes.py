@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
 from regraft.errors import MismatchError
 from regraft.loading.revived_layer import Revived
-from regraft.model.description import ModelDescription
+from regraft.model.description import ModelDescription, ObjectNode, Variable
+from regraft.model.dialects.context import NODE, Entry, Shape
 from regraft.model.metadata import TensorShape, TypeSpec
 
 
@@ -52,6 +54,31 @@ def takes_text(description: ModelDescription) -> bool:
     """Whether the file says that the model was called with text."""
     leaves = keras.tree.flatten(_specs(description))
     return any(isinstance(x, TypeSpec) and x.dtype == "string" for x in leaves)
+
+
+def stored_shape(
+    description: ModelDescription, entry: Entry, weight: str
+) -> Shape | None:
+    """Returns the shape that a layer's weight has in the file; `None` if unknown.
+
+    Args:
+        description: Of the file.
+        entry: The layer's config; in a SavedModel it says which object it is.
+        weight: The name of the layer's attribute.
+    """
+    if description.objects is not None:
+        place = entry.get(NODE)
+        node = description.objects.nodes[place] if isinstance(place, int) else None
+        found = node.children.get(weight) if isinstance(node, ObjectNode) else None
+        return found.shape if isinstance(found, Variable) else None
+    layers = description.weights.layers if description.weights is not None else ()
+    config = entry["config"]
+    name = config.get("name") if isinstance(config, Mapping) else None
+    for layer in layers:
+        for path, tensor in layer.weights if layer.name == name else ():
+            if path.rpartition("/")[2].partition(":")[0] == weight:
+                return tuple(tensor.shape)
+    return None
 
 
 def _specs(description: ModelDescription) -> tuple[list[Any], dict[str, Any]]:

@@ -21,6 +21,28 @@ def save_module(path: Path) -> None:
     tf.saved_model.save(module, str(path), signatures=module.double)
 
 
+def save_stepper(path: Path) -> np.ndarray:
+    """Saves a Keras model that is never called, but has a function, and calls that."""
+    import tf_keras
+
+    class Stepper(tf_keras.Model):
+        def __init__(self, inner: Any) -> None:
+            super().__init__()
+            self.inner = inner
+
+        @tf.function
+        def step(self, texts: Any, state: Any = None) -> Any:
+            lengths = tf.cast(tf.strings.length(texts), tf.float32)[:, None]
+            return self.inner(lengths if state is None else lengths + state)
+
+    inner = tf_keras.Sequential([tf_keras.Input((1,)), tf_keras.layers.Dense(1)])
+    stepper = Stepper(inner)
+    first = stepper.step(tf.constant(["a", "word"]))
+    stepper.step(tf.constant(["a", "word"]), first)
+    tf.saved_model.save(stepper, str(path))
+    return stepper.step(tf.constant(["some", "more"]), first).numpy()
+
+
 def call_signature(path: Path, name: str, arguments: dict) -> dict:
     """What a signature of a SavedModel gives, by output name."""
     signature = tf.saved_model.load(str(path)).signatures[name]

@@ -408,3 +408,30 @@ def text_columns_without_inputs() -> Built:
     target = _batch(3, 2, seed=1)
     model.fit(given, target, verbose=0)
     return Built(model, given, (given, target))
+
+
+@case
+def adapted_first() -> Built:
+    """A Sequential whose input shape is what `adapt` notes of its data: the rank."""
+    normalization = layers.Normalization()
+    given = 3 * _batch(5, 3) + 5
+    normalization.adapt(given)
+    model = tf_keras.Sequential([normalization, layers.Dense(2)])
+    model.compile(tf_keras.optimizers.Adam(0.1), "mse")
+    target = _batch(5, 2, seed=1)
+    model.fit(given, target, verbose=0)
+    return Built(model, given, (given, target))
+
+
+@case
+def adapted_first_on_images() -> Built:
+    normalization = layers.Normalization(axis=[1, -1])
+    given = 3 * _batch(4, 5, 6, 2) + 5
+    normalization.adapt(given)
+    model = tf_keras.Sequential(
+        [normalization, layers.Conv2D(3, 3), layers.GlobalMaxPool2D()]
+    )
+    model.compile(tf_keras.optimizers.SGD(0.1), "mse")
+    target = _batch(4, 3, seed=1)
+    model.fit(given, target, verbose=0)
+    return Built(model, given, (given, target))

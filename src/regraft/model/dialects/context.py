@@ -11,6 +11,7 @@ import keras
 from regraft.model.dialects.dialect import Dialect
 
 Entry = Mapping[str, Any]
+Shape = tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class BuildContext:
         revive: Asked for a layer whose class nobody knows; may raise `ValueError`.
         fill: Given each new layer and its name in the file, for state that is in no
             variable.
+        stored_shape: Asked for the shape of a weight, by a layer's entry and the
+            weight's name; `None` where the file doesn't say it.
         shared_objects: Objects built so far by class and `shared_object_id`.
         placed_layers: Layers built so far by the object that each is in the file.
         original_names: The file's name of each layer that had to be renamed.
@@ -57,6 +60,7 @@ class BuildContext:
     notes: list[Note] = field(default_factory=list)
     revive: Callable[[Entry], keras.Layer] | None = None
     fill: Callable[[keras.Layer, str], None] | None = None
+    stored_shape: Callable[[Entry, str], Shape | None] | None = None
     shared_objects: dict[tuple[str, int], Any] = field(default_factory=dict)
     placed_layers: dict[int, keras.Layer] = field(default_factory=dict)
     original_names: dict[str, str] = field(default_factory=dict)

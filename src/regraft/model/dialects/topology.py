@@ -172,6 +172,7 @@ def _build_sequential(
     entries = list(config["layers"])
     for entry in entries:
         _check(entry)
+    entries = _with_adapted_shape(entries, context)
     names = [_layer_name(entry, index) for index, entry in enumerate(entries)]
     reserve_names(stand_ins(names))
     layers: list[keras.layers.Layer] = []
@@ -198,6 +199,43 @@ def _build_sequential(
     model = cls(name=name.replace("/", "__"), layers=layers)
     _remember(model, name, context)
     return model
+
+
+def _with_adapted_shape(entries: list[Any], context: BuildContext) -> list[Any]:
+    """Says the lengths of the inputs of a chain that `Normalization` begins.
+
+    `adapt` of Keras 2 builds the layer on its data, and notes of their shape the rank
+    alone, which is then the model's input shape. Its moments have the lengths.
+    """
+    index = next((i for i, entry in enumerate(entries) if not _is_input(entry)), None)
+    if index is None or entries[index]["class_name"] != "Normalization":
+        return entries
+    config = entries[index]["config"]
+    ask = context.stored_shape
+    mean = None if ask is None else ask(entries[index], "mean")
+    shape = _sequential_input_shape(entries, {})
+    if mean is None or not shape or not isinstance(config, Mapping):
+        return entries
+    axes = config.get("axis", -1)
+    axes = axes if isinstance(axes, (list, tuple)) else [axes]
+    if not all(isinstance(axis, int) for axis in axes):
+        return entries
+    kept = sorted(axis % len(shape) for axis in axes)
+    lengths = dict(zip(kept, mean, strict=False))
+    known = [
+        lengths.get(axis) if length is None else length
+        for axis, length in enumerate(shape)
+    ]
+    return [
+        {**entry, "config": {**entry["config"], "batch_input_shape": tuple(known)}}
+        if i <= index and isinstance(entry["config"], Mapping)
+        else entry
+        for i, entry in enumerate(entries)
+    ]
+
+
+def _is_input(entry: Entry) -> bool:
+    return bool(entry["class_name"] == "InputLayer")
 
 
 def _feature_inputs(
