@@ -187,3 +187,23 @@ def test_constraint_that_nobody_knows_is_named(tmp_path: Path, peer: Peer) -> No
     assert "'kernel_constraint' is unknown: nothing applies it" in note
     assert_same_weights(model, theirs)
     assert_same_outputs(model, theirs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "subclassed"), [("sparse", False), ("masked", True), ("ragged", False)]
+)
+def test_layers_whose_shapes_follow_from_values_run_step_by_step(
+    kind: str, subclassed: bool, tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(
+        peer, "shapes_of_values", tmp_path / "m", kind=kind, subclassed=subclassed
+    )
+    model = regraft.load_model(tmp_path / "m")
+    (note,) = regraft.load_report(model).notes
+    assert "functions make shapes of values, so that it runs step by step" in note
+    _predicts(model, theirs)
+    _predicts(again(model, tmp_path / "again"), theirs)
+    assert_same(model, theirs)
+    model.compile("sgd", "mse", jit_compile=True)
+    history = model.fit(*theirs["batch"], epochs=2, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()

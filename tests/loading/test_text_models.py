@@ -313,7 +313,7 @@ def test_subclassed_text_model_can_not_be_compiled(peer: Peer, tmp_path: Path) -
         jax.jit(model)(np.zeros((2, 1), "uint32"))
 
 
-@pytest.mark.parametrize("name", ["sequential", "subclassed", "hashed_alone"])
+@pytest.mark.parametrize("name", ["functional", "subclassed", "hashed_alone"])
 def test_own_text_layers_keep_their_functions_in_every_file(
     peer: Peer, tmp_path: Path, name: str
 ) -> None:
@@ -336,6 +336,24 @@ def test_own_text_layers_keep_their_functions_in_every_file(
         np.testing.assert_allclose(value, theirs[key], rtol=1e-6, err_msg=key)
     sizes = [(tmp_path / f"m{i}" / "saved_model.pb").stat().st_size for i in (2, 3)]
     assert sizes[0] == sizes[1]
+
+
+def test_own_text_layer_of_a_network_is_called_by_itself(
+    peer: Peer, tmp_path: Path
+) -> None:
+    theirs = peer.call("own_text.save", "sequential", str(tmp_path / "m"))
+    model = regraft.load_model(tmp_path / "m")
+
+    (note,) = regraft.load_report(model).notes
+    assert "'averaged' layer's functions read text, so that it runs step by" in note
+    assert isinstance(model, keras.Sequential)
+    averaged, last = model.layers
+    found = last(averaged(theirs["inputs"]))
+    np.testing.assert_allclose(found, theirs["outputs"], atol=1e-6)
+    part = regraft.accept_text(keras.Model(model.inputs, averaged.output))
+    part.run_eagerly = True
+    found = last(part.predict(theirs["inputs"], verbose=0))
+    np.testing.assert_allclose(found, theirs["outputs"], atol=1e-6)
 
 
 def test_summary_and_config_are_there(model: keras.Model, tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def test_network_reads_text_also_where_no_layer_can_take_it(
     model = regraft.load_model(tmp_path / "m")
     if case == "text_for_its_own_layer":
         notes = regraft.load_report(model).notes
-        assert any("runs as a whole" in note for note in notes)
+        assert any("so that it runs step by step" in note for note in notes)
     found = model.predict(theirs["inputs"], verbose=0)
     np.testing.assert_allclose(found, theirs["outputs"], rtol=1e-5, atol=1e-6)
     assert_same_step(model, theirs)

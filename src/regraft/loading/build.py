@@ -22,6 +22,7 @@ from regraft.loading.places import with_nodes
 from regraft.loading.revive import MODELS, Reviver
 from regraft.loading.revived_layer import Revived, RevivedModel
 from regraft.loading.shapes import build_from_spec, is_built, stored_shape, takes_text
+from regraft.loading.step_by_step import run_step_by_step
 from regraft.loading.verify import check_layers, check_tensors
 from regraft.loading.whole import difference_of_whole
 from regraft.model.description import ModelDescription
@@ -81,6 +82,7 @@ def build_model(
     _finalize(model)
     _find_by_original_names(model)
     accept_text(model)
+    run_step_by_step(model, context)
     if context.dialect.generation < 3:
         _compat.average_added_losses(model)
         _compat.keep_recurrent_states(model)
@@ -345,18 +347,11 @@ def _build_root(
 def _check_text(network: keras.Model, description: ModelDescription) -> None:
     """Refuses a network that was called with text and can't be called with it here.
 
-    Text goes through the layers of a network whose inputs are known, if all that
-    read it are of a known class.
+    Text goes through the layers of a network whose inputs are known.
 
     Raises:
         UnsupportedError: It can't be.
     """
-    for layer in _compat.all_layers(network):
-        if layer is not network and isinstance(layer, Revived) and layer.reads_text:
-            raise UnsupportedError(
-                f"Layer '{original_name(layer)}' of class {layer.saved_class_name!r} "
-                "reads text, and is known by its traced functions alone."
-            )
     deferred = isinstance(network, keras.Sequential) and not network.built
     if deferred and description.functions is not None and takes_text(description):
         raise UnsupportedError(

@@ -115,6 +115,22 @@ def _traced_dtype(dtype: str) -> str:
     return HANDLE if dtype == "string" else values.device_dtype(dtype)
 
 
+def can_be_compiled(trace: Trace) -> bool:
+    """Whether a trace's shapes follow from the shapes of its arguments."""
+    if not trace.may_need_values():
+        return True
+
+    def tensor(spec: Any) -> Any:
+        if not isinstance(spec, ir.TensorSpec):
+            return spec
+        dims = [2 if dim is None else dim for dim in spec.shape.dims or ()]
+        return jax.ShapeDtypeStruct(tuple(dims), _traced_dtype(spec.dtype.name))
+
+    args = [keras.tree.map_structure(tensor, arg) for arg in trace.args]
+    kwargs = {k: keras.tree.map_structure(tensor, v) for k, v in trace.kwargs.items()}
+    return _shapes_with(trace, args, kwargs, {}) is not None
+
+
 def _never(*arrays: Any) -> Any:
     raise NotImplementedError("A function that is being traced was run.")
 

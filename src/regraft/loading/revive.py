@@ -220,11 +220,6 @@ class Reviver:
         layer.built = True
         if isinstance(layer, RevivedModel) and layer.reads_text:
             layer.__class__ = RevivedTextModel
-            layer.run_eagerly = True
-            self._context.note(
-                f"model {layer.name!r}",
-                "its functions read text, so that it runs step by step, not compiled",
-            )
         if metadata.get("trainable") is False:
             layer.trainable = False
         self.revived.append((layer, node, reason))

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import keras
+import numpy as np
 
 from regraft import _compat
+from regraft.dtypes import HANDLE
 from regraft.errors import MismatchError, RegraftError, UnsupportedError
 from regraft.graph import ir
+from regraft.graph.runtime import structure
 from regraft.graph.runtime.saved_functions import SavedFunction, Trace
 from regraft.graph.tracing.tracer import active
-from regraft.loading.called_traces import call_as_it_is
+from regraft.loading.called_traces import call_as_it_is, can_be_compiled
 from regraft.model.dialects.names import original_name
+from regraft.model.keras2.host_models import shown
+from regraft.model.keras2.host_values import POOL, host_array, is_text, seen
 
 
 class TracedRegularizer(keras.regularizers.Regularizer):
@@ -72,14 +78,22 @@ class Revived:
 
     @property
     def reads_text(self) -> bool:
-        """Whether its traces take text, which no compiled step can."""
-        tensors = keras.tree.flatten(_symbolic(self._traces.first_argument()))
-        return any(getattr(tensor, "dtype", "") == "string" for tensor in tensors)
+        """Whether its traces take text."""
+        return any(trace.reads_text for trace in self._traces.all())
 
-    @property
+    @cached_property
     def has_text(self) -> bool:
-        """Whether tensors of handles stand for text where it is traced."""
-        return self._traces.has_text()
+        """Whether its traces take or give text, for which handles stand in a model."""
+        return any(trace.has_text for trace in self._traces.all())
+
+    @cached_property
+    def uncompilable(self) -> str | None:
+        """What its traces do that no compiled step can; `None`: nothing."""
+        if self.has_text:
+            return "read text"
+        if not all(map(can_be_compiled, self._traces.all())):
+            return "make shapes of values"
+        return None
 
     @property
     def traced_signature(self) -> inspect.Signature | None:
@@ -92,6 +106,8 @@ class Revived:
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         """Calls the layer; Keras takes tensors alone by position."""
+        if any(map(is_words, keras.tree.flatten((arguments, keywords)))):
+            return self._called_with_text(arguments, keywords)
         names = self._traces.argument_names()
         count = next(
             (i for i, value in enumerate(arguments) if not _holds_tensors(value)),
@@ -101,6 +117,11 @@ class Revived:
             named = dict(zip(names[count:], arguments[count:], strict=False))
             arguments, keywords = arguments[:count], {**named, **keywords}
         return super().__call__(*arguments, **keywords)  # type: ignore[misc]
+
+    def _called_with_text(self, arguments: Any, keywords: Any) -> Any:
+        with POOL.scope():
+            given = keras.tree.map_structure(_without_words, (arguments, keywords))
+            return shown(self(*given[0], **given[1]))
 
     def call(self, *arguments: Any, training: Any = None, **keywords: Any) -> Any:
         """Runs the trace that takes these arguments."""
@@ -121,19 +142,33 @@ class Revived:
         """Runs a trace; what can't be traced anew is written down as it is."""
         tracing = active()
         try:
-            if tracing is not None and trace.has_text:
-                raise UnsupportedError(
-                    f"Layer '{original_name(self)}' reads text, and what its traced "
-                    "functions use can't be written down again."
-                )
-            return trace.run(args, kwargs, seed_generator=self._seed_generator)
+            if not trace.has_text:
+                return trace.run(args, kwargs, seed_generator=self._seed_generator)
+            args, kwargs = keras.tree.map_structure(self._as_text, (args, kwargs))
+            results = trace.run(args, kwargs, seed_generator=self._seed_generator)
+            return keras.tree.map_structure(_as_handles, results)
         except RegraftError:
-            if tracing is None:
-                raise
-            found = call_as_it_is(tracing, trace, args, kwargs)
-            if found is None:
-                raise
-        return found[0]
+            if tracing is not None:
+                found = call_as_it_is(tracing, trace, args, kwargs)
+                if found is None:
+                    raise
+                return found[0]
+            if _compat.in_symbolic_scope():
+                return _stand_ins(trace, args, kwargs)
+            raise
+
+    def _as_text(self, value: Any) -> Any:
+        """Text for handles; other values as they are."""
+        if getattr(value, "dtype", None) is None or str(value.dtype) != HANDLE:
+            return value
+        if not _compat.is_traced(value):
+            return seen(value)
+        raise UnsupportedError(
+            f"'{original_name(self)}' runs from its traced functions, which read text: "
+            "it can't be compiled. Leave `run_eagerly` on, or pass its class, "
+            "rewritten for Keras 3, in "
+            f"`custom_objects={{{self.saved_class_name!r}: …}}`."
+        )
 
     def _regularize(self, outputs: Any) -> None:
         """Adds the loss of each output, per example."""
@@ -151,7 +186,7 @@ class Revived:
             arguments, {**keywords, "training": training}
         )
         spec = trace.output_spec
-        return _symbolic(spec[0] if function.returns_losses else spec)
+        return _symbolic(spec[0] if function.returns_losses else spec, HANDLE)
 
     def compute_mask(self, *arguments: Any, **keywords: Any) -> Any:
         """Returns `None`: what a class does with masks is not in its traces."""
@@ -243,13 +278,10 @@ class _Traces:
             for name, function in functions.items()
         ]
 
-    def has_text(self) -> bool:
-        """Whether a trace takes or gives text."""
-        return any(
-            trace.has_text
-            for candidate in self._candidates
-            for trace in candidate.function.traces
-        )
+    def all(self) -> Iterator[Trace]:
+        """Yields the traces by which the layer is called."""
+        for candidate in self._candidates[:1]:
+            yield from candidate.function.traces
 
     def output_spec(self) -> Any:
         """Returns the spec of what the first trace returns, without its losses."""
@@ -392,17 +424,47 @@ def _cast(spec: Any, value: Any) -> Any:
     return value
 
 
-def _symbolic(spec: Any) -> Any:
-    """`KerasTensor`s for the tensors of an output signature."""
+def is_words(value: Any) -> bool:
+    """Whether a value is an array of text."""
+    return isinstance(value, np.ndarray) and value.dtype.kind in "USO"
+
+
+def _without_words(value: Any) -> Any:
+    return _as_handles(host_array(value)) if is_words(value) else value
+
+
+def _as_handles(value: Any) -> Any:
+    if is_text(value):
+        return keras.ops.convert_to_tensor(POOL.handles(value))
+    return value
+
+
+def _stand_ins(trace: Trace, args: Any, kwargs: Any) -> Any:
+    """Zeros for results, where only their shapes are asked for."""
+    given = [*structure.flat_tensors(trace.args, tuple(args))]
+    given += structure.flat_tensors(trace.kwargs, kwargs)
+    batch = next((len(v.shape) and v.shape[0] for v, _ in given), 1)
+    found = []
+    for spec in structure.flat_specs(trace.output_spec):
+        dims = spec.shape.dims or ()
+        shape = [batch if not i and d is None else d or 1 for i, d in enumerate(dims)]
+        dtype = HANDLE if spec.dtype.name == "string" else spec.dtype.name
+        found.append(keras.ops.zeros(shape, dtype))
+    return structure.rebuilt(trace.output_spec, iter(found))
+
+
+def _symbolic(spec: Any, text: str = "string") -> Any:
+    """`KerasTensor`s for the tensors of a signature, text as this dtype."""
     if isinstance(spec, ir.TensorSpec):
         dims = spec.shape.dims
+        dtype = spec.dtype.name
         return keras.KerasTensor(
             (None,) if dims is None else dims,
-            dtype=spec.dtype.name,
+            dtype=text if dtype == "string" else dtype,
             name=spec.name or None,
         )
     if isinstance(spec, list | tuple):
-        return type(spec)(_symbolic(item) for item in spec)
+        return type(spec)(_symbolic(item, text) for item in spec)
     if isinstance(spec, Mapping):
-        return {key: _symbolic(item) for key, item in spec.items()}
+        return {key: _symbolic(item, text) for key, item in spec.items()}
     return spec

@@ -6,17 +6,14 @@ the text itself, so that a model like this runs step by step: `run_eagerly` is o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
 
 from regraft import _compat
 from regraft.dtypes import HANDLE
-from regraft.errors import UnsupportedError
 from regraft.graph import ir
-from regraft.graph.tracing.tracer import active
 from regraft.loading.revived_layer import RevivedModel
 from regraft.model.keras2.host_data import matched
 from regraft.model.keras2.host_models import HostModel, checked, is_staged
@@ -26,8 +23,6 @@ from regraft.model.keras2.host_values import (
     Array,
     device_array,
     host_array,
-    is_text,
-    seen,
 )
 
 _INPUT = "regraft:input_{:04}"
@@ -60,65 +55,27 @@ class RevivedTextModel(HostModel, RevivedModel):
             )
         }
 
-    def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Configures the model for training, step by step."""
-        super().compile(*args, **{**kwargs, "run_eagerly": True, "jit_compile": False})
-
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         past: Any = super(HostModel, self)
         leaves = keras.tree.flatten(inputs)
         if is_staged(inputs) or any(isinstance(x, keras.KerasTensor) for x in leaves):
             return past.__call__(inputs, *args, **kwargs)
         if any(map(_compat.is_traced, leaves)):
-            if active() is not None:
-                return past.__call__(inputs, *args, **kwargs)
-            raise self._uncompilable()
+            return past.__call__(inputs, *args, **kwargs)
         with POOL.scope():
             return self._shown(past.__call__(self.staged(inputs), *args, **kwargs))
 
     def call(self, *arguments: Any, training: Any = None, **keywords: Any) -> Any:
         """Runs the trace that takes these arguments, on the text itself."""
         past: Any = super(HostModel, self)
-        staged, *others = arguments
-        if not is_staged(staged):
-            return past.call(*arguments, training=training, **keywords)
-        flat = [staged[_INPUT.format(number)] for number in range(len(self._tensors()))]
-        if any(_compat.is_traced(value) for value in flat):
-            if _compat.in_symbolic_scope():
-                return _stand_ins(self._traces.output_spec(), flat[0].shape[0])
-            raise self._uncompilable()
-        given = keras.tree.pack_sequence_as(
-            self._structure(), [_as_was(value) for value in flat]
-        )
-        found = past.call(given, *others, training=training, **keywords)
-        return keras.tree.map_structure(_as_handles, found)
-
-    def _uncompilable(self) -> UnsupportedError:
-        return UnsupportedError(
-            f"Model '{self.name}' runs from its traced functions, which read text: it "
-            "can't be compiled. Leave `run_eagerly` on, or pass "
-            "its class, rewritten for Keras 3, in "
-            f"`custom_objects={{{self.saved_class_name!r}: …}}`."
-        )
-
-    def compute_output_spec(
-        self, *arguments: Any, training: Any = None, **keywords: Any
-    ) -> Any:
-        """Answers from the trace's output signature; nothing is run."""
-        return _entries(self._traces.output_spec())
-
-
-def _as_was(value: Any) -> Any:
-    """Text for handles; other values as they are."""
-    if keras.backend.standardize_dtype(value.dtype) == HANDLE:
-        return seen(value)
-    return value
-
-
-def _as_handles(value: Any) -> Any:
-    if is_text(value):
-        return keras.ops.convert_to_tensor(POOL.handles(value))
-    return value
+        given, *others = arguments
+        if is_staged(given):
+            flat = [
+                keras.ops.convert_to_tensor(given[_INPUT.format(number)])
+                for number in range(len(self._tensors()))
+            ]
+            given = keras.tree.pack_sequence_as(self._structure(), flat)
+        return past.call(given, *others, training=training, **keywords)
 
 
 def _entries(spec: Any) -> Any:
@@ -136,17 +93,3 @@ def _entries(spec: Any) -> Any:
     if isinstance(spec, Mapping):
         return {key: _entries(item) for key, item in spec.items()}
     return spec
-
-
-def _stand_ins(spec: Any, batch: Any) -> Any:
-    """Zeros in the shapes of a spec, where only shapes are asked for."""
-    if isinstance(spec, ir.TensorSpec):
-        dims: Sequence[int | None] = spec.shape.dims or (None,)
-        shape = [batch if not i else d or 1 for i, d in enumerate(dims)]
-        name = spec.dtype.name
-        return keras.ops.zeros(shape, HANDLE if name == "string" else name)
-    if isinstance(spec, list | tuple):
-        return type(spec)(_stand_ins(item, batch) for item in spec)
-    if isinstance(spec, Mapping):
-        return {key: _stand_ins(item, batch) for key, item in spec.items()}
-    return np.asarray(spec)

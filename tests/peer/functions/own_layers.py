@@ -291,3 +291,63 @@ def constraint_of_a_layer(known: bool) -> Built:
     constraint = tf_keras.constraints.MaxNorm(0.3) if known else Clipped()
     outputs = Constrained(constraint, name="own")(inputs)
     return _built(tf_keras.Model(inputs, outputs), _batch(5, 3), 5, 2)
+
+
+class Sparse(layers.Layer):
+    """Multiplies by a matrix where the inputs are not 0."""
+
+    def build(self, shape: Any) -> None:
+        self.kernel = self.add_weight("kernel", shape=(shape[-1], 3))
+
+    def call(self, inputs: Any) -> Any:
+        sparse = tf.sparse.from_dense(tf.nn.relu(inputs))
+        return tf.sparse.sparse_dense_matmul(sparse, self.kernel)
+
+
+class Masked(layers.Layer):
+    """Takes the mean of what is large, and adds the number of different classes."""
+
+    def build(self, shape: Any) -> None:
+        self.scale = self.add_weight("scale", shape=(shape[-1],), initializer="ones")
+
+    def call(self, inputs: Any) -> Any:
+        large = tf.boolean_mask(inputs, inputs[:, 0] > 0.2)
+        classes, _ = tf.unique(tf.argmax(inputs, 1))
+        count = tf.cast(tf.size(classes), tf.float32)
+        return inputs * self.scale - tf.reduce_mean(large, 0) + count
+
+
+class Ragged(layers.Layer):
+    """Sums rows of unequal lengths."""
+
+    def build(self, shape: Any) -> None:
+        self.scale = self.add_weight("scale", shape=(shape[-1],), initializer="ones")
+
+    def call(self, inputs: Any) -> Any:
+        lengths = tf.cast(tf.reduce_sum(tf.nn.relu(inputs), 1), tf.int32)
+        rows = tf.RaggedTensor.from_tensor(
+            inputs * self.scale, tf.minimum(lengths + 1, tf.shape(inputs)[1])
+        )
+        sums = tf.reduce_sum(rows * 2.0, 1)[:, None]
+        return tf.concat([rows.to_tensor(shape=(None, 4)), sums], 1)
+
+
+@case
+def shapes_of_values(kind: str, subclassed: bool) -> Built:
+    own = {"sparse": Sparse, "masked": Masked, "ragged": Ragged}[kind]
+    parts = [layers.Dense(4), own(name="own"), layers.Dense(2)]
+    if subclassed:
+
+        class Chain(tf_keras.Model):
+            def __init__(self) -> None:
+                super().__init__()
+                self.parts = parts
+
+            def call(self, inputs: Any) -> Any:
+                for part in self.parts:
+                    inputs = part(inputs)
+                return inputs
+
+        return _built(Chain(), _batch(5, 3), 5, 2)
+    model = tf_keras.Sequential([tf_keras.Input((3,)), *parts])
+    return _built(model, _batch(5, 3), 5, 2)

@@ -18,14 +18,13 @@ from regraft.graph.runtime.context import (
 )
 from regraft.graph.runtime.interpreter import run
 from regraft.graph.runtime.kernels import values
+from regraft.graph.runtime.known_values import may_need_values
 from regraft.graph.runtime.plan import (
     Plan,
     missing_ops,
-    ordered_nodes,
     plan_function,
     raise_missing,
 )
-from regraft.graph.runtime.registry import KERNELS
 
 kernels.load_all()
 
@@ -115,16 +114,9 @@ class FunctionLibrary:
         raise_missing(missing)
         self._checked |= seen
 
-    def host_ops(self, name: str) -> list[str]:
-        """Returns the ops of a function that run on the host only.
-
-        A function that has any cannot be compiled as a whole: strings, tables.
-        """
-        found: set[str] = set()
-        for current in self._within(name):
-            nodes = ordered_nodes(self.functions[current], self.op_defs)
-            found |= {n.op for n in nodes if n.op in KERNELS and KERNELS[n.op].host}
-        return sorted(found)
+    def may_need_values(self, name: str) -> bool:
+        """Whether a function may need values that no compiled step knows."""
+        return any(may_need_values(self.plan(each)) for each in self._within(name))
 
     def draws_random_numbers(self, name: str) -> bool:
         """Whether a function, or one that it calls, draws random numbers."""
@@ -233,6 +225,10 @@ class GraphFunction:
     def uses(self, ops: Collection[str]) -> bool:
         """Whether it, or a function that it calls, has a node of these ops."""
         return self.library.uses(self.name, ops)
+
+    def may_need_values(self) -> bool:
+        """Whether it may need values that no compiled step knows."""
+        return self.library.may_need_values(self.name)
 
     def compiled_parts(self) -> tuple[int, int]:
         """How many parts of it are compiled by now, and how many the host runs."""

@@ -114,8 +114,8 @@ def _tensor_difference(spec: Any, value: Any, place: str) -> str | None:
     wanted, given = spec.dtype.name, _dtype(value)
     if wanted == given or values.device_dtype(wanted) == given:
         return None
-    # While a model is written down, numbers stand for its text.
-    if wanted == "string" and given == HANDLE and values.is_traced(value):
+    # Inside of a model numbers stand for its text.
+    if wanted == "string" and given == HANDLE and values.is_backend(value):
         return None
     # A number of Python or NumPy's widest kind may be narrowed.
     if values.is_host(value) and _narrows(given, wanted):

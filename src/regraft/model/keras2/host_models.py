@@ -42,12 +42,19 @@ _PREFIX = "regraft:"
 def accept_text(model: keras.Model) -> None:
     """Makes a model, and those inside it, take what its host layers read."""
     for layer in _compat.all_layers(model):
-        if graph_of(layer) is not None and host_layers(layer):
+        if graph_of(layer) is not None and _has_text(layer):
             cls: Any = type(layer)
             layer.__class__ = _host_class(cls)
             for below in _compat.all_layers(graph_of(layer)):
                 if isinstance(below, keras.layers.InputLayer):
                     widen(below)
+
+
+def _has_text(model: keras.Model) -> bool:
+    """Whether there is a layer in a model that reads text, or gives it."""
+    return bool(host_layers(model)) or any(
+        getattr(layer, "has_text", False) for layer in _compat.all_layers(model)
+    )
 
 
 @functools.cache
@@ -146,7 +153,7 @@ class HostModel:
 
     def _shown(self, outputs: Any) -> Any:
         """Returns outputs as the user sees them: text for handles."""
-        return keras.tree.map_structure(_shown_leaf, outputs)
+        return shown(outputs)
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         base: Any = super()
@@ -333,6 +340,11 @@ class HostModel:
         base: Any = super()
         with POOL.scope():
             return self._shown(base.predict_on_batch(self.staged(x)))
+
+
+def shown(outputs: Any) -> Any:
+    """Returns outputs as the user sees them: text for handles."""
+    return keras.tree.map_structure(_shown_leaf, outputs)
 
 
 def _shown_leaf(value: Any) -> Any:

@@ -1,0 +1,59 @@
+"""Models that run step by step, because something in them can't be compiled.
+
+Functions of a file may read text, and may make tensors whose shapes follow from
+values. Both need the values themselves, which no compiled step has.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import keras
+
+from regraft import _compat
+from regraft.loading.revived_layer import Revived
+from regraft.model.dialects.context import BuildContext
+from regraft.model.dialects.names import original_name
+
+
+class StepByStep:
+    """What stands before the class of a model that can't be compiled."""
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Configures the model for training, step by step."""
+        base: Any = super()
+        base.compile(*args, **{**kwargs, "run_eagerly": True, "jit_compile": False})
+
+
+def run_step_by_step(model: keras.Model, context: BuildContext) -> None:
+    """Makes a model run step by step, if that is the only way.
+
+    Args:
+        model: As it was built.
+        context: Takes a note of it.
+    """
+    if keras.backend.backend() != "jax":
+        # No other backend compiles unless the user asks for it.
+        return
+    layers = [model] if isinstance(model, Revived) else _compat.all_layers(model)
+    for layer in layers:
+        why = layer.uncompilable if isinstance(layer, Revived) else None
+        if why is not None:
+            cls: Any = type(model)
+            model.__class__ = _step_by_step(cls)
+            model.run_eagerly = True
+            whose = "its" if layer is model else f"the {original_name(layer)!r} layer's"
+            context.note(
+                f"model {original_name(model)!r}",
+                f"{whose} functions {why}, so that it runs step by step, not compiled",
+            )
+            return
+
+
+@functools.cache
+def _step_by_step(cls: type) -> type:
+    found = type(cls.__name__, (StepByStep, cls), {"__doc__": cls.__doc__})
+    found.__module__ = cls.__module__
+    found.__qualname__ = cls.__qualname__
+    return found
