@@ -200,3 +200,20 @@ def test_models_that_keras_2_has_ready_made_come_back_and_are_saved_again(
     again = regraft.load_model(tmp_path / "again")
     assert_same_outputs(again, theirs, training=False)
     _assert_same_step_in_any_order(again, theirs)
+
+
+@pytest.mark.parametrize("examples", [5, 3])
+def test_metrics_see_targets_of_one_dimension_as_a_column(
+    examples: int, tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(
+        *(peer, "elementwise_metrics_of_classes", tmp_path / "m.h5"),
+        save_format="h5",
+        examples=examples,
+    )
+    model = regraft.load_model(tmp_path / "m.h5")
+    found = model.evaluate(*theirs["batch"], verbose=0, return_dict=True)
+    assert found == pytest.approx(theirs["logs"], rel=1e-5)
+    again = model.test_on_batch(*theirs["batch"], return_dict=True)
+    assert {k: float(v) for k, v in again.items()} == pytest.approx(found, rel=1e-5)
+    assert_same_step(model, theirs)

@@ -12,6 +12,7 @@ from regraft import _compat
 from regraft.loading import restore
 from regraft.loading.report import LoadReport
 from regraft.model.compile import build_compile_arguments, build_keras3_compile
+from regraft.model.compile.targets import give_columns
 from regraft.model.description import ModelDescription
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.weight_layouts import Placed, RawWeight
@@ -50,6 +51,8 @@ def compile_model(
         return
     model.compile(**arguments)
     report.compiled = True
+    if context.dialect.generation < 3:
+        give_columns(model)
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None:
         report.optimizer = _restore_optimizer(

@@ -435,3 +435,17 @@ def adapted_first_on_images() -> Built:
     target = _batch(4, 3, seed=1)
     model.fit(given, target, verbose=0)
     return Built(model, given, (given, target))
+
+
+@case
+def elementwise_metrics_of_classes(examples: int = 5) -> Built:
+    """Targets of one dimension beside an output of three classes."""
+    model = tf_keras.Sequential(
+        [layers.Dense(3, activation="softmax", input_shape=(4,))]
+    )
+    metrics = ["accuracy", "binary_accuracy", "mse", "mae"]
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=metrics)
+    given = _batch(examples, 4)
+    target = np.arange(examples) % 3
+    logs = model.evaluate(given, target, verbose=0, return_dict=True)
+    return Built(model, given, (given, target), more={"logs": logs})
