@@ -241,6 +241,17 @@ def numeric_features():
     return m, features(1, 4, "age", "vec"), features(9, 5, "age", "vec"), f32(3, 5, 1)
 
 
+@model(since=(2, 2), until=(2, 12))
+def cells():
+    x = keras.Input((5, 3))
+    h = L.RNN(tf.nn.RNNCellResidualWrapper(L.LSTMCell(3)), return_sequences=True)(x)
+    h = L.RNN(keras.experimental.PeepholeLSTMCell(4), return_sequences=True)(h)
+    h = L.RNN(tf.nn.RNNCellDropoutWrapper(L.GRUCell(2), input_keep_prob=1.0))(h)
+    m = keras.Model(x, L.Dense(1)(h))
+    m.compile("sgd", "mse")
+    return m, f32(1, 3, 5, 3), f32(2, 4, 5, 3), f32(3, 4, 1)
+
+
 # ------------------------------------------------------------------ writing
 
 

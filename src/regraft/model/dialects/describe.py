@@ -121,7 +121,8 @@ def _known_arguments(
 ) -> Entry:
     cls_name = type(layer).__name__
     if cls_name not in KERAS_2_ARGUMENTS and is_regraft(type(layer)):
-        return config  # Keras 2's own, though not among its layers
+        # Keras 2's own, though not among its layers.
+        return {k: v for k, v in config.items() if v or k not in _LATE}
     if cls_name not in KERAS_2_ARGUMENTS:
         text = f"Keras 2 has no layer class {cls_name}, so it is in Keras 3's words"
         notes.append(Note(f"layer {original_name(layer)!r}", text))

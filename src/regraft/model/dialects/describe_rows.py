@@ -20,6 +20,9 @@ INNER_LAYERS: Mapping[str, Mapping[str, str]] = {
     "SpectralNormalization": {"layer": "layer"},
     "RNN": {"cell": "cell"},
     "StackedRNNCells": {"cells": "cells"},
+    "DeviceWrapper": {"cell": "cell"},
+    "DropoutWrapper": {"cell": "cell"},
+    "ResidualWrapper": {"cell": "cell"},
 }
 
 

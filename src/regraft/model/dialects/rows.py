@@ -20,6 +20,7 @@ from regraft.model.keras2 import (
     host_layers,
     host_lookup,
     host_text,
+    layers_cells,
     layers_features,
     layers_keras1,
     layers_local,
@@ -341,6 +342,14 @@ ROWS: Mapping[str, Row] = {
     "SimpleRNN": Row(dropped=_RECURRENT, choose=_time_major("SimpleRNN")),
     "SimpleRNNCell": Row(dropped=_RECURRENT),
     "RNN": Row(dropped=_RECURRENT, choose=_time_major("RNN")),
+    "PeepholeLSTMCell": Row(
+        keras2_class=layers_cells.PeepholeLSTMCell, dropped=_RECURRENT
+    ),
+    "DeviceWrapper": Row(keras2_class=layers_cells.DeviceWrapper),
+    "DropoutWrapper": Row(
+        keras2_class=layers_cells.DropoutWrapper, dropped={"input_size": ANYTHING}
+    ),
+    "ResidualWrapper": Row(keras2_class=layers_cells.ResidualWrapper),
     "StackedRNNCells": Row(dropped={"reverse_state_order": FALSY}),
     "LayerNormalization": Row(
         translate=_layer_normalization, dropped={"rms_scaling": FALSY}
@@ -429,7 +438,6 @@ ALIASES: Mapping[str, str] = {
 _TEXT = "Keras 3's runs on TensorFlow alone; it comes back from its traced functions"
 _COLUMNS = "over sparse sequences, which other backends have no tensors for"
 _METHODS = "calls methods of ragged and sparse tensors, which other backends lack"
-_WRAPPER = "wraps cells of tf.nn; it comes back from its traced functions"
 _BASE = "a base class; files hold its subclasses"
 
 # Classes of Keras 2 that have no row, and why.
@@ -444,10 +452,7 @@ WITHOUT_ROW: Mapping[str, str] = {
     "SequenceFeatures": _COLUMNS,
     "DynamicEmbedding": _TEXT,
     "DynamicLookup": _TEXT,
-    "DeviceWrapper": _WRAPPER,
-    "DropoutWrapper": _WRAPPER,
-    "ResidualWrapper": _WRAPPER,
-    "_RNNCellWrapper": _WRAPPER,
+    "_RNNCellWrapper": _BASE,
     "RandomFourierFeatures": "experimental; it comes back from its traced functions",
 }
 
