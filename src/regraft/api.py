@@ -29,6 +29,7 @@ from regraft.loading.read import (
     read_saved_model,
 )
 from regraft.loading.report import LoadReport, load_report
+from regraft.loading.step_by_step import run_step_by_step
 from regraft.loading.verify import check_file
 from regraft.model.description import ModelDescription
 from regraft.model.dialects.context import Note
@@ -296,7 +297,8 @@ def accept_text(model: keras.Model) -> keras.Model:
     """Lets a model of your own take text, if layers of a loaded model read it.
 
     Models that `load_model` gives take text already; this is for a new model around
-    their layers, and for one that Keras itself loaded.
+    their layers or those of `load(…).as_layer()`, and for one that Keras itself loaded.
+    Where a layer runs functions that can't be compiled, the model runs step by step.
 
     Args:
         model: Functional or Sequential. It is changed in place.
@@ -305,6 +307,7 @@ def accept_text(model: keras.Model) -> keras.Model:
         The model.
     """
     host_models.accept_text(model)
+    run_step_by_step(model)
     return model
 
 

@@ -110,3 +110,46 @@ def test_wrong_arguments_tags_and_names_are_named(vintage: Path) -> None:
 def test_missing_directory_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="nothing"):
         regraft.load(tmp_path / "nothing")
+
+
+def test_text_signature_as_a_layer_trains_and_is_saved_again(
+    tmp_path: Path, peer: Peer
+) -> None:
+    texts = np.array(["The cat sat!", "", "dog on the mat, mat"])
+    targets = np.ones((3, 1), "float32")
+    vectors = peer.call("modules.save_sentences", tmp_path / "module", texts)
+    layer = regraft.load(tmp_path / "module").as_layer()
+    np.testing.assert_allclose(layer(texts), vectors, atol=1e-6)
+
+    entry = keras.Input((), dtype="string")
+    model = keras.Model(entry, keras.layers.Dense(1)(layer(entry)))
+    regraft.accept_text(model).compile(keras.optimizers.SGD(0.01), "mse")
+    before = np.array(layer.trainable_variables[0].value)
+    losses = model.fit(texts, targets, epochs=3, verbose=0).history["loss"]
+    assert losses[2] < losses[0]
+    assert np.abs(np.array(layer.trainable_variables[0].value) - before).max() > 0
+
+    regraft.save_model(model, tmp_path / "model")
+    given = texts.astype(object)
+    expected = model.predict(given, verbose=0)
+    theirs = peer.call("own_text.read", str(tmp_path / "model"), given, targets)
+    np.testing.assert_allclose(theirs["predicted"], expected, atol=1e-6)
+    again = regraft.load_model(tmp_path / "model")
+    np.testing.assert_allclose(again.predict(given, verbose=0), expected, atol=1e-6)
+    loss = again.train_on_batch(given, targets)
+    np.testing.assert_allclose(loss, theirs["loss"], rtol=1e-5)
+    found = again.predict(given, verbose=0)
+    np.testing.assert_allclose(found, theirs["after"], atol=1e-6)
+
+
+def test_layer_whose_shapes_follow_from_values_runs_step_by_step(
+    tmp_path: Path, peer: Peer
+) -> None:
+    rows = np.array([[1, 2], [-1, 3], [4, 5]], "float32")
+    kept = peer.call("modules.save_shapes_of_values", tmp_path / "module", rows)
+    layer = regraft.load(tmp_path / "module").as_layer()
+    np.testing.assert_array_equal(layer(rows), kept)
+    entry = keras.Input((2,))
+    model = keras.Model(entry, layer(entry))
+    regraft.accept_text(model).compile("sgd", "mse")
+    np.testing.assert_array_equal(model.predict(rows, verbose=0), kept)

@@ -82,7 +82,8 @@ def build_model(
     _finalize(model)
     _find_by_original_names(model)
     accept_text(model)
-    run_step_by_step(model, context)
+    if (why := run_step_by_step(model)) is not None:
+        context.note(f"model {original_name(model)!r}", why)
     if context.dialect.generation < 3:
         _compat.average_added_losses(model)
         _compat.keep_recurrent_states(model)

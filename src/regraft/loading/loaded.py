@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import keras
 import numpy as np
 
+from regraft.dtypes import HANDLE
 from regraft.errors import FormatError
 from regraft.graph import ir
 from regraft.graph.runtime.context import HostVariable, KerasVariable
 from regraft.graph.runtime.main_graph import GraphSignature, MainGraph
 from regraft.graph.runtime.saved_functions import SignatureFunction
+from regraft.loading.called_traces import can_be_compiled
 from regraft.loading.functions import FunctionStore
 from regraft.loading.read import check_values, own_functions, read_objects
 from regraft.loading.restore import held_dtype
+from regraft.loading.run_trace import (
+    as_handles,
+    as_text,
+    called_with_words,
+    has_words,
+    run_trace,
+    symbolic,
+)
 from regraft.model.description import ObjectGraph, ObjectNode, Variable
 from regraft.options import LoadOptions
 from regraft.storage.saved_model_directory import read_saved_model_directory
@@ -143,6 +154,8 @@ class SignatureLayer(keras.layers.Layer):
     ) -> None:
         super().__init__(autocast=False, **keywords)
         self._signature = _Hidden(signature)
+        specs = [*signature.inputs.values(), *signature.outputs.values()]
+        self.has_text = any(_is_text(spec) for spec in specs)
         self.saved_variables = list(variables)
         self.built = True
         self.trainable = trainable
@@ -151,18 +164,55 @@ class SignatureLayer(keras.layers.Layer):
         """Does nothing: the variables are those of the file."""
         self.built = True
 
+    def get_config(self) -> dict[str, Any]:
+        """Returns its name: what it computes is saved with the model around it."""
+        return {"name": self.name, "trainable": self.trainable}
+
+    @cached_property
+    def uncompilable(self) -> str | None:
+        """What the signature does that no compiled step can; `None`: nothing."""
+        signature = self._signature.value
+        if self.has_text:
+            return "read text"
+        known = isinstance(signature, SignatureFunction)
+        if known and not can_be_compiled(signature.trace):
+            return "make shapes of values"
+        return None
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        """Calls the layer; text may be given as arrays."""
+        if has_words((arguments, keywords)):
+            return called_with_words(self, arguments, keywords)
+        return super().__call__(*arguments, **keywords)
+
     def call(self, inputs: Any) -> Any:
         """Runs the signature."""
-        return _single(self._signature.value(inputs))
+        signature = self._signature.value
+        why = (
+            f"Layer '{self.name}' runs a signature that reads text: it can't be "
+            "compiled. Call `regraft.accept_text` with the model around it."
+        )
+        if isinstance(signature, SignatureFunction):
+            given = signature.bound((inputs,), {})
+            found = run_trace(signature.trace, (), given, why)
+            return _single(found) if isinstance(found, dict) else found
+        if not self.has_text:
+            return _single(signature(inputs))
+        results = signature(keras.tree.map_structure(partial(as_text, why=why), inputs))
+        return _single(keras.tree.map_structure(as_handles, results))
 
     def compute_output_spec(self, inputs: Any) -> Any:
         """Answers from the signature; nothing is run."""
         return _single(
             {
-                name: keras.KerasTensor(spec.shape.dims or (None,), spec.dtype.name)
+                name: symbolic(spec, HANDLE)
                 for name, spec in self._signature.value.outputs.items()
             }
         )
+
+
+def _is_text(spec: Any) -> bool:
+    return isinstance(spec, ir.TensorSpec) and spec.dtype.name == "string"
 
 
 def _single(results: Mapping[str, Any]) -> Any:

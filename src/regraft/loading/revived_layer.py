@@ -8,19 +8,20 @@ from functools import cached_property
 from typing import Any
 
 import keras
-import numpy as np
 
 from regraft import _compat
 from regraft.dtypes import HANDLE
-from regraft.errors import MismatchError, RegraftError, UnsupportedError
+from regraft.errors import MismatchError
 from regraft.graph import ir
-from regraft.graph.runtime import structure
 from regraft.graph.runtime.saved_functions import SavedFunction, Trace
-from regraft.graph.tracing.tracer import active
-from regraft.loading.called_traces import call_as_it_is, can_be_compiled
+from regraft.loading.called_traces import can_be_compiled
+from regraft.loading.run_trace import (
+    called_with_words,
+    has_words,
+    run_trace,
+    symbolic,
+)
 from regraft.model.dialects.names import original_name
-from regraft.model.keras2.host_models import shown
-from regraft.model.keras2.host_values import POOL, host_array, is_text, seen
 
 
 class TracedRegularizer(keras.regularizers.Regularizer):
@@ -106,8 +107,8 @@ class Revived:
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         """Calls the layer; Keras takes tensors alone by position."""
-        if any(map(is_words, keras.tree.flatten((arguments, keywords)))):
-            return self._called_with_text(arguments, keywords)
+        if has_words((arguments, keywords)):
+            return called_with_words(self, arguments, keywords)
         names = self._traces.argument_names()
         count = next(
             (i for i, value in enumerate(arguments) if not _holds_tensors(value)),
@@ -117,11 +118,6 @@ class Revived:
             named = dict(zip(names[count:], arguments[count:], strict=False))
             arguments, keywords = arguments[:count], {**named, **keywords}
         return super().__call__(*arguments, **keywords)  # type: ignore[misc]
-
-    def _called_with_text(self, arguments: Any, keywords: Any) -> Any:
-        with POOL.scope():
-            given = keras.tree.map_structure(_without_words, (arguments, keywords))
-            return shown(self(*given[0], **given[1]))
 
     def call(self, *arguments: Any, training: Any = None, **keywords: Any) -> Any:
         """Runs the trace that takes these arguments."""
@@ -139,36 +135,13 @@ class Revived:
         return outputs
 
     def _run(self, trace: Trace, args: Any, kwargs: Mapping[str, Any]) -> Any:
-        """Runs a trace; what can't be traced anew is written down as it is."""
-        tracing = active()
-        try:
-            if not trace.has_text:
-                return trace.run(args, kwargs, seed_generator=self._seed_generator)
-            args, kwargs = keras.tree.map_structure(self._as_text, (args, kwargs))
-            results = trace.run(args, kwargs, seed_generator=self._seed_generator)
-            return keras.tree.map_structure(_as_handles, results)
-        except RegraftError:
-            if tracing is not None:
-                found = call_as_it_is(tracing, trace, args, kwargs)
-                if found is None:
-                    raise
-                return found[0]
-            if _compat.in_symbolic_scope():
-                return _stand_ins(trace, args, kwargs)
-            raise
-
-    def _as_text(self, value: Any) -> Any:
-        """Text for handles; other values as they are."""
-        if getattr(value, "dtype", None) is None or str(value.dtype) != HANDLE:
-            return value
-        if not _compat.is_traced(value):
-            return seen(value)
-        raise UnsupportedError(
+        why = (
             f"'{original_name(self)}' runs from its traced functions, which read text: "
             "it can't be compiled. Leave `run_eagerly` on, or pass its class, "
             "rewritten for Keras 3, in "
             f"`custom_objects={{{self.saved_class_name!r}: …}}`."
         )
+        return run_trace(trace, args, kwargs, why, seed_generator=self._seed_generator)
 
     def _regularize(self, outputs: Any) -> None:
         """Adds the loss of each output, per example."""
@@ -186,7 +159,7 @@ class Revived:
             arguments, {**keywords, "training": training}
         )
         spec = trace.output_spec
-        return _symbolic(spec[0] if function.returns_losses else spec, HANDLE)
+        return symbolic(spec[0] if function.returns_losses else spec, HANDLE)
 
     def compute_mask(self, *arguments: Any, **keywords: Any) -> Any:
         """Returns `None`: what a class does with masks is not in its traces."""
@@ -209,7 +182,7 @@ class RevivedLayer(Revived, keras.layers.Layer):
         Args:
             shapes: Without meaning here: the traces tell.
         """
-        read = _symbolic(self._traces.first_argument())
+        read = symbolic(self._traces.first_argument())
         if not isinstance(read, Mapping) or self.reads_text:
             return {}
         return {
@@ -232,7 +205,7 @@ class RevivedModel(Revived, keras.Model):
         spec = self._traces.first_argument()
         if spec is None:
             raise AttributeError("The file doesn't say what the model is called with.")
-        return _symbolic(spec)
+        return symbolic(spec)
 
     @property
     def output_names(self) -> list[str]:
@@ -422,49 +395,3 @@ def _cast(spec: Any, value: Any) -> Any:
     if isinstance(spec, Mapping) and isinstance(value, Mapping):
         return {key: _cast(spec[key], item) for key, item in value.items()}
     return value
-
-
-def is_words(value: Any) -> bool:
-    """Whether a value is an array of text."""
-    return isinstance(value, np.ndarray) and value.dtype.kind in "USO"
-
-
-def _without_words(value: Any) -> Any:
-    return _as_handles(host_array(value)) if is_words(value) else value
-
-
-def _as_handles(value: Any) -> Any:
-    if is_text(value):
-        return keras.ops.convert_to_tensor(POOL.handles(value))
-    return value
-
-
-def _stand_ins(trace: Trace, args: Any, kwargs: Any) -> Any:
-    """Zeros for results, where only their shapes are asked for."""
-    given = [*structure.flat_tensors(trace.args, tuple(args))]
-    given += structure.flat_tensors(trace.kwargs, kwargs)
-    batch = next((len(v.shape) and v.shape[0] for v, _ in given), 1)
-    found = []
-    for spec in structure.flat_specs(trace.output_spec):
-        dims = spec.shape.dims or ()
-        shape = [batch if not i and d is None else d or 1 for i, d in enumerate(dims)]
-        dtype = HANDLE if spec.dtype.name == "string" else spec.dtype.name
-        found.append(keras.ops.zeros(shape, dtype))
-    return structure.rebuilt(trace.output_spec, iter(found))
-
-
-def _symbolic(spec: Any, text: str = "string") -> Any:
-    """`KerasTensor`s for the tensors of a signature, text as this dtype."""
-    if isinstance(spec, ir.TensorSpec):
-        dims = spec.shape.dims
-        dtype = spec.dtype.name
-        return keras.KerasTensor(
-            (None,) if dims is None else dims,
-            dtype=text if dtype == "string" else dtype,
-            name=spec.name or None,
-        )
-    if isinstance(spec, list | tuple):
-        return type(spec)(_symbolic(item, text) for item in spec)
-    if isinstance(spec, Mapping):
-        return {key: _symbolic(item, text) for key, item in spec.items()}
-    return spec

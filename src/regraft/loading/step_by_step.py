@@ -13,7 +13,6 @@ import keras
 
 from regraft import _compat
 from regraft.loading.revived_layer import Revived
-from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.names import original_name
 
 
@@ -26,33 +25,33 @@ class StepByStep:
         base.compile(*args, **{**kwargs, "run_eagerly": True, "jit_compile": False})
 
 
-def run_step_by_step(model: keras.Model, context: BuildContext) -> None:
+def run_step_by_step(model: keras.Model) -> str | None:
     """Makes a model run step by step, if that is the only way.
 
-    Args:
-        model: As it was built.
-        context: Takes a note of it.
+    Returns:
+        Why; `None` where it can be compiled.
     """
     if keras.backend.backend() != "jax":
         # No other backend compiles unless the user asks for it.
-        return
+        return None
     layers = [model] if isinstance(model, Revived) else _compat.all_layers(model)
     for layer in layers:
-        why = layer.uncompilable if isinstance(layer, Revived) else None
+        why = getattr(layer, "uncompilable", None)
         if why is not None:
             cls: Any = type(model)
             model.__class__ = _step_by_step(cls)
             model.run_eagerly = True
             whose = "its" if layer is model else f"the {original_name(layer)!r} layer's"
-            context.note(
-                f"model {original_name(model)!r}",
-                f"{whose} functions {why}, so that it runs step by step, not compiled",
+            return (
+                f"{whose} functions {why}, so that it runs step by step, not compiled"
             )
-            return
+    return None
 
 
 @functools.cache
 def _step_by_step(cls: type) -> type:
+    if issubclass(cls, StepByStep):
+        return cls
     found = type(cls.__name__, (StepByStep, cls), {"__doc__": cls.__doc__})
     found.__module__ = cls.__module__
     found.__qualname__ = cls.__qualname__

@@ -205,6 +205,22 @@ def _old_rnn(tf: Any, x: Any) -> Any:
     return [last, made.stack()]
 
 
+def _by_name(tf, x):  # type: ignore[no-untyped-def]
+    """Functions in the places of ops, of several results, one in the other."""
+    from tensorflow.python.framework import function  # noqa: TID251
+
+    @function.Defun(tf.float32, tf.int32, func_name="both")
+    def both(a, b):
+        return a * 2.0, tf.cast(b, tf.float32) + a
+
+    @function.Defun(tf.float32, func_name="outer")
+    def outer(a):
+        doubled, moved = both(a, 3)
+        return moved - 1.0, doubled * moved
+
+    return list(outer(x))
+
+
 ROWS = [
     *(
         Program(
@@ -237,6 +253,7 @@ ROWS = [
     Program("For", _for, (normal(3),)),
     Program("PartitionedCall", _calls("PartitionedCall"), (normal(3),)),
     Program("StatefulPartitionedCall", _calls("StatefulPartitionedCall"), (normal(3),)),
+    Program("Defun", _by_name, (normal(3),)),
     Program("BatchFunction", _batch_function, (normal(3, 2),)),
     Program("Assert-NoOp", _effects, (normal(3),)),
     Program("Print", _print, (normal(3),)),

@@ -253,3 +253,47 @@ def _many_functions() -> Any:
     ):
         setattr(module, function.python_function.__name__, function)
     return module
+
+
+class _Sentences(tf.Module):
+    """Vectors of sentences as TF Hub serves them, from a table of words."""
+
+    def __init__(self, vocabulary: Path) -> None:
+        super().__init__()
+        vocabulary.write_text("the\ncat\nsat\non\nmat\n")
+        words = tf.lookup.TextFileInitializer(
+            str(vocabulary),
+            tf.string,
+            tf.lookup.TextFileIndex.WHOLE_LINE,
+            tf.int64,
+            tf.lookup.TextFileIndex.LINE_NUMBER,
+        )
+        self.table = tf.lookup.StaticVocabularyTable(words, 3)
+        rows = np.linspace(-1, 1, 32, dtype="float32").reshape(8, 4)
+        self.vectors = tf.Variable(rows, name="vectors")
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def __call__(self, sentences: tf.Tensor) -> tf.Tensor:
+        plain = tf.strings.regex_replace(tf.strings.lower(sentences), r"\p{P}", "")
+        ids = tf.ragged.map_flat_values(self.table.lookup, tf.strings.split(plain))
+        filled, _ = tf.sparse.fill_empty_rows(ids.to_sparse(), tf.constant(0, tf.int64))
+        return tf.nn.embedding_lookup_sparse(self.vectors, filled, None, "sqrtn")
+
+
+def save_sentences(path: Path, sentences: np.ndarray) -> np.ndarray:
+    """Saves a module that reads text from a vocabulary file; returns what it gives."""
+    module = _Sentences(path.with_suffix(".txt"))
+    tf.saved_model.save(module, str(path), signatures=module.__call__)
+    return module(tf.constant(sentences.tolist())).numpy()
+
+
+def save_shapes_of_values(path: Path, rows: np.ndarray) -> np.ndarray:
+    """Saves a module that keeps some rows of its input; returns the kept ones."""
+    module = tf.Module()
+    module.factor = tf.Variable(2.0)
+    module.kept = tf.function(
+        lambda x: tf.boolean_mask(x * module.factor, x[:, 0] > 0),
+        input_signature=[tf.TensorSpec([None, 2], name="x")],
+    )
+    tf.saved_model.save(module, str(path), signatures=module.kept)
+    return module.kept(rows).numpy()

@@ -19,6 +19,7 @@ from regraft.graph.runtime.context import (
 from regraft.graph.runtime.interpreter import run
 from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.known_values import may_need_values
+from regraft.graph.runtime.named_calls import FunctionsByName
 from regraft.graph.runtime.plan import (
     Plan,
     missing_ops,
@@ -51,7 +52,7 @@ class FunctionLibrary:
     ) -> None:
         self.max_calls = max_calls
         self._compiler: Compiler | None = None
-        self.functions = functions
+        self.functions = FunctionsByName(functions)
         self.op_defs = OpDefs(op_defs)
         self.resources = ResourceScope() if resources is None else resources
         self._plans: dict[str, Plan] = {}

@@ -69,7 +69,9 @@ class MainGraph:
         fed = [tensor_name(name) for name in feeds]
         stop = frozenset(name.split(":")[0] for name in fed)
         roots = [name.split(":")[0] for name in (*fetches, *targets)]
-        nodes = reachable(self._needed(roots, stop), dict.fromkeys(roots), stop)
+        nodes = self.library.functions.nodes(
+            reachable(self._needed(roots, stop), dict.fromkeys(roots), stop)
+        )
         self._check(nodes)
         builder = PlanBuilder("main graph", self.library.op_defs, positional=True)
         arguments = [builder.argument(name) for name in fed]

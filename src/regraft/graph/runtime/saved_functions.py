@@ -260,17 +260,11 @@ class SignatureFunction:
             )
         return dict(kwargs)
 
-    def __call__(
-        self,
-        *args: Any,
-        context: Context | None = None,
-        seed_generator: Any = None,
-        **kwargs: Any,
-    ) -> dict[str, Any]:
-        """Runs the signature.
+    def bound(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns arguments by name that the trace takes.
 
         Raises:
-            MismatchError: The arguments don't fit.
+            MismatchError: They don't fit.
             FormatError: The function is none that a signature can have.
         """
         if self.trace.args:
@@ -285,6 +279,22 @@ class SignatureFunction:
             raise MismatchError(
                 f"Signature '{self.name}' doesn't take these arguments; {found}."
             )
+        return given
+
+    def __call__(
+        self,
+        *args: Any,
+        context: Context | None = None,
+        seed_generator: Any = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """Runs the signature.
+
+        Raises:
+            MismatchError: The arguments don't fit.
+            FormatError: The function is none that a signature can have.
+        """
+        given = self.bound(args, kwargs)
         out = self.trace.run((), given, context=context, seed_generator=seed_generator)
         return out if isinstance(out, dict) else {"output_0": out}
 

@@ -1,0 +1,131 @@
+"""A trace inside of Keras: on values, on handles of text, in what is traced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from regraft import _compat
+from regraft.dtypes import HANDLE
+from regraft.errors import RegraftError, UnsupportedError
+from regraft.graph import ir
+from regraft.graph.runtime import structure
+from regraft.graph.runtime.saved_functions import Trace
+from regraft.graph.tracing.tracer import active
+from regraft.loading.called_traces import call_as_it_is
+from regraft.model.keras2.host_models import shown
+from regraft.model.keras2.host_values import POOL, host_array, is_text, seen
+
+
+def run_trace(
+    trace: Trace,
+    args: Any,
+    kwargs: Mapping[str, Any],
+    why: str,
+    *,
+    seed_generator: Any = None,
+) -> Any:
+    """Runs a trace; what can't be traced anew is written down as it is.
+
+    Args:
+        trace: The trace.
+        args: Positional arguments that fit; handles stand for text.
+        kwargs: Keyword arguments likewise.
+        why: What to say where it reads text and is being compiled.
+        seed_generator: What it draws random numbers from.
+
+    Returns:
+        Its results, with handles for text.
+    """
+    tracing = active()
+    try:
+        if not trace.has_text:
+            return trace.run(args, kwargs, seed_generator=seed_generator)
+        args, kwargs = keras.tree.map_structure(
+            lambda value: as_text(value, why), (args, kwargs)
+        )
+        results = trace.run(args, kwargs, seed_generator=seed_generator)
+        return keras.tree.map_structure(as_handles, results)
+    except RegraftError:
+        if tracing is not None:
+            found = call_as_it_is(tracing, trace, args, kwargs)
+            if found is None:
+                raise
+            return found[0]
+        if _compat.in_symbolic_scope():
+            return _stand_ins(trace, args, kwargs)
+        raise
+
+
+def as_text(value: Any, why: str) -> Any:
+    """Returns text for handles; other values as they are.
+
+    Raises:
+        UnsupportedError: Nobody knows the handles now; it says `why`.
+    """
+    if str(getattr(value, "dtype", "")) != HANDLE:
+        return value
+    if _compat.is_traced(value):
+        raise UnsupportedError(why)
+    return seen(value)
+
+
+def has_words(values: Any) -> bool:
+    """Whether there is an array of text in a structure."""
+    return any(map(_is_words, keras.tree.flatten(values)))
+
+
+def called_with_words(layer: Any, arguments: Any, keywords: Any) -> Any:
+    """Calls a layer with arrays of text, by handles; returns text for handles."""
+    with POOL.scope():
+        args, kwargs = keras.tree.map_structure(_without_words, (arguments, keywords))
+        return shown(layer(*args, **kwargs))
+
+
+def _is_words(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind in "USO"
+
+
+def _without_words(value: Any) -> Any:
+    return as_handles(host_array(value)) if _is_words(value) else value
+
+
+def as_handles(value: Any) -> Any:
+    """Returns handles for text; other values as they are."""
+    if is_text(value):
+        return keras.ops.convert_to_tensor(POOL.handles(value))
+    return value
+
+
+def _stand_ins(trace: Trace, args: Any, kwargs: Any) -> Any:
+    """Zeros for results, where only their shapes are asked for."""
+    given = [*structure.flat_tensors(trace.args, tuple(args))]
+    given += structure.flat_tensors(trace.kwargs, kwargs)
+    batch = next((len(v.shape) and v.shape[0] for v, _ in given), 1)
+    found = []
+    for spec in structure.flat_specs(trace.output_spec):
+        dims = spec.shape.dims or ()
+        shape = [batch if not i and d is None else d or 1 for i, d in enumerate(dims)]
+        dtype = HANDLE if spec.dtype.name == "string" else spec.dtype.name
+        found.append(keras.ops.zeros(shape, dtype))
+    return structure.rebuilt(trace.output_spec, iter(found))
+
+
+def symbolic(spec: Any, text: str = "string") -> Any:
+    """`KerasTensor`s for the tensors of a signature, text as this dtype."""
+    if isinstance(spec, ir.TensorSpec):
+        dims = spec.shape.dims
+        dtype = spec.dtype.name
+        return keras.KerasTensor(
+            (None,) if dims is None else dims,
+            dtype=text if dtype == "string" else dtype,
+            name=spec.name or None,
+        )
+    if isinstance(spec, list | tuple):
+        return type(spec)(symbolic(item, text) for item in spec)
+    if isinstance(spec, Mapping):
+        return {key: symbolic(item, text) for key, item in spec.items()}
+    return spec
