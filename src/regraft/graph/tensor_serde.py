@@ -5,6 +5,7 @@ Source: TensorFlow `core/framework/tensor.proto`.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from regraft import dtypes
 from regraft.errors import FormatError
 from regraft.graph import ir
-from regraft.storage.proto import messages
+from regraft.storage.proto import messages, wire
 
 # Field that holds unpacked values, per element type.
 _FIELDS = {
@@ -81,10 +82,12 @@ def tensor_from_proto(proto: Any) -> ir.TensorValue:
     dtype = ir.DataType(proto.dtype)
     shape = shape_from_proto(proto.tensor_shape)
     opaque: tuple[bytes, ...] = ()
-    packed = bool(proto.tensor_content)
     name = dtype.name
+    packed = bool(proto.tensor_content) and name != "string"
     if packed:
         flat = _unpack(proto.tensor_content, name)
+    elif proto.tensor_content:
+        flat = _texts(proto.tensor_content, shape)
     elif name in ("resource", "variant"):
         flat = np.empty(0, object)
         values = getattr(proto, _FIELDS[name])
@@ -103,6 +106,27 @@ def _unpack(content: bytes, name: str) -> ir.Array:
             received=f"{len(content)} bytes",
         )
     return np.frombuffer(content, numpy)
+
+
+def _texts(content: bytes, shape: ir.TensorShape) -> ir.Array:
+    """Reads text in one piece: all lengths, then all bytes."""
+    count = math.prod(dim or 0 for dim in shape.dims or ())
+    lengths: list[int] = []
+    at, end = 0, len(content)
+    while len(lengths) < count:
+        length, at = wire.read_varint(content, at, end)
+        lengths.append(length)
+    if sum(lengths) != end - at:
+        raise FormatError(
+            "Invalid text constant",
+            expected=f"{sum(lengths)} bytes of text",
+            received=end - at,
+        )
+    flat = np.empty(count, object)
+    for number, length in enumerate(lengths):
+        flat[number] = content[at : at + length]
+        at += length
+    return flat
 
 
 def _values(proto: Any, name: str) -> ir.Array:

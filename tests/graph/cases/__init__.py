@@ -16,10 +16,12 @@ FAMILIES = (
     "sequence_example",
     "gather",
     "gradient",
+    "gradient_images",
     "image",
     "linalg",
     "math",
     "nn",
+    "old",
     "partition",
     "pictures",
     "quantize",
@@ -37,6 +39,7 @@ FAMILIES = (
     "table",
     "tensor_list",
     "training",
+    "variants",
 )
 
 

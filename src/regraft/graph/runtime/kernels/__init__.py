@@ -8,6 +8,7 @@ FAMILIES = (
     "array",
     "audio",
     "boxes",
+    "candidates",
     "checkpoint",
     "control_flow",
     "conv",
@@ -19,10 +20,12 @@ FAMILIES = (
     "sequence_example",
     "gather",
     "gradient",
+    "gradient_images",
     "image",
     "linalg",
     "math",
     "nn",
+    "old",
     "partition",
     "pictures",
     "quantize",
@@ -42,6 +45,7 @@ FAMILIES = (
     "table",
     "tensor_list",
     "training",
+    "variants",
 )
 
 

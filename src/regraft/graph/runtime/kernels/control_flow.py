@@ -12,6 +12,7 @@ from regraft.graph import ir
 from regraft.graph.runtime.context import DEAD, Call, Context
 from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.kernels.branches import traced_switch
+from regraft.graph.runtime.kernels.dual import xp
 from regraft.graph.runtime.kernels.loops import run_loop
 from regraft.graph.runtime.registry import kernel, register
 
@@ -135,6 +136,32 @@ def for_(
     for index in range(*bounds):
         state = ctx.call(plan, [np.int32(index), *state])
     return state
+
+
+@kernel(
+    "MapDefun",
+    ignored=(
+        *("Targuments", "Tcaptured", "output_types", "output_shapes"),
+        "max_intra_op_parallelism",
+    ),
+)
+def map_defun(
+    ctx: Context,
+    arguments: list[Any],
+    captured_inputs: list[Any],
+    *,
+    f: ir.FunctionRef,
+) -> list[Any]:
+    """A function applied to each row of its arguments, the results stacked."""
+    plan = ctx.plan(f)
+    count = values.shape_of(arguments[0])[0]
+    rows = [
+        ctx.call(plan, [*(a[place, ...] for a in arguments), *captured_inputs])
+        for place in range(int(count))
+    ]
+    if not rows:
+        raise UnsupportedError("A function over no rows.")
+    return [xp.stack(list(column)) for column in zip(*rows, strict=True)]
 
 
 @kernel("NoOp")

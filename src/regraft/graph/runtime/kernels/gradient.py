@@ -17,7 +17,7 @@ from regraft.graph.runtime.registry import kernel, register
 Ints = tuple[int, ...]
 
 
-def _pulled(function: Callable[[Any], Any], at: Any, gradient: Any) -> Any:
+def pulled(function: Callable[[Any], Any], at: Any, gradient: Any) -> Any:
     """Returns the gradient of `function` at a place."""
     _, back = raw_native("vjp")(function, at)
     (found,) = back(values.to_tensor(gradient))
@@ -48,7 +48,7 @@ def conv2d_backprop_filter(
             input, kernel, strides, padding, dilations, data_format, explicit_paddings
         )
 
-    return _pulled(forward, _zeros(filter_sizes, input), out_backprop)
+    return pulled(forward, _zeros(filter_sizes, input), out_backprop)
 
 
 @kernel("Conv3DBackpropFilterV2", static=("filter_sizes",))
@@ -67,7 +67,7 @@ def conv3d_backprop_filter_v2(
     def forward(kernel: Any) -> Any:
         return convolve(input, kernel, strides, padding, dilations, data_format)
 
-    return _pulled(forward, _zeros(filter_sizes, input), out_backprop)
+    return pulled(forward, _zeros(filter_sizes, input), out_backprop)
 
 
 @kernel("DepthwiseConv2dNativeBackpropFilter", static=("filter_sizes",))
@@ -89,7 +89,7 @@ def depthwise_conv2d_native_backprop_filter(
             input, kernel, strides, padding, explicit_paddings, data_format, dilations
         )
 
-    return _pulled(forward, _zeros(filter_sizes, input), out_backprop)
+    return pulled(forward, _zeros(filter_sizes, input), out_backprop)
 
 
 @kernel("MaxPoolGrad")
@@ -110,7 +110,7 @@ def max_pool_grad(
     def forward(x: Any) -> Any:
         return pool("max", x, ksize, strides, padding, data_format, explicit_paddings)
 
-    return _pulled(forward, values.to_tensor(orig_input), grad)
+    return pulled(forward, values.to_tensor(orig_input), grad)
 
 
 @kernel("MaxPool3DGrad", ignored=("TInput",))
@@ -130,7 +130,7 @@ def max_pool3d_grad(
     def forward(x: Any) -> Any:
         return pool("max", x, ksize, strides, padding, data_format)
 
-    return _pulled(forward, values.to_tensor(orig_input), grad)
+    return pulled(forward, values.to_tensor(orig_input), grad)
 
 
 def _mean_pool_grad(
@@ -147,11 +147,41 @@ def _mean_pool_grad(
     def forward(x: Any) -> Any:
         return pool("mean", x, ksize, strides, padding, data_format)
 
-    return _pulled(forward, _zeros(orig_input_shape, grad), grad)
+    return pulled(forward, _zeros(orig_input_shape, grad), grad)
 
 
 for _op in ("AvgPoolGrad", "AvgPool3DGrad"):
     register(_op, _mean_pool_grad, static=("orig_input_shape",))
+
+
+def fused_batch_norm_grad(
+    y_backprop: Any,
+    x: Any,
+    scale: Any,
+    statistics: tuple[Any, Any],
+    epsilon: float,
+    data_format: str,
+    is_training: bool,
+) -> tuple[Any, ...]:
+    """Gradients of a batch normalization to input, scale and offset, and two empty."""
+    x, scale = values.to_tensor(x), values.to_tensor(scale)
+    rank = values.rank_of(x)
+    channel = 1 if data_format.startswith("NC") else rank - 1
+    axes = tuple(i for i in range(rank) if i != channel)
+    shape = [-1 if i == channel else 1 for i in range(rank)]
+    mean, variance = map(values.to_tensor, statistics)
+
+    def forward(x: Any, scale: Any, offset: Any) -> Any:
+        center, spread = mean, variance
+        if is_training:
+            center = ops.mean(x, axis=axes)
+            spread = ops.var(x, axis=axes)
+        factor = ops.reshape(scale * ops.rsqrt(spread + epsilon), shape)
+        return (x - ops.reshape(center, shape)) * factor + ops.reshape(offset, shape)
+
+    _, back = raw_native("vjp")(forward, x, scale, ops.zeros_like(scale))
+    empty = np.zeros(0, np.float32)
+    return (*back(values.to_tensor(y_backprop)), empty, empty)
 
 
 @kernel("FusedBatchNormGradV3")
@@ -169,24 +199,7 @@ def fused_batch_norm_grad_v3(
 ) -> tuple[Any, ...]:
     """Gradients of `FusedBatchNormV3` with respect to input, scale and offset."""
     del reserve_space_3
-    x, scale = values.to_tensor(x), values.to_tensor(scale)
-    rank = values.rank_of(x)
-    channel = 1 if data_format.startswith("NC") else rank - 1
-    axes = tuple(i for i in range(rank) if i != channel)
-    shape = [-1 if i == channel else 1 for i in range(rank)]
-    mean, variance = (
-        values.to_tensor(reserve_space_1),
-        values.to_tensor(reserve_space_2),
+    statistics = reserve_space_1, reserve_space_2
+    return fused_batch_norm_grad(
+        y_backprop, x, scale, statistics, epsilon, data_format, is_training
     )
-
-    def forward(x: Any, scale: Any, offset: Any) -> Any:
-        center, spread = mean, variance
-        if is_training:
-            center = ops.mean(x, axis=axes)
-            spread = ops.var(x, axis=axes)
-        factor = ops.reshape(scale * ops.rsqrt(spread + epsilon), shape)
-        return (x - ops.reshape(center, shape)) * factor + ops.reshape(offset, shape)
-
-    _, back = raw_native("vjp")(forward, x, scale, ops.zeros_like(scale))
-    empty = np.zeros(0, np.float32)
-    return (*back(values.to_tensor(y_backprop)), empty, empty)

@@ -104,8 +104,10 @@ class TensorList:
         items = self._items or ()
         if all(item is None for item in items):
             return _zeros((len(items), *shape), self.dtype)
-        zero = self.zero()
-        full = [zero if item is None else item for item in items]
+        full = list(items)
+        if any(item is None for item in items):
+            zero = self.zero()
+            full = [zero if item is None else item for item in items]
         if values.is_host(full):
             return xp.stack(full)
         return ops.stack([values.to_tensor(item) for item in full])
@@ -121,7 +123,8 @@ class TensorList:
         place = int(values.static(index))
         self._check(place)
         if self._items is None:
-            return self._stack[place]
+            # Of objects too, a tensor without dimensions.
+            return self._stack[place, ...]
         item = self._items[place]
         return self.zero(shape) if item is None else item
 

@@ -11,14 +11,23 @@ from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.registry import kernel
 
 
-def _fake(x: Any, low: Any, high: Any, num_bits: int, narrow_range: bool) -> Any:
-    """Rounds to a grid whose zero is exact; gradients pass where it is inside."""
-    x, low, high = (values.to_tensor(v) for v in (x, low, high))
+def fake_quantized(
+    low: Any, high: Any, num_bits: int, narrow_range: bool
+) -> tuple[Any, Any]:
+    """Returns bounds moved so that zero is on their grid."""
+    low, high = (values.to_tensor(v, "float32") for v in (low, high))
     first, last = int(narrow_range), 2**num_bits - 1
     scale = (high - low) / (last - first)
     zero = first - low / ops.where(scale == 0, ops.ones_like(scale), scale)
     zero = ops.clip(ops.floor(zero + 0.5), first, last)
-    low, high = (first - zero) * scale, (last - zero) * scale
+    return (first - zero) * scale, (last - zero) * scale
+
+
+def _fake(x: Any, low: Any, high: Any, num_bits: int, narrow_range: bool) -> Any:
+    """Rounds to a grid whose zero is exact; gradients pass where it is inside."""
+    x, low, high = (values.to_tensor(v) for v in (x, low, high))
+    scale = (high - low) / (2**num_bits - 1 - int(narrow_range))
+    low, high = fake_quantized(low, high, num_bits, narrow_range)
     clipped = ops.clip(x, low, high)
     step = ops.where(scale == 0, ops.ones_like(scale), scale)
     rounded = ops.floor((clipped - low) / step + 0.5) * scale + low

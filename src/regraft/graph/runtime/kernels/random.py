@@ -37,7 +37,8 @@ class _Key(keras.random.SeedGenerator):
         return self._regraft_key
 
 
-def _next_key(ctx: Context) -> _Key:
+def next_key(ctx: Context) -> _Key:
+    """Returns the run's next seed, as Keras wants it."""
     variable = ctx.seed_variable
     state = ctx.read(variable)
     step = ops.convert_to_tensor(np.array([0, 1], np.uint32))
@@ -47,6 +48,11 @@ def _next_key(ctx: Context) -> _Key:
 
 def _float_dtype(dtype: str) -> str:
     return values.device_dtype(dtype)
+
+
+def random_uniform(shape: tuple[Any, ...], key: Any) -> Any:
+    """Returns numbers from 0 to below 1."""
+    return keras.random.uniform(shape, dtype="float32", seed=key)
 
 
 def _uniform(shape: tuple[Any, ...], dtype: str, key: _Key) -> Any:
@@ -93,7 +99,7 @@ DISTRIBUTIONS: dict[str, Draw] = {
 
 def _stateful(draw: Draw) -> Callable[..., Any]:
     def kernel_function(ctx: Context, shape: Any, *, dtype: str) -> Any:
-        return draw(values.dims(shape), dtype, _next_key(ctx))
+        return draw(values.dims(shape), dtype, next_key(ctx))
 
     return kernel_function
 
@@ -110,13 +116,13 @@ for _op, _draw in (
 def random_uniform_int(ctx: Context, shape: Any, minval: Any, maxval: Any) -> Any:
     """Whole numbers from `minval` to below `maxval`."""
     dtype = values.dtype_of(minval)
-    return _integers(values.dims(shape), dtype, _next_key(ctx), minval, maxval)
+    return _integers(values.dims(shape), dtype, next_key(ctx), minval, maxval)
 
 
 @kernel("RandomShuffle", ignored=("seed", "seed2"), random=True)
 def random_shuffle(ctx: Context, value: Any) -> Any:
     """The rows in any order."""
-    return keras.random.shuffle(values.to_tensor(value), seed=_next_key(ctx))
+    return keras.random.shuffle(values.to_tensor(value), seed=next_key(ctx))
 
 
 @kernel("RandomGamma", static=("shape",), ignored=("seed", "seed2", "S"), random=True)
@@ -125,7 +131,7 @@ def random_gamma(ctx: Context, shape: Any, alpha: Any) -> Any:
     alpha = values.to_tensor(alpha)
     full = (*values.dims(shape), *values.shape_of(alpha))
     dtype = values.dtype_of(alpha)
-    return keras.random.gamma(full, alpha, dtype=dtype, seed=_next_key(ctx))
+    return keras.random.gamma(full, alpha, dtype=dtype, seed=next_key(ctx))
 
 
 @kernel("Multinomial", static=("num_samples",), ignored=_SEEDS, random=True)
@@ -133,7 +139,7 @@ def multinomial(
     ctx: Context, logits: Any, num_samples: Any, *, output_dtype: str
 ) -> Any:
     """Classes drawn by their unnormalized log probabilities."""
-    return _categorical(logits, num_samples, output_dtype, _next_key(ctx))
+    return _categorical(logits, num_samples, output_dtype, next_key(ctx))
 
 
 def _categorical(logits: Any, count: Any, dtype: str, key: _Key) -> Any:
@@ -360,7 +366,7 @@ def _jax_key(key: _Key) -> Any:
 def random_poisson_v2(ctx: Context, shape: Any, rate: Any, *, dtype: str) -> Any:
     """Numbers of Poisson distributions."""
     full = (*values.dims(shape), *values.shape_of(rate))
-    return _poisson(full, dtype, _next_key(ctx), rate)
+    return _poisson(full, dtype, next_key(ctx), rate)
 
 
 @kernel("RandomPoisson", static=("shape",), ignored=(*_SEEDS, "S"), random=True)
@@ -459,7 +465,7 @@ def parameterized_truncated_normal(
     """Normal numbers between bounds; parameters go by the first axis."""
     parameters = (means, stdevs, minvals, maxvals)
     dtype = values.dtype_of(means)
-    return _bounded(values.dims(shape), dtype, _next_key(ctx), parameters)
+    return _bounded(values.dims(shape), dtype, next_key(ctx), parameters)
 
 
 @kernel("StatelessParameterizedTruncatedNormal", static=("shape",))

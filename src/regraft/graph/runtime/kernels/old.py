@@ -1,0 +1,132 @@
+"""Ops that old graphs hold, under names or in forms that later ones replaced."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from regraft.graph.runtime.kernels import values
+from regraft.graph.runtime.kernels.conv import convolve
+from regraft.graph.runtime.kernels.dual import xp
+from regraft.graph.runtime.registry import KERNELS, kernel
+
+Ints = tuple[int, ...]
+
+
+def _pad_and_convolve(
+    x: Any, paddings: Any, filter: Any, mode: str, strides: Ints, padding: str
+) -> Any:
+    padded = xp.pad(x, paddings.tolist(), mode=mode.lower())
+    return convolve(padded, filter, strides, padding, (1, 1, 1, 1), "NHWC")
+
+
+@kernel("FusedPadConv2D", static=("paddings",))
+def fused_pad_conv2d(
+    input: Any,
+    paddings: Any,
+    filter: Any,
+    *,
+    mode: str,
+    strides: Ints,
+    padding: str,
+) -> Any:
+    """A convolution of a mirrored image."""
+    return _pad_and_convolve(input, paddings, filter, mode, strides, padding)
+
+
+@kernel("FusedResizeAndPadConv2D", static=("size", "paddings"))
+def fused_resize_and_pad_conv2d(
+    input: Any,
+    size: Any,
+    paddings: Any,
+    filter: Any,
+    *,
+    resize_align_corners: bool,
+    mode: str,
+    strides: Ints,
+    padding: str,
+) -> Any:
+    """A convolution of a resized and mirrored image."""
+    resized = KERNELS["ResizeBilinear"].function(
+        input, size, align_corners=resize_align_corners, half_pixel_centers=False
+    )
+    return _pad_and_convolve(resized, paddings, filter, mode, strides, padding)
+
+
+def _rows(x: Any, i: Any, new: Any) -> Any:
+    x, new = values.to_tensor(x), values.to_tensor(new)
+    places = ops.reshape(values.cast(values.to_tensor(i), "int32"), (-1, 1))
+    return ops.scatter_update(x, places, new)
+
+
+def _at(x: Any, i: Any) -> Any:
+    return ops.take(values.to_tensor(x), values.to_tensor(i), axis=0)
+
+
+@kernel("InplaceUpdate")
+def inplace_update(x: Any, i: Any, v: Any) -> Any:
+    """Rows replaced."""
+    return _rows(x, i, v)
+
+
+@kernel("InplaceAdd", limits="each row once")
+def inplace_add(x: Any, i: Any, v: Any) -> Any:
+    """Rows added to."""
+    return _rows(x, i, _at(x, i) + values.to_tensor(v))
+
+
+@kernel("InplaceSub", limits="each row once")
+def inplace_sub(x: Any, i: Any, v: Any) -> Any:
+    """Rows subtracted from."""
+    return _rows(x, i, _at(x, i) - values.to_tensor(v))
+
+
+# Boxes that are drawn into images
+
+_COLORS = np.array(
+    [
+        *([1, 1, 0, 1], [0, 0, 1, 1], [1, 0, 0, 1], [0, 1, 0, 1], [0.5, 0, 0.5, 1]),
+        *([0.5, 0.5, 0, 1], [0.5, 0, 0, 1], [0, 0, 0.5, 1], [0, 1, 1, 1], [1, 0, 1, 1]),
+    ],
+    np.float32,
+)
+
+
+def _boxed(images: Any, boxes: Any, colors: Any) -> Any:
+    out = np.array(images)
+    _, height, width, depth = out.shape
+    table = np.ones((len(colors), depth), np.float32)
+    if depth > 1:
+        table[:, : colors.shape[1]] = colors[:, :depth]
+    for image, its_boxes in zip(out, boxes, strict=True):
+        for number, box in enumerate(its_boxes):
+            color = table[number % len(table)].astype(out.dtype)
+            scale = np.array([height - 1, width - 1] * 2, np.float32)
+            top, left, bottom, right = (box.astype(np.float32) * scale).astype(np.int64)
+            if top > bottom or left > right:
+                continue
+            if top >= height or bottom < 0 or left >= width or right < 0:
+                continue
+            rows = slice(max(top, 0), min(bottom, height - 1) + 1)
+            columns = slice(max(left, 0), min(right, width - 1) + 1)
+            for row in (top, bottom):
+                if 0 <= row < height:
+                    image[row, columns] = color
+            for column in (left, right):
+                if 0 <= column < width:
+                    image[rows, column] = color
+    return out
+
+
+@kernel("DrawBoundingBoxes", static=("images", "boxes"), ignored=("T",))
+def draw_bounding_boxes(images: Any, boxes: Any) -> Any:
+    """Images with frames in ten colors."""
+    return _boxed(images, boxes, _COLORS)
+
+
+@kernel("DrawBoundingBoxesV2", static=("images", "boxes", "colors"), ignored=("T",))
+def draw_bounding_boxes_v2(images: Any, boxes: Any, colors: Any) -> Any:
+    """Images with frames in given colors."""
+    return _boxed(images, boxes, colors if colors.size else _COLORS)
