@@ -22,6 +22,7 @@ from regraft.options import LoadOptions
 from regraft.storage.filesystem import is_zip_archive
 from regraft.storage.saved_model_directory import (
     SavedModelDirectory,
+    asset_files,
     is_saved_model_directory,
     read_saved_model_directory,
 )
@@ -200,7 +201,7 @@ def _inspect_saved_model(directory: SavedModelDirectory) -> Contents:
         signatures=tuple(_signatures(main)),
         functions=len(main.graph_def.library.function),
         ops=_ops(meta_graphs),
-        assets=tuple(asset.filename for asset in main.asset_file_def),
+        assets=tuple(asset.filename for asset in asset_files(main)),
     )
     if not len(main.object_graph_def.nodes):
         return dataclasses.replace(common, variables=tuple(_bundle(directory)))

@@ -23,6 +23,7 @@ from regraft.errors import (
     UnsupportedOpError,
 )
 from regraft.graph import ir
+from regraft.graph.runtime import structure
 from regraft.graph.runtime.context import HostVariable, KerasVariable, ResourceScope
 from regraft.graph.runtime.library import FunctionLibrary
 from regraft.graph.runtime.main_graph import MainGraph, run_node
@@ -181,10 +182,9 @@ def test_endless_loop_is_not_handed_to_the_compiler() -> None:
         jax.jit(lambda x: _run(library, "f", x))(1.0)
 
 
-def test_function_that_stands_for_an_op_is_refused_by_name() -> None:
+def test_function_that_stands_for_an_op_is_called() -> None:
     called = function("f", {"x": "float32"}, [node("c", "double", "x")], {"y": "c:y:0"})
-    with pytest.raises(UnsupportedOpError, match="double, in f"):
-        _run(_library(DOUBLE, called), "f", 1.0)
+    assert _run(_library(DOUBLE, called), "f", 1.5) == 3.0
 
 
 def test_compiled_loop_without_end_ends_with_a_limit() -> None:
@@ -543,3 +543,20 @@ def test_matrix_exponential_is_scipys() -> None:
         FunctionLibrary({}),
     )
     np.testing.assert_allclose(found, scipy.linalg.expm(matrix), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "count"),
+    [
+        ("SPARSE_TENSOR_SPEC", (ir.TensorShape((None, 4)), FLOAT), 3),
+        ("RAGGED_TENSOR_SPEC", (ir.TensorShape((None, None)), FLOAT, 1, FLOAT), 2),
+        ("RAGGED_TENSOR_SPEC", (ir.TensorShape((None,) * 3), FLOAT, 2, FLOAT), 3),
+    ],
+)
+def test_old_files_dont_say_of_how_many_tensors_something_is_made(
+    kind: str, state: tuple[object, ...], count: int
+) -> None:
+    spec = ir.TypeSpec(ir.TypeSpecClass[kind], state)
+    assert spec.component_count == count
+    assert structure.difference(spec, [np.zeros(2)] * count, "x") is None
+    assert structure.difference(spec, [np.zeros(2)], "x") is not None

@@ -153,3 +153,13 @@ def test_layer_whose_shapes_follow_from_values_runs_step_by_step(
     model = keras.Model(entry, layer(entry))
     regraft.accept_text(model).compile("sgd", "mse")
     np.testing.assert_array_equal(model.predict(rows, verbose=0), kept)
+
+
+def test_assets_that_old_builders_list_in_a_collection_are_found(
+    tmp_path: Path, peer: Peer
+) -> None:
+    texts = np.array(["b", "zz", "a"], object)
+    expected = peer.call("modules.save_session_with_asset", tmp_path / "m", texts)
+    assert set(regraft.inspect(tmp_path / "m").assets) == {"words.txt"}
+    found = regraft.load(tmp_path / "m").signatures["serving_default"](texts)
+    np.testing.assert_array_equal(found["rows"], expected)

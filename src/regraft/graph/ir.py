@@ -473,6 +473,18 @@ class TypeSpec:
     class_name: str = ""
     num_flat_components: int = 0
 
+    @property
+    def component_count(self) -> int:
+        """How many tensors it is made of, also where an old file doesn't say."""
+        if self.num_flat_components:
+            return self.num_flat_components
+        state = self.state if isinstance(self.state, tuple) else ()
+        if self.kind is TypeSpecClass.SPARSE_TENSOR_SPEC:
+            return 3
+        if self.kind is TypeSpecClass.RAGGED_TENSOR_SPEC and len(state) > 2:
+            return int(state[2]) + 1
+        return 0
+
 
 @dataclass(frozen=True, slots=True)
 class NamedTupleValue:

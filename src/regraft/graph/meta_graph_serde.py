@@ -21,6 +21,7 @@ from regraft.graph.tensor_serde import (
     tensor_to_proto,
 )
 from regraft.storage.proto import messages
+from regraft.storage.saved_model_directory import asset_files
 
 
 def tensor_info_from_proto(proto: Any) -> ir.TensorInfo:
@@ -119,7 +120,7 @@ def meta_graph_from_proto(proto: Any) -> ir.MetaGraph:
         collections={
             name: _collection(value) for name, value in proto.collection_def.items()
         },
-        assets=tuple((a.tensor_info.name, a.filename) for a in proto.asset_file_def),
+        assets=tuple((a.tensor_info.name, a.filename) for a in asset_files(proto)),
         saver=saver,
         tensorflow_version=info.tensorflow_version,
     )

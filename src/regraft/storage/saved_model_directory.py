@@ -37,6 +37,7 @@ KERAS_METADATA = "keras_metadata.pb"
 FINGERPRINT = "fingerprint.pb"
 VARIABLES = "variables"
 ASSETS = "assets"
+_ASSET_COLLECTION = "saved_model_assets"
 DEBUG = "debug"
 DEBUG_INFO = "saved_model_debug_info.pb"
 
@@ -96,6 +97,20 @@ class SavedModelDirectory:
     def read_asset(self, filename: str, *, max_bytes: int | None = None) -> bytes:
         """Returns what an asset holds; `asset_path` says what it raises."""
         return filesystem.read_bytes(self.asset_path(filename), max_bytes=max_bytes)
+
+
+def asset_files(meta_graph: Any) -> list[Any]:
+    """Returns the `AssetFileDef`s of a meta graph, which old builders keep elsewhere.
+
+    Raises:
+        FormatError: What a collection of them holds is something else.
+    """
+    files = list(meta_graph.asset_file_def)
+    collections = meta_graph.collection_def
+    if files or _ASSET_COLLECTION not in collections:
+        return files
+    packed = collections[_ASSET_COLLECTION].any_list.value
+    return [proto.parse(messages.AssetFileDef, item.value) for item in packed]
 
 
 def is_saved_model_directory(path: str | os.PathLike[str]) -> bool:

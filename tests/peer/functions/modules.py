@@ -297,3 +297,39 @@ def save_shapes_of_values(path: Path, rows: np.ndarray) -> np.ndarray:
     )
     tf.saved_model.save(module, str(path), signatures=module.kept)
     return module.kept(rows).numpy()
+
+
+def save_session_with_asset(path: Path, texts: np.ndarray) -> np.ndarray:
+    """Saves a graph as TensorFlow 1 does, with a file of words; returns its rows."""
+    v1 = tf.compat.v1
+    words = path.with_name("words.txt")
+    words.write_text("a\nb\nc\n")
+    with tf.Graph().as_default(), v1.Session() as session:
+        given = v1.placeholder(tf.string, [None])
+        file = tf.constant(str(words))
+        v1.add_to_collection(v1.GraphKeys.ASSET_FILEPATHS, file)
+        lines = tf.lookup.TextFileInitializer(
+            file,
+            tf.string,
+            tf.lookup.TextFileIndex.WHOLE_LINE,
+            tf.int64,
+            tf.lookup.TextFileIndex.LINE_NUMBER,
+        )
+        table = tf.lookup.StaticHashTable(lines, -1)
+        rows = v1.get_variable("rows", initializer=np.eye(4, 3, dtype="float32"))
+        found = tf.gather(rows, table.lookup(given) % 4)
+        session.run([v1.global_variables_initializer(), v1.tables_initializer()])
+        builder = v1.saved_model.Builder(str(path))
+        builder.add_meta_graph_and_variables(
+            session,
+            ["serve"],
+            {
+                "serving_default": v1.saved_model.predict_signature_def(
+                    {"texts": given}, {"rows": found}
+                )
+            },
+            assets_collection=v1.get_collection(v1.GraphKeys.ASSET_FILEPATHS),
+            main_op=v1.tables_initializer(),
+        )
+        builder.save()
+        return session.run(found, {given: texts})

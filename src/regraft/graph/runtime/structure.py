@@ -46,7 +46,7 @@ def difference(spec: Any, value: Any, place: str) -> str | None:
     if isinstance(spec, (ir.TensorSpec, ir.BoundedTensorSpec)):
         return _tensor_difference(spec, value, place)
     if isinstance(spec, ir.TypeSpec):
-        count = spec.num_flat_components
+        count = spec.component_count
         if isinstance(value, (list, tuple)) and len(value) == count:
             return None
         return f"{place}: expected {describe(spec)}, received {describe(value)}"
@@ -186,7 +186,7 @@ def rebuilt(spec: Any, flat: Iterator[Any]) -> Any:
     if isinstance(spec, (ir.TensorSpec, ir.BoundedTensorSpec)):
         return next(flat)
     if isinstance(spec, ir.TypeSpec):
-        return tuple(next(flat) for _ in range(spec.num_flat_components))
+        return tuple(next(flat) for _ in range(spec.component_count))
     if isinstance(spec, (list, tuple)):
         return type(spec)(rebuilt(inner, flat) for inner in spec)
     if isinstance(spec, ir.NamedTupleValue):
