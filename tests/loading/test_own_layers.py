@@ -152,6 +152,17 @@ def test_trace_whose_shapes_follow_from_values_is_saved_as_it_is(
     assert_same_outputs(model, theirs, training=False)
 
 
+def test_layer_that_only_another_one_calls_keeps_its_functions(
+    tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "chain_inside_a_layer", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    for round in range(2):
+        model = again(model, tmp_path / f"again{round}")
+    _opens_in_tf_keras(peer, tmp_path / "again1", theirs)
+    assert_same(model, theirs)
+
+
 def _opens_in_tf_keras(peer: Peer, path: Path, theirs: dict[str, Any]) -> None:
     x, y = theirs["batch"]
     found = peer.call("keras_models.load_predict_train", str(path), x, [(x, y)])

@@ -101,6 +101,11 @@ class Revived:
         """The signature of the class that was saved, as far as its traces have it."""
         return self._traces.signature()
 
+    @property
+    def saved_inputs(self) -> Any:
+        """Symbolic tensors for what its traces take; `None` where they take nothing."""
+        return _symbolic(self._traces.first_argument(), HANDLE)
+
     def build(self, *shapes: Any, **keywords: Any) -> None:
         """Does nothing: the variables are those of the file."""
         self.built = True

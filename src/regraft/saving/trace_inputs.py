@@ -15,6 +15,7 @@ from regraft.errors import UnsupportedError
 from regraft.model.keras2.host_layers import file_dtype
 from regraft.model.state_tree import is_network
 from regraft.saving.trace_calls import LayerCall
+from regraft.saving.trace_specs import traced_dtype
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,22 @@ def length_name(number: int, axis: int, lengths: str, multiple: int = 1) -> str:
     return name if multiple == 1 else f"{multiple}*{name}"
 
 
+def symbolic_tensors(
+    inputs: Sequence[TensorInput], lengths: str, multiple: int
+) -> list[jax.ShapeDtypeStruct]:
+    """Returns inputs whose unknown lengths have names."""
+    scope = export.SymbolicScope()
+    specs = []
+    for number, tensor in enumerate(inputs):
+        names = [
+            length_name(number, axis, lengths, multiple) if dim is None else str(dim)
+            for axis, dim in enumerate(tensor.shape)
+        ]
+        shape = export.symbolic_shape(",".join(names), scope=scope)
+        specs.append(jax.ShapeDtypeStruct(shape, traced_dtype(tensor.dtype)))
+    return specs
+
+
 def renamed_lengths(
     tensors: Sequence[jax.ShapeDtypeStruct],
 ) -> list[jax.ShapeDtypeStruct]:
@@ -90,6 +107,17 @@ def model_inputs(model: keras.Model) -> Any:
             "inputs",
         ),
         symbolic,
+    )
+
+
+def saved_inputs(layer: keras.Layer) -> Any:
+    """Returns what the functions of a file take, from which a layer runs; or `None`."""
+    saved = getattr(layer, "saved_inputs", None)
+    tensors = keras.tree.flatten(saved)
+    if not tensors or not all(isinstance(t, keras.KerasTensor) for t in tensors):
+        return None
+    return keras.tree.map_structure(
+        lambda tensor: TensorInput(tuple(tensor.shape), str(tensor.dtype)), saved
     )
 
 

@@ -37,10 +37,11 @@ from regraft.saving.trace_inputs import (
     SignatureRequest,
     TensorInput,
     input_names,
-    length_name,
     model_inputs,
     output_names,
     renamed_lengths,
+    saved_inputs,
+    symbolic_tensors,
     with_tuples,
 )
 from regraft.saving.trace_specs import (
@@ -52,7 +53,6 @@ from regraft.saving.trace_specs import (
     promised_dtypes,
     structure,
     tensor_spec,
-    traced_dtype,
 )
 from regraft.saving.trace_text import HostLayerTracer, as_traced
 from regraft.saving.trace_ways import NO_TRAINING, ROUND, WAYS, Way
@@ -147,13 +147,14 @@ class _ModelTracer:
         model = self._model
         takes_training = self._expects_training(model)
         flags = (True, False) if takes_training and self._way.trains else (False,)
-        operands = self._symbolic(keras.tree.flatten(self._inputs))
+        operands = self._symbolic(self._inputs)
         for training in flags:
             try:
                 self._trace_call(model, [self._packed(operands)], training)
             except UnsupportedError:
                 if not self._way.is_partial:
                     raise
+        self._trace_uncalled(flags)
         layers = self._layer_traces()
         if not layers:
             raise UnsupportedError(f"No layer of '{model.name}' can be traced.")
@@ -175,6 +176,19 @@ class _ModelTracer:
             notes=tuple(self._notes),
         )
 
+    def _trace_uncalled(self, flags: Sequence[bool]) -> None:
+        """Traces what runs from a file's functions inside of what does so, too."""
+        called = {id(record.layer) for record in self._calls.records}
+        for layer in self._below[id(self._model)]:
+            if id(layer) in called or (inputs := saved_inputs(layer)) is None:
+                continue
+            given = keras.tree.pack_sequence_as(inputs, self._symbolic(inputs))
+            for training in flags:
+                try:
+                    self._trace_call(layer, [given], training)
+                except (ValueError, NotImplementedError) as error:
+                    self._notes.append((layer.name, str(error)))
+
     def untrainable(self) -> keras.Layer | None:
         """Returns the layer that could not be traced in training, if that is why."""
         if not self._calls.is_training or not self._way.trains:
@@ -188,21 +202,9 @@ class _ModelTracer:
 
     # Tracing
 
-    def _symbolic(self, inputs: Sequence[TensorInput]) -> list[jax.ShapeDtypeStruct]:
-        """Returns inputs whose unknown lengths have names."""
-        scope = export.SymbolicScope()
-        specs = []
-        for number, tensor in enumerate(inputs):
-            names = [
-                length_name(number, axis, self._way.lengths, self._way.multiple)
-                if dim is None
-                else str(dim)
-                for axis, dim in enumerate(tensor.shape)
-            ]
-            shape = export.symbolic_shape(",".join(names), scope=scope)
-            dtype = traced_dtype(tensor.dtype)
-            specs.append(jax.ShapeDtypeStruct(shape, dtype))
-        return specs
+    def _symbolic(self, inputs: Any) -> list[jax.ShapeDtypeStruct]:
+        tensors = keras.tree.flatten(inputs)
+        return symbolic_tensors(tensors, self._way.lengths, self._way.multiple)
 
     def _packed(self, operands: Sequence[Any]) -> Any:
         return keras.tree.pack_sequence_as(self._inputs, list(operands))

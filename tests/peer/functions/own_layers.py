@@ -257,6 +257,34 @@ def layer_inside_another() -> Built:
     return _built(tf_keras.Model(inputs, outputs), _batch(5, 3), 5, 3)
 
 
+class Scaled(layers.Layer):
+    """Is called by another layer of its kind alone."""
+
+    def build(self, shape: Any) -> None:
+        self.scale = self.add_weight("scale", shape=shape[-1:], initializer="ones")
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        return inputs * self.scale * (1.5 if training else 1.0)
+
+
+class Block(layers.Layer):
+    """Holds a chain with such a layer."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.chain = tf_keras.Sequential([layers.Dense(3), Scaled(), layers.ReLU()])
+
+    def call(self, inputs: Any) -> Any:
+        return inputs + self.chain(inputs)
+
+
+@case
+def chain_inside_a_layer() -> Built:
+    inputs = tf_keras.Input((3,))
+    outputs = layers.Dense(2)(Block(name="block")(inputs))
+    return _built(tf_keras.Model(inputs, outputs), _batch(5, 3), 5, 2)
+
+
 class Clipped(tf_keras.constraints.Constraint):
     def __call__(self, value: Any) -> Any:
         return tf.clip_by_value(value, -0.1, 0.1)
