@@ -6,7 +6,7 @@ import dataclasses
 import gc
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -96,6 +96,7 @@ def save_model(
     save_format = _save_format(filepath, save_format)
     if save_format == "keras":
         _compat.keras_save_model(model, filepath, overwrite=overwrite)
+        _warn(_lost_functions(model, "no `.keras` file is loaded without them"))
         return
     if save_format == "h5":
         _check_hdf5_arguments(signatures, options)
@@ -125,8 +126,34 @@ def save_model(
             notes = _write(
                 target, model, include_optimizer, save_traces, options, requests
             )
+    if save_format == "h5" or not save_traces:
+        notes = [*notes, *_lost_functions(model)]
+    _warn(notes)
+
+
+def _warn(notes: Iterable[Note]) -> None:
     for note in notes:
-        warnings.warn(f"{note.object_path}: {note.text}", stacklevel=2)
+        warnings.warn(f"{note.object_path}: {note.text}", stacklevel=3)
+
+
+def _lost_functions(model: keras.Model, needed: str = "") -> list[Note]:
+    """Says of layers without their class what a file without functions lacks."""
+    found = [
+        layer
+        for layer in _compat.all_layers(model)
+        if hasattr(layer, "saved_class_name")
+    ]
+    if not found:
+        return []
+    classes = ", ".join(sorted({repr(layer.saved_class_name) for layer in found}))
+    needed = needed or f"who loads it needs the class, {classes}"
+    return [
+        Note(
+            f"layer '{found[0].name}'" + (" and others" if found[1:] else ""),
+            "it runs from the functions of the file that it came from, which this file "
+            f"doesn't hold: {needed}. Save a SavedModel with `save_traces=True`",
+        )
+    ]
 
 
 def _write(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +165,48 @@ def test_layer_that_only_another_one_calls_keeps_its_functions(
     assert_same(model, theirs)
 
 
+@pytest.mark.parametrize("name", ["m.h5", "plain"])
+def test_file_without_functions_says_whose_class_it_needs(
+    name: str, tmp_path: Path, peer: Peer
+) -> None:
+    _saved(peer, "mask_that_a_layer_uses", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    options: dict[str, Any] = {} if name == "m.h5" else {"save_traces": False}
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        regraft.save_model(model, tmp_path / name, **options)
+    (text,) = (str(w.message) for w in said if w.category is UserWarning)
+    assert re.search(r"layer 'user': .* needs the class, 'UsesMask'", text)
+    with pytest.raises(
+        regraft.UnknownNameError, match="Unknown layer class 'UsesMask'"
+    ):
+        regraft.load_model(tmp_path / name)
+    loaded = regraft.load_model(tmp_path / name, custom_objects={"UsesMask": Passing})
+    assert isinstance(loaded.get_layer("user"), Passing)
+
+
+class Passing(keras.layers.Layer):
+    """Stands for the class that the file needs."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.supports_masking = True
+
+    def call(self, inputs: Any) -> Any:
+        return inputs
+
+
+def test_keras_file_of_a_layer_without_its_class_is_warned_of(
+    tmp_path: Path, peer: Peer
+) -> None:
+    _saved(peer, "mask_that_a_layer_uses", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        regraft.save_model(model, tmp_path / "m.keras")
+    assert "no `.keras` file is loaded without them" in str(said[-1].message)
+
+
 def _opens_in_tf_keras(peer: Peer, path: Path, theirs: dict[str, Any]) -> None:
     x, y = theirs["batch"]
     found = peer.call("keras_models.load_predict_train", str(path), x, [(x, y)])
@@ -178,6 +222,8 @@ def test_layer_inside_another_stays_one_layer(tmp_path: Path, peer: Peer) -> Non
     assert model.get_layer("tied").dense is model.get_layer("shared")
     assert regraft.load_report(model).complete
     assert_same(model, theirs)
+    loaded = regraft.load_model(tmp_path / "m", custom_objects={"Tied": Passing})
+    assert isinstance(loaded.get_layer("tied"), Passing)
 
 
 def test_constraint_in_the_config_of_a_class_that_nobody_has(

@@ -64,7 +64,28 @@ def describe_keras3(model: keras.Model) -> Entry:
     }
     with _compat.object_sharing():
         entry: Entry = _counted(keras.saving.serialize_keras_object(model))
+    classes = {
+        (type(layer).__name__, layer.name): layer.saved_class_name
+        for layer in _compat.all_layers(model)
+        if hasattr(layer, "saved_class_name")
+    }
+    entry = _with_saved_classes(entry, classes) if classes else entry
     return {**entry, "original_names": names} if names else entry
+
+
+def _with_saved_classes(value: Any, classes: Mapping[tuple[str, str], str]) -> Any:
+    """Names the classes of an earlier file, where layers run from its functions."""
+    if isinstance(value, list | tuple):
+        return type(value)(_with_saved_classes(item, classes) for item in value)
+    if not isinstance(value, Mapping):
+        return value
+    found = {key: _with_saved_classes(item, classes) for key, item in value.items()}
+    config = value.get("config")
+    name = config.get("name") if isinstance(config, Mapping) else None
+    saved = classes.get((str(value.get("class_name")), str(name)))
+    if saved is not None:
+        found["class_name"] = found["registered_name"] = saved
+    return found
 
 
 def _counted(config: Any) -> Any:

@@ -36,6 +36,8 @@ _SUFFIXES = {
     "_constraint": "constraints",
 }
 _ACTIVATIONS = {"activation", "recurrent_activation", "inner_activation"}
+# Keras 2's whole config of a layer that has none.
+_NO_CONFIG = "layer was saved without config"
 # Keys of Keras' own classes under which whole layers stand.
 _LAYERS = {
     "layer",
@@ -234,7 +236,7 @@ def _build_custom(
     config["dtype"] = build_dtype(config.get("dtype"), context)
     if config["dtype"] is None:
         del config["dtype"]
-    for key in ("batch_input_shape", "dynamic"):
+    for key in ("batch_input_shape", "dynamic", _NO_CONFIG):
         if key not in accepted_keywords(cls):
             config.pop(key, None)
     with keras.saving.custom_object_scope(dict(context.custom_objects)):
