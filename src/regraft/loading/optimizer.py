@@ -55,9 +55,27 @@ def compile_model(
         give_columns(model)
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None:
+        if context.dialect.generation < 3 and _clips_rows(optimizer, model):
+            context.note(
+                "optimizer",
+                "Keras 2 measures the gradient of an Embedding for `clipnorm` before "
+                "it adds up what falls to the same row, Keras 3 after that",
+            )
         report.optimizer = _restore_optimizer(
             optimizer, model, description, plan, context
         )
+
+
+def _clips_rows(optimizer: keras.Optimizer, model: keras.Model) -> bool:
+    """Whether gradients are clipped by their norms, and one of them is of rows."""
+    clips = any(
+        getattr(optimizer, name, None) is not None
+        for name in ("clipnorm", "global_clipnorm")
+    )
+    return clips and any(
+        isinstance(layer, keras.layers.Embedding) and layer.trainable
+        for layer in _compat.all_layers(model)
+    )
 
 
 def _holds_slots(description: ModelDescription) -> bool:
