@@ -102,9 +102,9 @@ class Revived:
         return self._traces.signature()
 
     @property
-    def saved_inputs(self) -> Any:
-        """Symbolic tensors for what its traces take; `None` where they take nothing."""
-        return _symbolic(self._traces.first_argument(), HANDLE)
+    def saved_inputs(self) -> Mapping[str, Any]:
+        """Symbolic tensors for what its first trace takes, by name."""
+        return symbolic(self._traces.arguments(), HANDLE)
 
     def build(self, *shapes: Any, **keywords: Any) -> None:
         """Does nothing: the variables are those of the file."""
@@ -279,6 +279,15 @@ class _Traces:
             return None
         return self._candidates[0].function.spec.signature()
 
+    def arguments(self) -> dict[str, Any]:
+        """Returns the specs of the tensors that the first trace takes, by name."""
+        for candidate in self._candidates[:1]:
+            for trace in candidate.function.traces:
+                names = candidate.function.spec.args
+                given = {**dict(zip(names, trace.args, strict=False)), **trace.kwargs}
+                return {name: spec for name, spec in given.items() if _is_tensors(spec)}
+        return {}
+
     def first_argument(self) -> Any:
         """Returns the spec of the first argument, `None` where there is none."""
         for candidate in self._candidates:
@@ -313,6 +322,11 @@ class _Traces:
                 except MismatchError as error:
                     first_error = first_error or error
         raise first_error or MismatchError("No trace takes the arguments.")
+
+
+def _is_tensors(spec: Any) -> bool:
+    leaves = keras.tree.flatten(spec)
+    return bool(leaves) and all(isinstance(leaf, ir.TensorSpec) for leaf in leaves)
 
 
 def _holds_tensors(value: Any) -> bool:

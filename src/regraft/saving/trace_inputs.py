@@ -111,13 +111,10 @@ def model_inputs(model: keras.Model) -> Any:
 
 
 def saved_inputs(layer: keras.Layer) -> Any:
-    """Returns what the functions of a file take, from which a layer runs; or `None`."""
-    saved = getattr(layer, "saved_inputs", None)
-    tensors = keras.tree.flatten(saved)
-    if not tensors or not all(isinstance(t, keras.KerasTensor) for t in tensors):
-        return None
+    """Returns what the functions of a file take, from which a layer runs, by name."""
     return keras.tree.map_structure(
-        lambda tensor: TensorInput(tuple(tensor.shape), str(tensor.dtype)), saved
+        lambda tensor: TensorInput(tuple(tensor.shape), str(tensor.dtype)),
+        getattr(layer, "saved_inputs", {}),
     )
 
 

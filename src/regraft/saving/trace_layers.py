@@ -180,12 +180,13 @@ class _ModelTracer:
         """Traces what runs from a file's functions inside of what does so, too."""
         called = {id(record.layer) for record in self._calls.records}
         for layer in self._below[id(self._model)]:
-            if id(layer) in called or (inputs := saved_inputs(layer)) is None:
+            if id(layer) in called or not (inputs := saved_inputs(layer)):
                 continue
             given = keras.tree.pack_sequence_as(inputs, self._symbolic(inputs))
+            first, *others = given.items()
             for training in flags:
                 try:
-                    self._trace_call(layer, [given], training)
+                    self._trace_call(layer, [first[1]], training, **dict(others))
                 except (ValueError, NotImplementedError) as error:
                     self._notes.append((layer.name, str(error)))
 
