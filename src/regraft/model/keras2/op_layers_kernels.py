@@ -96,6 +96,17 @@ def _mixed(weights: Any) -> Callable[[Any], Any]:
     return lambda images: ops.matmul(images, np.array(weights, images.dtype))
 
 
+def _scattered(op: str) -> Callable[..., Any]:
+    def call(
+        tensor: Any, indices: Any, updates: Any, bad_indices_policy: str = ""
+    ) -> Any:
+        tensor = ops.convert_to_tensor(tensor)
+        updates = ops.convert_to_tensor(updates, tensor.dtype)
+        return _run(op, tensor, ops.convert_to_tensor(indices), updates)
+
+    return call
+
+
 def check_numerics(tensor: Any, message: str = "") -> Any:
     """The tensor itself: a compiled step can't raise."""
     return tensor
@@ -120,6 +131,10 @@ SYMBOLS: dict[str, Callable[..., Any]] = {
     "math.xdivy": _of_two("Xdivy"),
     "math.xlog1py": _of_two("Xlog1py"),
     "math.nextafter": lambda x1, x2: _of_two("NextAfter")(x1, x2),
+    "tensor_scatter_nd_add": _scattered("TensorScatterAdd"),
+    "tensor_scatter_nd_sub": _scattered("TensorScatterSub"),
+    "tensor_scatter_nd_max": _scattered("TensorScatterMax"),
+    "tensor_scatter_nd_min": _scattered("TensorScatterMin"),
     "debugging.check_numerics": check_numerics,
     "image.extract_patches": extract_patches,
     "image.crop_and_resize": crop_and_resize,
