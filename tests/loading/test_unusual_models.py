@@ -43,6 +43,7 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("adapted_first", "h5"),
         ("adapted_first_on_images", "tf"),
         ("adapted_first_on_images", "h5"),
+        ("frozen_backward_layer", "tf"),
     ],
 )
 def test_model_computes_and_steps_as_it_did(
@@ -51,6 +52,23 @@ def test_model_computes_and_steps_as_it_did(
     path = tmp_path / ("m.h5" if save_format == "h5" else "m")
     theirs = _saved(peer, case, path, save_format=save_format)
     assert_same(regraft.load_model(path), theirs)
+
+
+@pytest.mark.parametrize("save_format", ["tf", "h5"])
+def test_directions_stay_frozen_and_get_their_own_weights(
+    save_format: str, tmp_path: Path, peer: Peer
+) -> None:
+    """An HDF5 file lists what is trained first; no config says what is frozen."""
+    path = tmp_path / ("m.h5" if save_format == "h5" else "m")
+    theirs = _saved(peer, "frozen_directions", path, save_format=save_format)
+    model = regraft.load_model(path)
+    assert_same_outputs(model, theirs)
+    model.train_on_batch(*theirs["batch"])
+    both = model.layers[0].layers
+    listed = [d for b in both for d in (b.backward_layer, b.forward_layer)]
+    ours = [v for layer in [*listed, model.layers[1]] for v in layer.weights]
+    for variable, expected in zip(ours, theirs["after"], strict=True):
+        np.testing.assert_allclose(variable, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("stacked", [False, True])

@@ -15,6 +15,12 @@ from regraft.errors import FormatError, MismatchError, UnsupportedError
 from regraft.loading import report as reports
 from regraft.loading import restore
 from regraft.loading.extras import add_extras, add_losses
+from regraft.loading.frozen import (
+    freeze_again,
+    freeze_directions,
+    freeze_forward_layers,
+    train_again,
+)
 from regraft.loading.functions import FunctionStore
 from regraft.loading.host_state import HostState, check_vocabularies, fill_stored
 from regraft.loading.optimizer import compile_model
@@ -204,8 +210,10 @@ def _build_and_plan(
     if not is_built(model):
         build_from_spec(model, description)
     tree = state_tree(model)
-    if not _train_again(tree, description):
+    if not train_again(tree, description):
         freeze_again(model)
+        if description.weights is not None:
+            freeze_forward_layers(model, description.weights)
     plan = make_plan(description, tree)
     if reviver is not None:
         extras = add_extras(plan, reviver, context)
@@ -230,6 +238,7 @@ def _build_and_plan(
     if description.functions is not None:
         # Checkpoints don't say of a variable whether it is trained.
         plan.freeze_single_variables()
+        freeze_directions(plan)
     return model, plan
 
 
@@ -407,46 +416,6 @@ def assign_weights(
     values.assign_existing()
     _finalize(model)
     return skipped
-
-
-def _train_again(tree: StateNode, description: ModelDescription) -> bool:
-    """Marks each variable as trainable or not, if the file says so of each."""
-    flags = description.extra.get("trainable")
-    variables = [variable for _, variable in tree.edges()]
-    if not isinstance(flags, list) or len(flags) != len(variables):
-        return False
-    for variable, flag in zip(variables, flags, strict=True):
-        variable.trainable = bool(flag)
-    return True
-
-
-def freeze_again(model: keras.Model) -> None:
-    """Marks the variables of frozen layers as not trainable.
-
-    Keras 3 marks only those that exist when `trainable` is set; a layer whose
-    config says `trainable: false` makes its variables afterwards.
-
-    Who sets `trainable` of a layer sets that of the layers inside too. A model or a
-    wrapper that is not trained but has layers that are was made so
-    (`Model(…, trainable=False)`): its layers compute as in training
-    (BatchNormalization), and nothing is optimized.
-    """
-    pending = [model]
-    seen = set()
-    while pending:
-        layer = pending.pop()
-        if id(layer) in seen:
-            continue
-        seen.add(id(layer))
-        below = _compat.sublayers(layer)
-        made_so = any(b.trainable for b in below)
-        if not layer.trainable and not made_so:
-            layer.trainable = False
-        elif not layer.trainable and layer is not model:
-            # Whoever holds it looks at the variables alone.
-            for variable in layer.variables:
-                variable.trainable = False
-        pending.extend(below)
 
 
 def _restore_random_state(model: keras.Model, description: ModelDescription) -> None:

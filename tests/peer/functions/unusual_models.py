@@ -460,3 +460,29 @@ def clipped_rows(clipnorm: float) -> Built:
     model.compile(tf_keras.optimizers.SGD(0.1, clipnorm=clipnorm), "mse")
     given = np.arange(30).reshape(5, 6) % 3
     return Built(model, given, (given, 10 * _batch(5, 2, seed=1)))
+
+
+@case
+def frozen_directions() -> Built:
+    """What is frozen inside, of which no config tells."""
+    first = layers.Bidirectional(layers.LSTM(3, return_sequences=True))
+    second = layers.Bidirectional(layers.GRU(2), name="second")
+    inner = tf_keras.Sequential([first, second])
+    model = tf_keras.Sequential([layers.Input((4, 3)), inner, layers.Dense(1)])
+    first.forward_layer.trainable = False
+    second.forward_layer.trainable = False
+    model.compile(tf_keras.optimizers.SGD(0.5, momentum=0.9), "mse")
+    batch = _batch(5, 4, 3), _batch(5, 1, seed=1)
+    model.train_on_batch(*batch)
+    return Built(model, batch[0], batch)
+
+
+@case
+def frozen_backward_layer() -> Built:
+    bidirectional = layers.Bidirectional(layers.LSTM(3))
+    model = tf_keras.Sequential([layers.Input((4, 3)), bidirectional])
+    bidirectional.backward_layer.trainable = False
+    model.compile(tf_keras.optimizers.SGD(0.5, momentum=0.9), "mse")
+    batch = _batch(5, 4, 3), _batch(5, 6, seed=1)
+    model.train_on_batch(*batch)
+    return Built(model, batch[0], batch)

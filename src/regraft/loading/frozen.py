@@ -1,0 +1,92 @@
+"""Which variables of a loaded model are trained."""
+
+from __future__ import annotations
+
+import keras
+
+from regraft import _compat
+from regraft.loading.restore import RestorePlan
+from regraft.model.description import ModelDescription, OrderedWeights
+from regraft.model.dialects.names import original_name
+from regraft.model.state_tree import StateNode
+
+
+def train_again(tree: StateNode, description: ModelDescription) -> bool:
+    """Marks each variable as trainable or not, if the file says so of each."""
+    flags = description.extra.get("trainable")
+    variables = [variable for _, variable in tree.edges()]
+    if not isinstance(flags, list) or len(flags) != len(variables):
+        return False
+    for variable, flag in zip(variables, flags, strict=True):
+        variable.trainable = bool(flag)
+    return True
+
+
+def freeze_again(model: keras.Model) -> None:
+    """Marks the variables of frozen layers as not trainable.
+
+    Keras 3 marks only those that exist when `trainable` is set; a layer whose
+    config says `trainable: false` makes its variables afterwards.
+
+    Who sets `trainable` of a layer sets that of the layers inside too. A model or a
+    wrapper that is not trained but has layers that are was made so
+    (`Model(…, trainable=False)`): its layers compute as in training
+    (BatchNormalization), and nothing is optimized.
+    """
+    pending = [model]
+    seen = set()
+    while pending:
+        layer = pending.pop()
+        if id(layer) in seen:
+            continue
+        seen.add(id(layer))
+        below = _compat.sublayers(layer)
+        made_so = any(b.trainable for b in below)
+        if not layer.trainable and not made_so:
+            layer.trainable = False
+        elif not layer.trainable and layer is not model:
+            # Whoever holds it looks at the variables alone.
+            for variable in layer.variables:
+                variable.trainable = False
+        pending.extend(below)
+
+
+def freeze_directions(plan: RestorePlan) -> None:
+    """Freezes what was frozen inside the Bidirectional layers of a SavedModel.
+
+    Keras 2's config of one describes the layer that both directions were copied of.
+    """
+    for layer, node in plan.layers:
+        if isinstance(layer, keras.layers.Bidirectional) and layer.trainable:
+            for edge in ("forward_layer", "backward_layer"):
+                child = node.child(edge)
+                trains = (getattr(child, "metadata", None) or {}).get("trainable")
+                if isinstance(trains, bool):
+                    getattr(layer, edge).trainable = trains
+
+
+def freeze_forward_layers(model: keras.Model, weights: OrderedWeights) -> None:
+    """Freezes the forward layers that an HDF5 file lists after the backward ones.
+
+    It lists what is trained first, by which values are told apart; the config doesn't
+    say what was frozen inside a Bidirectional layer.
+    """
+    names = [[name for name, _ in entry.weights] for entry in weights.layers]
+    for layer in _compat.all_layers(model):
+        if isinstance(layer, keras.layers.Bidirectional) and layer.trainable:
+            forward, backward = layer.forward_layer, layer.backward_layer
+            scopes = [f"{original_name(layer)}/{d.name}/" for d in (forward, backward)]
+            first, second = (_first(names, scope) for scope in scopes)
+            if first and second and second < first:
+                forward.trainable, backward.trainable = False, True
+
+
+def _first(names: list[list[str]], scope: str) -> tuple[int, int] | None:
+    """Where the first weight of a scope is listed: in which layer, as which there."""
+    places = (
+        (index, place)
+        for index, listed in enumerate(names)
+        for place, name in enumerate(listed)
+        if f"/{scope}" in f"/{name}"
+    )
+    return next(places, None)
