@@ -58,8 +58,8 @@ def compile_model(
         if context.dialect.generation < 3 and _clips_rows(optimizer, model):
             context.note(
                 "optimizer",
-                "Keras 2 measures the gradient of an Embedding for `clipnorm` before "
-                "it adds up what falls to the same row, Keras 3 after that",
+                "Keras 2 clips the gradient of an Embedding before it adds up what "
+                "falls to the same row, Keras 3 after that",
             )
         report.optimizer = _restore_optimizer(
             optimizer, model, description, plan, context
@@ -67,10 +67,10 @@ def compile_model(
 
 
 def _clips_rows(optimizer: keras.Optimizer, model: keras.Model) -> bool:
-    """Whether gradients are clipped by their norms, and one of them is of rows."""
+    """Whether gradients are clipped, and one of them is of rows."""
     clips = any(
         getattr(optimizer, name, None) is not None
-        for name in ("clipnorm", "global_clipnorm")
+        for name in ("clipvalue", "clipnorm", "global_clipnorm")
     )
     return clips and any(
         isinstance(layer, keras.layers.Embedding) and layer.trainable

@@ -452,12 +452,12 @@ def elementwise_metrics_of_classes(examples: int = 5) -> Built:
 
 
 @case
-def clipped_rows(clipnorm: float) -> Built:
+def clipped_rows(**clip: float) -> Built:
     """Rows of an embedding that a batch uses more than once."""
     model = tf_keras.Sequential(
         [layers.Embedding(3, 4, input_length=6), layers.Flatten(), layers.Dense(2)]
     )
-    model.compile(tf_keras.optimizers.SGD(0.1, clipnorm=clipnorm), "mse")
+    model.compile(tf_keras.optimizers.SGD(0.1, **clip), "mse")
     given = np.arange(30).reshape(5, 6) % 3
     return Built(model, given, (given, 10 * _batch(5, 2, seed=1)))
 
