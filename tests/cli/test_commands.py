@@ -85,6 +85,14 @@ def test_names_of_a_file_are_shown_and_steer_nothing(tmp_path: Path) -> None:
     assert (code, text) == (0, "")
 
 
+def test_convert_says_what_the_new_file_lacks(vintage: Path, tmp_path: Path) -> None:
+    code, text = _run("convert", CUSTOM.path(vintage), tmp_path / "m.h5")
+    assert code == 0, text
+    assert "Saved with a loss: layer 'gated_scale'" in text
+    assert ".py" not in text
+    assert "needs the class, 'GatedScale'" in text
+
+
 @pytest.mark.parametrize("command", ["show", "audit"])
 def test_missing_file_is_an_error_with_its_name(command: str, tmp_path: Path) -> None:
     code, text = _run(command, tmp_path / "nothing")

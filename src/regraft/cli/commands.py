@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -217,10 +218,15 @@ def convert(
     api = _api()
     try:
         loaded = api.load_model(model)
-        api.save_model(loaded, target)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("default", UserWarning)
+            api.save_model(loaded, target)
     except (RegraftError, OSError, ValueError, NotImplementedError) as error:
         raise _failure(error) from None
     _console.print(importlib.import_module("regraft").load_report(loaded))
+    for warning in said:
+        if warning.category is UserWarning:
+            _say(f"Saved with a loss: {warning.message}", err=True)
 
 
 @app.command()
