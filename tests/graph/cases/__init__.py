@@ -12,6 +12,7 @@ FAMILIES = (
     "control_flow",
     "conv",
     "counting",
+    "dataset",
     "example",
     "sequence_example",
     "gather",

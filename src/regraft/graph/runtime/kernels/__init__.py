@@ -16,6 +16,7 @@ FAMILIES = (
     "csv",
     "ctc",
     "cudnn",
+    "dataset",
     "example",
     "sequence_example",
     "gather",
