@@ -68,6 +68,7 @@ class Tracing:
         calls: The marked functions that were called, by the same name.
         has_text: Whether arrays of `HANDLE`s stand for text.
         failed: That name, of the innermost function that can't be written.
+        lost_derivatives: Names of functions whose own derivative can't be written.
     """
 
     def __init__(self) -> None:
@@ -76,6 +77,7 @@ class Tracing:
         self.marks: dict[str, Mark] = {}
         self.calls: dict[str, Call] = {}
         self.failed: str | None = None
+        self.lost_derivatives: set[str] = set()
         self._numbers = itertools.count()
         self._runs: dict[str, Callable[..., Any]] = {}
         self._cache: dict[Any, CalledFunction] = {}

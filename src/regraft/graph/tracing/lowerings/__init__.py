@@ -8,6 +8,7 @@ _FAMILIES = (
     "array",
     "composites",
     "control_flow",
+    "derivatives",
     "elementwise",
     "indexing",
     "linalg",

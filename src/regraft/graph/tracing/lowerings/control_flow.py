@@ -46,19 +46,10 @@ def known_composite(g: Graph, *operands: Value, composite: Composite) -> Any:
     return g.inline(jax.make_jaxpr(composite.run)(*specs), operands)
 
 
-@lowering(
-    "custom_jvp_call",
-    "custom_vjp_call",
-    "closed_call",
-    "core_call",
-    "call",
-    "eval_jaxpr",
-)
-def custom_call(
-    g: Graph, *operands: Value, call_jaxpr: Any = None, fun_jaxpr: Any = None
-) -> Any:
-    """A function with a derivative of its own; TensorFlow derives its ops'."""
-    return g.inline(fun_jaxpr if call_jaxpr is None else call_jaxpr, operands)
+@lowering("closed_call", "core_call", "call", "eval_jaxpr")
+def call(g: Graph, *operands: Value, call_jaxpr: Any) -> Any:
+    """A function."""
+    return g.inline(call_jaxpr, operands)
 
 
 @lowering("remat", "checkpoint", "remat2", ignored=("policy", "prevent_cse"))

@@ -33,17 +33,28 @@ def random_unwrap(g: Graph, key: Value) -> Value:
     return Value.of(np.zeros(shape, np.dtype(g.dtype_of())), g.dtype_of())
 
 
+_PART = 16
+
+
 @lowering("random_bits")
 def random_bits(
     g: Graph, key: Value, *, bit_width: int, shape: tuple[Dim, ...]
-) -> Value:
-    """Random bits."""
-    high = np.int64(2) ** bit_width if bit_width < 64 else np.int64(2**63 - 1)
-    size = g.shape_tensor(g.shape_of())
-    drawn = g.op(
-        "RandomUniformInt", size, np.int64(0), high, Tout="int64", shape=g.shape_of()
-    )
-    return cast(g, drawn, g.dtype_of())
+) -> Value | None:
+    """Random bits, drawn in parts that 32-bit integers hold on any device."""
+    size, dtype = g.shape_tensor(g.shape_of()), g.dtype_of()
+    found = None
+    for start in range(0, bit_width, _PART):
+        high = np.int32(1 << min(_PART, bit_width - start))
+        drawn = g.op(
+            "RandomUniformInt", size, np.int32(0), high, Tout="int32", shape=shape
+        )
+        part = cast(g, drawn, dtype)
+        if found is not None:
+            shift = np.asarray(_PART, dtype)
+            found = g.op("LeftShift", found, shift, T=dtype, shape=shape)
+            part = g.op("BitwiseOr", found, part, T=dtype, shape=shape)
+        found = part
+    return found
 
 
 @lowering("random_gamma")
