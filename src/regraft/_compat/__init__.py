@@ -34,6 +34,7 @@ from regraft._compat.variables import (
     DeferredValues,
     builds_deferred,
     deferred_variables,
+    set_path,
 )
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "object_sharing",
     "record_shared",
     "serialize",
+    "set_path",
     "shared_object",
 ]
 
@@ -399,6 +401,20 @@ def evaluated_now() -> AbstractContextManager[Any]:
     import jax
 
     return jax.ensure_compile_time_eval()
+
+
+def was_called(layer: keras.Layer) -> bool:
+    """Whether a layer has been called.
+
+    Keras 3.12 to 3.15: `built` is also true where `build` gave up; only a private flag
+    tells.
+    """
+    return bool(getattr(layer, "_called", False))
+
+
+def mark_called(layer: keras.Layer) -> None:
+    """Makes `was_called` true of a layer that comes from a file."""
+    layer._called = True
 
 
 def was_recorded(tensor: Any) -> bool:

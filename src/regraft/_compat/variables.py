@@ -118,3 +118,12 @@ def builds_deferred(optimizer: keras.Optimizer) -> bool:
         cls.__name__ in ("Nadam", "Adafactor", "ScheduleFreeAdamW")
         for cls in type(optimizer).__mro__
     )
+
+
+def set_path(variable: keras.Variable, path: str) -> None:
+    """Names the place of a variable, which its layer says otherwise.
+
+    Keras 3.12 to 3.15: the path of a variable is made of the layers that are being
+    built when it is; only a private attribute holds it.
+    """
+    variable._path = path

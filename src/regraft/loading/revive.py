@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from regraft import _compat
 from regraft.errors import UnknownNameError
 from regraft.graph.runtime.saved_functions import SavedFunction
 from regraft.loading.functions import FunctionStore
@@ -115,6 +116,7 @@ class Reviver:
     def bind(self, plan: RestorePlan) -> None:
         """Makes functions use the variables of a plan."""
         plan.assignments += self._unowned(plan)
+        self._name_variables(plan)
         self._store.bind(
             {
                 item.node_id: item.variable
@@ -122,6 +124,16 @@ class Reviver:
                 if item.node_id is not None
             }
         )
+
+    def _name_variables(self, plan: RestorePlan) -> None:
+        """Gives variables of revived layers the paths that they had."""
+        revived = {id(v) for layer, _, _ in self.revived for v in layer.variables}
+        for item in plan.assignments:
+            if item.node_id is None or id(item.variable) not in revived:
+                continue
+            node = self._store.objects.nodes[item.node_id]
+            if isinstance(node, Variable) and node.name:
+                _compat.set_path(item.variable, node.name.partition(":")[0])
 
     def _unowned(self, plan: RestorePlan) -> list[Assignment]:
         """Variables for what traces of revived layers count in no layer's weights.
@@ -218,6 +230,9 @@ class Reviver:
         self._add_metrics(layer, node)
         self._constrain(layer, metadata)
         layer.built = True
+        if isinstance(layer, RevivedModel):
+            layer.saved_input_names = _signature_inputs(node)
+            _compat.mark_called(layer)
         if isinstance(layer, RevivedModel) and layer.reads_text:
             layer.__class__ = RevivedTextModel
         if metadata.get("trainable") is False:
@@ -423,6 +438,15 @@ class Reviver:
         if plan.missing or plan.unused:
             raise ValueError("The rebuilt layer has other variables than the file.")
         return layer
+
+
+def _signature_inputs(node: ObjectNode) -> tuple[str, ...]:
+    """What the default signature below a root calls its inputs."""
+    signatures = node.child("signatures")
+    found = None if signatures is None else signatures.child("serving_default")
+    if found is None or found.kind != "bare_concrete_function":
+        return ()
+    return tuple(found.message.bare_concrete_function.argument_keywords)
 
 
 def _metrics(node: ObjectNode) -> dict[str, ObjectNode]:

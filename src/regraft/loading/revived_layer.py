@@ -202,7 +202,38 @@ class RevivedLayer(Revived, keras.layers.Layer):
 
 
 class RevivedModel(Revived, keras.Model):
-    """A subclassed model of a class that nobody has."""
+    """A subclassed model of a class that nobody has.
+
+    Attributes:
+        saved_input_names: What the file's signature calls its inputs.
+    """
+
+    saved_input_names: Sequence[str] = ()
+
+    @property
+    def further_inputs(self) -> dict[str, Any]:
+        """Symbolic tensors for the other arguments of its traces, by name."""
+        found = self._traces.further_arguments()
+        return {name: _symbolic(spec) for name, spec in found.items()}
+
+    @property
+    def signature_names(self) -> list[str] | None:
+        """Names of all its inputs in a signature; `None` where the file has none."""
+        first = self._traces.first_argument()
+        labels = [getattr(s, "name", "") for s in keras.tree.flatten(first)]
+        if isinstance(first, Mapping):
+            labels = sorted(map(str, first))
+        rest: list[str] = []
+        for name, spec in sorted(self._traces.further_arguments().items()):
+            count = len(keras.tree.flatten(spec))
+            rest += [f"{name}_{i}" if i else name for i in range(count)]
+        names = [n for n in self.saved_input_names if n not in rest]
+        if len(names) + len(rest) != len(self.saved_input_names):
+            return None
+        if len(labels) != len(names):
+            return None
+        same = sorted(labels) == sorted(names)
+        return [*(labels if same else sorted(names, key=_counted)), *rest]
 
     @property
     def input(self) -> Any:
@@ -296,6 +327,19 @@ class _Traces:
                     return trace.args[0]
         return None
 
+    def further_arguments(self) -> dict[str, Any]:
+        """Returns the specs of tensors beside the first argument, by its names."""
+        for candidate in self._candidates:
+            for trace in candidate.function.traces:
+                names = candidate.function.spec.args
+                given = {**dict(zip(names, trace.args, strict=False)), **trace.kwargs}
+                return {
+                    name: spec
+                    for name, spec in given.items()
+                    if name not in (*names[:1], "mask") and _has_specs(spec)
+                }
+        return {}
+
     def select(
         self, arguments: Sequence[Any], keywords: Mapping[str, Any]
     ) -> tuple[_Candidate, Trace, tuple[Any, ...], dict[str, Any]]:
@@ -327,6 +371,16 @@ class _Traces:
 def _is_tensors(spec: Any) -> bool:
     leaves = keras.tree.flatten(spec)
     return bool(leaves) and all(isinstance(leaf, ir.TensorSpec) for leaf in leaves)
+
+
+def _has_specs(spec: Any) -> bool:
+    return any(isinstance(item, ir.TensorSpec) for item in keras.tree.flatten(spec))
+
+
+def _counted(name: str) -> tuple[str, int]:
+    """Sorts names that end with numbers by these."""
+    stem = name.rstrip("0123456789")
+    return stem, int(name[len(stem) :] or 0)
 
 
 def _holds_tensors(value: Any) -> bool:
