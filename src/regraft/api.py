@@ -165,7 +165,7 @@ def _write(
     requests: Any,
 ) -> list[Note]:
     """Writes a SavedModel; returns what did not go over exactly."""
-    parts = describe(model, include_optimizer=include_optimizer)
+    parts = describe(model, include_optimizer=include_optimizer, traced=save_traces)
 
     def traces() -> ModelTraces | None:
         with _compat.kept_losses(model):

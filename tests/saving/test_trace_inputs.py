@@ -93,3 +93,76 @@ def test_quantized_model_comes_back_from_its_configuration(tmp_path):
     np.testing.assert_array_equal(model(given), again(given))
     config = again.layers[2].quantization_config
     assert config.activation_quantizer.output_dtype == "int8"
+
+
+class Titles(keras.Model):
+    """Ids whose padding is masked, and places that are only indices."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.words = keras.Sequential([L.Embedding(9, 4, mask_zero=True), L.GRU(3)])
+        self.dense = L.Dense(3)
+
+    def call(self, inputs, training=None):
+        x = ops.slice_update(inputs["cache"], (0, inputs["place"][0, 0]), inputs["x"])
+        return self.dense(x) + self.words(inputs["words"])
+
+
+def _titles():
+    model = Titles()
+    rng = np.random.default_rng(0)
+    given = {
+        "words": rng.integers(0, 9, (4, 5)).astype("int32"),
+        "cache": rng.normal(size=(4, 6)).astype("float32"),
+        "place": np.full((4, 1), 2, "int32"),
+        "x": rng.normal(size=(4, 2)).astype("float32"),
+    }
+    model(given)
+    return model, given, given
+
+
+def test_padded_ids_and_places_are_integers():
+    model, _, _ = _titles()
+    dtypes = {name: tensor.dtype for name, tensor in model_inputs(model).items()}
+    assert dtypes == {
+        "words": "int32",
+        "cache": "float32",
+        "place": "int32",
+        "x": "float32",
+    }
+
+
+class Several(keras.Model):
+    """Several arguments, one of them a structure, and a layer that nothing reaches."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.left, self.right = L.Dense(3), L.Dense(3)
+        self.rest = L.Dense(3)
+
+    def build(self, a_shape, b_shape=None, c_shape=None):
+        self.left.build(a_shape)
+        if b_shape is not None:
+            self.right.build(b_shape[0])
+
+    def call(self, a, b=None, c=None, training=None):
+        y = self.left(a)
+        y = y if b is None else y * ops.tanh(self.right(b[0])) + b[1]
+        return y if c is None else self.rest(c)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("count", [1, 2])
+def test_models_of_several_arguments_run_in_tensorflow(count, tmp_path, peer):
+    model = Several()
+    rng = np.random.default_rng(0)
+    a, b0, b1 = (rng.normal(size=(4, n)).astype("float32") for n in (2, 5, 3))
+    given = [a, (b0, b1)][:count]
+    expected = np.asarray(model(*given))
+    regraft.save_model(model, tmp_path / "model")
+    named = {"input_1": a} if count == 1 else {"input_1": a, "b": b0, "b_1": b1}
+    got = peer.call("interop.session", str(tmp_path / "model"), named)
+    np.testing.assert_allclose(got["output_1"], expected, rtol=1e-5, atol=1e-6)
+    regraft.save_model(regraft.load_model(tmp_path / "model"), tmp_path / "again")
+    got = peer.call("interop.session", str(tmp_path / "again"), named)
+    np.testing.assert_allclose(got["output_1"], expected, rtol=1e-5, atol=1e-6)

@@ -214,7 +214,7 @@ class RevivedModel(Revived, keras.Model):
     def further_inputs(self) -> dict[str, Any]:
         """Symbolic tensors for the other arguments of its traces, by name."""
         found = self._traces.further_arguments()
-        return {name: _symbolic(spec) for name, spec in found.items()}
+        return {name: symbolic(spec) for name, spec in found.items()}
 
     @property
     def signature_names(self) -> list[str] | None:
@@ -329,16 +329,9 @@ class _Traces:
 
     def further_arguments(self) -> dict[str, Any]:
         """Returns the specs of tensors beside the first argument, by its names."""
-        for candidate in self._candidates:
-            for trace in candidate.function.traces:
-                names = candidate.function.spec.args
-                given = {**dict(zip(names, trace.args, strict=False)), **trace.kwargs}
-                return {
-                    name: spec
-                    for name, spec in given.items()
-                    if name not in (*names[:1], "mask") and _has_specs(spec)
-                }
-        return {}
+        first = self.argument_names()[:1]
+        found = self.arguments().items()
+        return {name: spec for name, spec in found if name not in (*first, "mask")}
 
     def select(
         self, arguments: Sequence[Any], keywords: Mapping[str, Any]
@@ -371,10 +364,6 @@ class _Traces:
 def _is_tensors(spec: Any) -> bool:
     leaves = keras.tree.flatten(spec)
     return bool(leaves) and all(isinstance(leaf, ir.TensorSpec) for leaf in leaves)
-
-
-def _has_specs(spec: Any) -> bool:
-    return any(isinstance(item, ir.TensorSpec) for item in keras.tree.flatten(spec))
 
 
 def _counted(name: str) -> tuple[str, int]:

@@ -9,6 +9,8 @@ has not, the class's row says what Keras 2's name is.
 
 from __future__ import annotations
 
+import inspect
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +26,19 @@ _NOT_STATE: Mapping[str, frozenset[str]] = {
     # `layer` is the configuration of the forward layer, not a layer that is called.
     "Bidirectional": frozenset({"layer"}),
 }
+
+_signatures: weakref.WeakKeyDictionary[keras.Layer, inspect.Signature] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def call_signature(layer: keras.Layer) -> inspect.Signature:
+    """Returns the signature of a layer's `call`, of the class that was saved."""
+    found = _signatures.get(layer)
+    if found is None:
+        found = getattr(layer, "traced_signature", None)
+        found = _signatures[layer] = found or inspect.signature(layer.call)
+    return found
 
 
 @dataclass(frozen=True, eq=False)

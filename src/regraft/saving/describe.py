@@ -12,7 +12,7 @@ from regraft import _compat
 from regraft.model.compile import describe_compile_arguments, describe_keras3_compile
 from regraft.model.dialects.context import Note
 from regraft.model.dialects.describe_topology import describe_keras3, describe_network
-from regraft.model.dialects.dialect import KERAS_2
+from regraft.model.dialects.dialect import KERAS_2, KERAS_2_WITH_FUNCTIONS
 from regraft.model.dialects.registry import builtin_layers, is_builtin
 from regraft.model.state_tree import StateNode, is_network, state_tree
 
@@ -40,12 +40,15 @@ class SavedModelParts:
     notes: list[Note] = field(default_factory=list)
 
 
-def describe(model: keras.Model, *, include_optimizer: bool) -> SavedModelParts:
+def describe(
+    model: keras.Model, *, include_optimizer: bool, traced: bool = False
+) -> SavedModelParts:
     """Describes a built model.
 
     Args:
         model: The model.
         include_optimizer: Whether compile arguments and the optimizer go along.
+        traced: Whether layers have functions beside their configs.
 
     Raises:
         NotImplementedError: A layer has no config.
@@ -77,7 +80,7 @@ def describe(model: keras.Model, *, include_optimizer: bool) -> SavedModelParts:
             extra["compile_config"] = exact
     return SavedModelParts(
         model,
-        describe_network(model, KERAS_2, notes),
+        describe_network(model, KERAS_2_WITH_FUNCTIONS if traced else KERAS_2, notes),
         training_config,
         tree,
         extra,
@@ -113,11 +116,15 @@ def _seed_states(model: keras.Model) -> list[Any]:
 def check_built(model: keras.Model) -> None:
     """Checks that all variables of a model exist.
 
+    Layers that a model's call doesn't reach have none.
+
     Raises:
         ValueError: They don't, with what to do.
     """
     if model.built and (
-        is_network(model) or all(layer.built for layer in model.layers)
+        is_network(model)
+        or all(layer.built for layer in model.layers)
+        or _compat.was_called(model)
     ):
         return
     if isinstance(model, keras.Sequential):

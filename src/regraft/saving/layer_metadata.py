@@ -12,6 +12,7 @@ import keras
 
 from regraft import _compat
 from regraft.model.dialects.describe import trains
+from regraft.model.dialects.describe_topology import OPERATION
 from regraft.model.dialects.keras2_arguments import KERAS_2_ARGUMENTS
 from regraft.model.dialects.names import original_name
 from regraft.model.dialects.registry import is_builtin
@@ -63,7 +64,7 @@ def identifier(layer: keras.Layer | None, class_name: str) -> str:
 def _casts(layer: keras.Layer | None, class_name: str) -> bool:
     """Whether Keras 2 casts a layer's inputs to its dtype before it calls it."""
     if layer is None or class_name in _CASTING:
-        return True
+        return not class_name.startswith(OPERATION)
     if class_name in _NOT_CASTING:
         return False
     # Keras 2 lacks the class: its traces cast what they are given.

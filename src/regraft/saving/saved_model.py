@@ -13,7 +13,7 @@ import numpy as np
 from regraft.model.compile.metrics import describe_metric
 from regraft.model.dialects.describe import under_names_of_their_own
 from regraft.model.dialects.describe_topology import describe_layer
-from regraft.model.dialects.dialect import KERAS_2
+from regraft.model.dialects.dialect import KERAS_2, KERAS_2_WITH_FUNCTIONS
 from regraft.model.dialects.names import original_name
 from regraft.model.keras2.host_lookup import IndexLookup
 from regraft.model.optimizers import (
@@ -117,7 +117,7 @@ class ModelAssembly:
         traced: Whether layers have functions beside their configs.
 
     Attributes:
-        node_ids: Node id by `id` of each layer added.
+        node_ids: Node id by `id` of each layer and operation added.
     """
 
     def __init__(
@@ -230,6 +230,11 @@ class ModelAssembly:
         entries = list(entry["config"]["layers"])
         if isinstance(tree.owner, keras.Sequential):
             entries = [e for e in entries if e["class_name"] != "InputLayer"]
+        operations = {
+            original_name(operation): operation
+            for operation in getattr(tree.owner, "operations", ())
+            if not isinstance(operation, keras.layers.Layer)
+        }
         added = []
         weighted = 0
         for layer_entry in entries:
@@ -237,6 +242,8 @@ class ModelAssembly:
             child = live.get(name)
             node_id = self._add_layer(child, layer_entry)
             added.append(node_id)
+            if child is None and name in operations:
+                self.node_ids[id(operations[name])] = node_id
             if child is not None and any(True for _ in child.edges()):
                 self._builder.add_child(node, f"layer_with_weights-{weighted}", node_id)
                 weighted += 1
@@ -267,7 +274,8 @@ class ModelAssembly:
             node = self._builder.add_object(f"trackable_{tree.kind}_wrapper")
             self._add_children(node, tree, None)
             return node
-        entry = describe_layer(tree.owner, KERAS_2, self._parts.notes)
+        dialect = KERAS_2_WITH_FUNCTIONS if self._traced else KERAS_2
+        entry = describe_layer(tree.owner, dialect, self._parts.notes)
         return self._add_layer(tree, under_names_of_their_own(entry, self._traced))
 
     def _add_variable(self, variable: keras.Variable, dtype: str | None = None) -> int:

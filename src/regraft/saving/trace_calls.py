@@ -9,9 +9,7 @@ losses, and new values of variables.
 from __future__ import annotations
 
 import contextvars
-import inspect
 import re
-import weakref
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,22 +20,9 @@ import keras
 
 from regraft import _compat
 from regraft.graph.tracing.tracer import Tracing
-from regraft.model.state_tree import nearest_layers
+from regraft.model.state_tree import call_signature, nearest_layers
+from regraft.saving.trace_operations import tensors_alone
 from regraft.saving.trace_twins import likeness
-
-_signatures: weakref.WeakKeyDictionary[keras.Layer, inspect.Signature] = (
-    weakref.WeakKeyDictionary()
-)
-
-
-def call_signature(layer: keras.Layer) -> inspect.Signature:
-    """Returns the signature of a layer's `call`, of the class that was saved."""
-    found = _signatures.get(layer)
-    if found is None:
-        found = getattr(layer, "traced_signature", None)
-        found = _signatures[layer] = found or inspect.signature(layer.call)
-    return found
-
 
 SEED_STATE = "seed_generator_state"
 
@@ -116,9 +101,13 @@ class LayerCalls:
     """
 
     def __init__(
-        self, tracing: Tracing, untrained: Mapping[int, keras.Layer] | None = None
+        self,
+        tracing: Tracing,
+        untrained: Mapping[int, keras.Layer] | None = None,
+        operations: Mapping[int, keras.Layer] | None = None,
     ) -> None:
         self.tracing = tracing
+        self._operations = operations or {}
         self.failed: keras.Layer | None = None
         self._untrained = untrained or {}
         self.records: list[LayerCall] = []
@@ -131,7 +120,7 @@ class LayerCalls:
     @contextmanager
     def activate(self, training: bool) -> Iterator[None]:
         """Makes every call of a layer in this block a traced one."""
-        original = keras.Layer.__call__
+        original, operate = keras.Layer.__call__, keras.Operation.__call__
         token = _calls.set(self)
         self.is_training = training
 
@@ -141,11 +130,19 @@ class LayerCalls:
                 return original(layer, *args, **kwargs)
             return here.call(original, layer, args, kwargs)
 
-        keras.Layer.__call__ = call
+        def run(operation: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+            here = _calls.get()
+            layer = None if here is None else here._operations.get(id(operation))
+            if here is None or layer is None:
+                return operate(operation, *args, **kwargs)
+            alone, tensors = tensors_alone(operate, operation, args, kwargs)
+            return here.call(alone, layer, (tensors,), {})
+
+        keras.Layer.__call__, keras.Operation.__call__ = call, run
         try:
             yield
         finally:
-            keras.Layer.__call__ = original
+            keras.Layer.__call__, keras.Operation.__call__ = original, operate
             _calls.reset(token)
 
     @contextmanager

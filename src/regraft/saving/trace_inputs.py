@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import keras
+import numpy as np
 from jax import export
 
 from regraft import _compat
@@ -16,6 +18,7 @@ from regraft.model.keras2.host_layers import file_dtype
 from regraft.model.state_tree import is_network
 from regraft.saving.trace_calls import LayerCall
 from regraft.saving.trace_specs import traced_dtype
+from regraft.saving.trace_ways import Way
 
 
 @dataclass(frozen=True)
@@ -46,47 +49,62 @@ class SignatureRequest:
     inputs: Mapping[str, TensorInput]
 
 
-def length_name(number: int, axis: int, lengths: str, multiple: int = 1) -> str:
+def length_name(number: int, axis: int, way: Way) -> str:
     """Names an unknown length; all first ones are the batch."""
-    if lengths == "fixed":
+    if way.lengths == "fixed":
         return "1"
     if axis == 0:
         return "b"
-    name = f"d{axis}" if lengths == "shared" else f"d{number}_{axis}"
-    return name if multiple == 1 else f"{multiple}*{name}"
+    names = {"equal": "d", "shared": f"d{axis}"}
+    name = names.get(way.lengths, f"d{number}_{axis}")
+    return name if way.multiple == 1 else f"{way.multiple}*{name}"
 
 
-def symbolic_tensors(
-    inputs: Sequence[TensorInput], lengths: str, multiple: int
+def symbolic_inputs(
+    inputs: Sequence[TensorInput], way: Way
 ) -> list[jax.ShapeDtypeStruct]:
     """Returns inputs whose unknown lengths have names."""
-    scope = export.SymbolicScope()
-    specs = []
-    for number, tensor in enumerate(inputs):
-        names = [
-            length_name(number, axis, lengths, multiple) if dim is None else str(dim)
+    shapes = [
+        [
+            length_name(number, axis, way) if dim is None else str(dim)
             for axis, dim in enumerate(tensor.shape)
         ]
-        shape = export.symbolic_shape(",".join(names), scope=scope)
-        specs.append(jax.ShapeDtypeStruct(shape, traced_dtype(tensor.dtype)))
-    return specs
+        for number, tensor in enumerate(inputs)
+    ]
+    return _specs(shapes, [traced_dtype(tensor.dtype) for tensor in inputs], way)
 
 
 def renamed_lengths(
-    tensors: Sequence[jax.ShapeDtypeStruct],
+    tensors: Sequence[jax.ShapeDtypeStruct], way: Way
 ) -> list[jax.ShapeDtypeStruct]:
     """Returns tensors whose unknown lengths have names instead of formulas."""
-    scope = export.SymbolicScope()
     names: dict[str, str] = {}
-    specs = []
-    for tensor in tensors:
-        dims = [
-            str(d) if isinstance(d, int) else names.setdefault(str(d), f"n{len(names)}")
+    batch = str(tensors[0].shape[0]) if tensors and tensors[0].shape else ""
+    shapes = [
+        [
+            str(d)
+            if isinstance(d, int)
+            else "b"
+            if str(d) == batch
+            else names.setdefault(str(d), f"n{len(names)}")
             for d in tensor.shape
         ]
-        shape = export.symbolic_shape(",".join(dims), scope=scope)
-        specs.append(jax.ShapeDtypeStruct(shape, tensor.dtype))
-    return specs
+        for tensor in tensors
+    ]
+    return _specs(shapes, [tensor.dtype for tensor in tensors], way)
+
+
+def _specs(
+    shapes: Sequence[Sequence[str]], dtypes: Sequence[Any], way: Way
+) -> list[jax.ShapeDtypeStruct]:
+    """Returns abstract arrays of shapes in one scope of names."""
+    lengths = {dim for shape in shapes for dim in shape if not dim.isdigit()} - {"b"}
+    bounds = [f"{dim} >= {way.least}" for dim in sorted(lengths) if way.least > 1]
+    scope = export.SymbolicScope(bounds)
+    return [
+        jax.ShapeDtypeStruct(export.symbolic_shape(",".join(shape), scope=scope), dtype)
+        for shape, dtype in zip(shapes, dtypes, strict=True)
+    ]
 
 
 def model_inputs(model: keras.Model) -> Any:
@@ -100,14 +118,15 @@ def model_inputs(model: keras.Model) -> Any:
         return _built_inputs(model)
     # The batch that a subclassed model was first called with is one of many.
     batch = slice(0 if is_network(model) else 1, None)
-    return keras.tree.map_structure(
-        lambda t: TensorInput(
-            (None,) * len(t.shape[: batch.start]) + tuple(t.shape[batch]),
-            file_dtype(t),
-            "inputs",
-        ),
-        symbolic,
-    )
+
+    def given(tensor: Any) -> TensorInput:
+        shape = (None,) * len(tensor.shape[: batch.start]) + tuple(tensor.shape[batch])
+        return TensorInput(shape, file_dtype(tensor))
+
+    first = keras.tree.map_structure(given, symbolic)
+    further = getattr(model, "further_inputs", {})
+    rest = {k: keras.tree.map_structure(given, v) for k, v in further.items()}
+    return Arguments(first, rest) if rest else first
 
 
 def saved_inputs(layer: keras.Layer) -> Any:
@@ -141,48 +160,123 @@ def _named(model: keras.Model, side: str) -> list[Any] | None:
     return None if called and not is_network(model) else tensors
 
 
+@dataclass(frozen=True, eq=False)
+class Arguments:
+    """All that a model is called with, where it takes more than its first argument.
+
+    Attributes:
+        first: Structure of the first argument.
+        rest: Structures of the others by name.
+    """
+
+    first: Any
+    rest: Mapping[str, Any]
+
+
+def split_arguments(inputs: Any) -> tuple[Any, Mapping[str, Any]]:
+    """Returns the structure of a model's first argument, and the others by name."""
+    if isinstance(inputs, Arguments):
+        return inputs.first, inputs.rest
+    return inputs, {}
+
+
+def flat_inputs(inputs: Any) -> list[TensorInput]:
+    """Returns the tensors that a model is called with, in order."""
+    first, rest = split_arguments(inputs)
+    found: list[TensorInput] = keras.tree.flatten((first, dict(rest)))
+    return found
+
+
+def packed_inputs(inputs: Any, tensors: Sequence[Any]) -> tuple[Any, Mapping[str, Any]]:
+    """Returns the arguments of a model with other tensors in the places of its own."""
+    first, rest = split_arguments(inputs)
+    packed = keras.tree.pack_sequence_as((first, dict(rest)), list(tensors))
+    return packed[0], packed[1]
+
+
 def _built_inputs(model: keras.Model) -> Any:
     config = model.get_build_config() or {}
     shapes = config.get("input_shape")
-    if shapes is None:
-        found = list((config.get("shapes_dict") or {}).values())
-        shapes = found[0] if len(found) == 1 else None
-    if shapes is None:
+    by_name = config.get("shapes_dict") or {}
+    if shapes is None and not by_name:
         raise UnsupportedError(
             f"Model '{model.name}' doesn't know what it is called with."
         )
-    inputs = _inputs_of(shapes, model.input_dtype)
-    dtypes = _used_dtypes(model, shapes, inputs)
-    return keras.tree.map_structure(
-        lambda tensor: replace(tensor, dtype=next(dtypes)), inputs
+    if shapes is None:
+        first, *names = by_name
+        shapes = by_name[first]
+        rest = {
+            name.removesuffix("_shape"): by_name[name]
+            for name in names
+            if by_name[name] is not None
+        }
+    else:
+        rest = {}
+    dtype = model.input_dtype
+    given = Arguments(
+        _inputs_of(shapes, dtype),
+        {name: _inputs_of(each, dtype) for name, each in rest.items()},
     )
+    known = keras.tree.flatten(
+        (
+            _inputs_of(shapes, dtype, batch=True),
+            {name: _inputs_of(each, dtype, batch=True) for name, each in rest.items()},
+        )
+    )
+    dtypes = _used_dtypes(model, given, known)
+    tensors = zip(flat_inputs(given), dtypes, strict=True)
+    first, others = packed_inputs(given, [replace(t, dtype=d) for t, d in tensors])
+    return Arguments(first, others) if others else first
 
 
-def _used_dtypes(model: keras.Model, shapes: Any, inputs: Any) -> Iterator[str]:
-    """Yields a dtype for each input of a model that knows only their shapes.
+def _used_dtypes(
+    model: keras.Model, inputs: Any, known: Sequence[TensorInput]
+) -> list[str]:
+    """Returns a dtype for each input of a model that knows only their shapes.
 
-    What is only ever made an integer is one: ids of an `Embedding` are.
+    What is only ever made an integer is one: ids of an `Embedding` are. So is what
+    the model can't compute with otherwise: places and counts.
     """
-    tensors = keras.tree.flatten(inputs)
-    known = keras.tree.flatten(_inputs_of(shapes, model.input_dtype, batch=True))
-    specs = [jax.ShapeDtypeStruct(t.shape, t.dtype) for t in known]
     trainable = [v.value for v in model.trainable_variables]
     frozen = [v.value for v in model.non_trainable_variables]
 
     def call(*arrays: Any) -> Any:
-        given = keras.tree.pack_sequence_as(inputs, list(arrays))
-        return model.stateless_call(trainable, frozen, given)[0]
+        first, rest = packed_inputs(inputs, arrays)
+        return model.stateless_call(trainable, frozen, first, **rest)[0]
 
-    try:
-        jaxpr = jax.make_jaxpr(call)(*specs).jaxpr
-    # The trace that is to come says what is wrong, where anything is.
-    except Exception:
-        yield from (tensor.dtype for tensor in tensors)
-        return
-    for tensor, variable in zip(tensors, jaxpr.invars, strict=True):
-        kinds = _conversions(jaxpr, variable)
-        only = kinds.pop() if len(kinds) == 1 else None
-        yield only or tensor.dtype
+    for dtypes in _guesses([tensor.dtype for tensor in known]):
+        pairs = zip(known, dtypes, strict=True)
+        specs = [jax.ShapeDtypeStruct(t.shape, dtype) for t, dtype in pairs]
+        try:
+            jaxpr = jax.make_jaxpr(call)(*specs).jaxpr
+        # The trace that is to come says what is wrong, where no guess is right.
+        except Exception:
+            continue
+        found = []
+        for dtype, variable in zip(dtypes, jaxpr.invars, strict=True):
+            kinds = _conversions(jaxpr, variable)
+            found.append((kinds.pop() if len(kinds) == 1 else None) or dtype)
+        return found
+    return [tensor.dtype for tensor in known]
+
+
+# Models of more inputs are guessed to have one kind, or one odd one out.
+_COMBINED = 5
+
+
+def _guesses(dtypes: Sequence[str]) -> Iterator[list[str]]:
+    """Yields dtypes that inputs may have: first as they are, then with integers."""
+    places = [i for i, dtype in enumerate(dtypes) if not dtype.startswith("int")]
+    counts: Sequence[int] = range(len(places) + 1)
+    if len(places) > _COMBINED:
+        counts = (0, 1, len(places) - 1, len(places))
+    for count in counts:
+        for chosen in itertools.combinations(places, count):
+            yield ["int32" if i in chosen else d for i, d in enumerate(dtypes)]
+
+
+# What compares whole numbers says nothing of their dtype: a mask of padded ids does.
+_COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
 
 
 def _conversions(jaxpr: Any, variable: Any) -> set[str | None]:
@@ -201,17 +295,26 @@ def _conversions(jaxpr: Any, variable: Any) -> set[str | None]:
                 found.add(dtype)
             elif name in ("jit", "pjit") and inner is not None:
                 found |= _conversions(inner.jaxpr, inner.jaxpr.invars[place])
-            else:
+            elif name not in _COMPARISONS or not _is_whole(equation.invars[1 - place]):
                 found.add(None)
     return found
 
 
+def _is_whole(operand: Any) -> bool:
+    """Whether an operand is a constant without a fraction."""
+    value = getattr(operand, "val", None)
+    return value is not None and bool(np.all(np.asarray(value) == np.trunc(value)))
+
+
 def _inputs_of(shapes: Any, dtype: str, batch: bool = False) -> Any:
-    """Returns tensors of shapes; with the batch of one that they were built with."""
+    """Returns tensors of shapes; with the batch that they were built with."""
     if isinstance(shapes, dict):
         return {key: _inputs_of(value, dtype, batch) for key, value in shapes.items()}
-    if shapes and isinstance(shapes[0], list | tuple):
-        return [_inputs_of(shape, dtype, batch) for shape in shapes]
+    if any(isinstance(shape, list | tuple | dict) for shape in shapes):
+        found = [_inputs_of(shape, dtype, batch) for shape in shapes]
+        return tuple(found) if isinstance(shapes, tuple) else found
+    if not shapes:
+        return TensorInput((), dtype)
     # The batch that a model was built with is one of many.
     first = (shapes[0] or 1) if batch else None
     return TensorInput((first, *shapes[1:]), dtype)
@@ -233,12 +336,18 @@ def with_tuples(records: Sequence[LayerCall]) -> list[LayerCall]:
 
 def input_names(model: keras.Model, inputs: Any) -> list[str]:
     """Returns a name for each input, as Keras 2 names them in a signature."""
+    saved: list[str] | None = getattr(model, "signature_names", None)
+    if saved is not None:
+        return saved
     tensors = _named(model, "input")
     if tensors is None:
-        if isinstance(inputs, dict):
-            return sorted(map(str, inputs))
-        count = len(keras.tree.flatten(inputs))
-        return [f"input_{i + 1}" for i in range(count)]
+        first, rest = split_arguments(inputs)
+        names = [f"input_{i + 1}" for i in range(len(keras.tree.flatten(first)))]
+        if isinstance(first, dict):
+            names = sorted(map(str, first))
+        for name in sorted(rest):
+            names += [name] * len(keras.tree.flatten(rest[name]))
+        return _unique(names)
     return _unique([_compat.source_name(t) for t in tensors])
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import keras
-from jax import export
 
 from regraft import _compat
 from regraft.errors import UnsupportedError
@@ -36,14 +35,18 @@ from regraft.saving.trace_composites import composites
 from regraft.saving.trace_inputs import (
     SignatureRequest,
     TensorInput,
+    flat_inputs,
     input_names,
     model_inputs,
     output_names,
+    packed_inputs,
     renamed_lengths,
     saved_inputs,
-    symbolic_tensors,
+    symbolic_inputs,
     with_tuples,
 )
+from regraft.saving.trace_lengths import named_lengths
+from regraft.saving.trace_operations import operation_layers
 from regraft.saving.trace_specs import (
     call_spec,
     expects_training,
@@ -55,7 +58,13 @@ from regraft.saving.trace_specs import (
     tensor_spec,
 )
 from regraft.saving.trace_text import HostLayerTracer, as_traced
-from regraft.saving.trace_ways import NO_TRAINING, ROUND, WAYS, Way
+from regraft.saving.trace_ways import (
+    LOST_DERIVATIVE,
+    NO_TRAINING,
+    ROUND,
+    WAYS,
+    Way,
+)
 from regraft.saving.traces import (
     LayerTraces,
     ModelTraces,
@@ -87,7 +96,7 @@ def trace_model(
     """
     given = model_inputs(model) if inputs is None else inputs
     failure: Exception | None = None
-    has_lengths = any(None in t.shape[1:] for t in keras.tree.flatten(given))
+    has_lengths = any(None in t.shape[1:] for t in flat_inputs(given))
     for way in WAYS if signatures is None else WAYS[:-1]:
         if way in ROUND and (not has_lengths or isinstance(failure, UnsupportedError)):
             continue
@@ -129,7 +138,8 @@ class _ModelTracer:
         self._tracing.has_text = bool(host_layers(model)) or any(
             getattr(layer, "has_text", False) for layer in _compat.all_layers(model)
         )
-        self._calls = LayerCalls(self._tracing, untrained)
+        self._operations = operation_layers(model)
+        self._calls = LayerCalls(self._tracing, untrained, self._operations)
         self._untrained = untrained
         self._notes: list[tuple[str, str]] = []
         self._taken: dict[str, TracedFunction] = {}
@@ -147,10 +157,11 @@ class _ModelTracer:
         model = self._model
         takes_training = self._expects_training(model)
         flags = (True, False) if takes_training and self._way.trains else (False,)
-        operands = self._symbolic(self._inputs)
+        operands = symbolic_inputs(flat_inputs(self._inputs), self._way)
+        first, rest = packed_inputs(self._inputs, operands)
         for training in flags:
             try:
-                self._trace_call(model, [self._packed(operands)], training)
+                self._trace_call(model, [first], training, **rest)
             except UnsupportedError:
                 if not self._way.is_partial:
                     raise
@@ -168,6 +179,8 @@ class _ModelTracer:
             )
             if made is not None:
                 done[name] = made
+        lost = sorted(self._tracing.lost_derivatives)
+        self._notes += [(model.name, LOST_DERIVATIVE.format(name)) for name in lost]
         return ModelTraces(
             functions=self._tracing.library.functions,
             layers=layers,
@@ -182,7 +195,8 @@ class _ModelTracer:
         for layer in self._below[id(self._model)]:
             if id(layer) in called or not (inputs := saved_inputs(layer)):
                 continue
-            given = keras.tree.pack_sequence_as(inputs, self._symbolic(inputs))
+            tensors = symbolic_inputs(keras.tree.flatten(inputs), self._way)
+            given = keras.tree.pack_sequence_as(inputs, tensors)
             first, *others = given.items()
             for training in flags:
                 try:
@@ -202,13 +216,6 @@ class _ModelTracer:
         return layer
 
     # Tracing
-
-    def _symbolic(self, inputs: Any) -> list[jax.ShapeDtypeStruct]:
-        tensors = keras.tree.flatten(inputs)
-        return symbolic_tensors(tensors, self._way.lengths, self._way.multiple)
-
-    def _packed(self, operands: Sequence[Any]) -> Any:
-        return keras.tree.pack_sequence_as(self._inputs, list(operands))
 
     def _trace_call(
         self, layer: keras.Layer, args: Sequence[Any], training: bool, **kwargs: Any
@@ -243,6 +250,7 @@ class _ModelTracer:
             warnings.catch_warnings(),
             self._tracing.activate(),
             composites(),
+            named_lengths(),
             traced_by(HostLayerTracer(self._tracing)),
             calls.activate(training),
         ):
@@ -274,7 +282,8 @@ class _ModelTracer:
                 traces[key] = self._traces_of(records, found)
             except UnsupportedError as error:
                 self._notes.append((records[0].layer.name, str(error)))
-        return traces
+        places = {id(layer): key for key, layer in self._operations.items()}
+        return {places.get(key, key): each for key, each in traces.items()}
 
     def _traces_of(
         self, records: Sequence[LayerCall], traced: Container[int]
@@ -346,7 +355,7 @@ class _ModelTracer:
             args, named = restored((record.args, kwargs), arrays)
             return record.layer(*args, **named)
 
-        self._run(run, renamed_lengths(record.tensors), flag)
+        self._run(run, renamed_lengths(record.tensors, self._way), flag)
         return self._calls.records[-1]
 
     def _concrete(
@@ -429,21 +438,13 @@ class _ModelTracer:
             return None
         call = self._tracing.calls[record.label]
         aval = call.jaxpr.out_avals[call.mark.outputs[0]]
-        scope = export.SymbolicScope()
-        shape = export.symbolic_shape(
-            ",".join(
-                str(d) if isinstance(d, int) else f"n{i}"
-                for i, d in enumerate(aval.shape)
-            ),
-            scope=scope,
-        )
-        spec = jax.ShapeDtypeStruct(shape, aval.dtype)
+        (spec,) = renamed_lengths([aval], self._way)
         name = f"{record.layer.name}_activity_regularizer"
         called, _ = self._helper(name, before_averaging(regularizer), [spec], ["x"])
         traced = TracedFunction(
             self._distinct_name(called),
             called.captures,
-            ((tensor_spec(shape, aval.dtype, "x"),), {}),
+            ((tensor_spec(spec.shape, spec.dtype, "x"),), {}),
             tensor_spec((), aval.dtype),
         )
         return SavedFunctionSpec((traced,), full_arg_spec(["x"]))
@@ -527,15 +528,14 @@ class _ModelTracer:
         if record is None or call is None:
             return None
         names = input_names(self._model, self._inputs)
-        flat = keras.tree.flatten(self._inputs)
-        inputs = dict(zip(names, flat, strict=True))
+        inputs = dict(zip(names, flat_inputs(self._inputs), strict=True))
         places = dict(zip(names, call.mark.inputs, strict=True))
         outputs = output_names(self._model, record)
         return self._wrapper(call, inputs, places, outputs)
 
     def _signature(self, request: SignatureRequest) -> SignatureTrace:
         names = list(request.inputs)
-        specs = self._symbolic([request.inputs[name] for name in names])
+        specs = symbolic_inputs([request.inputs[name] for name in names], self._way)
         found: list[str] = []
 
         def run(*arrays: Any) -> list[Any]:

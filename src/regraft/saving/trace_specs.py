@@ -17,7 +17,8 @@ from regraft.dtypes import HANDLE
 from regraft.errors import UnsupportedError
 from regraft.graph import ir
 from regraft.graph.tracing.builder import shape_of
-from regraft.saving.trace_calls import LayerCall, Leaf, call_signature
+from regraft.model.state_tree import call_signature
+from regraft.saving.trace_calls import LayerCall, Leaf
 
 # JAX has no 64-bit numbers unless asked to; a function keeps the dtype it promised.
 _TRACED_DTYPES = {

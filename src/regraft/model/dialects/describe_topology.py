@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,10 +15,14 @@ from regraft.model.dialects.describe import (
     class_name,
     describe_plain_layer,
 )
-from regraft.model.dialects.dialect import Dialect
+from regraft.model.dialects.dialect import KERAS_2, Dialect
 from regraft.model.dialects.names import ORIGINAL, original_name
+from regraft.model.state_tree import call_signature
 
 _IDENTITY = "shared_object_id"
+
+# What the classes of operations are called that only their functions say.
+OPERATION = "Operation>"
 
 
 def describe_layer(
@@ -218,26 +221,52 @@ class _Functional:
         return {**entry, "name": name, "inbound_nodes": nodes}
 
     def _operation(self, operation: Any, calls: list[Any]) -> tuple[Entry, list[Any]]:
-        found = [
-            describe_operations.describe(operation, *_compat.without_own_masks(call))
-            for call in calls
-        ]
-        if None in found or len({(f.class_name, f.symbol) for f in found if f}) != 1:
-            text = (
-                f"Keras 2 has no equal of the operation {type(operation).__name__}, so "
-                "it is in Keras 3's words"
-            )
-            self.notes.append(Note(f"operation {operation.name!r}", text))
+        found = self.said(operation)
+        if found is None and self.dialect.runs_functions:
+            return self._with_function(operation, calls)
+        if found is None:
+            self.notes.append(_unsaid(operation, "it is in Keras 3's words"))
             entry = keras.saving.serialize_keras_object(operation)
             return entry, [self._keras3_node(call) for call in calls]
         config = {
             "name": original_name(operation),
             "trainable": True,
             "dtype": "float32",
-            "function": found[0].symbol,  # type: ignore[union-attr]
+            "function": found[0].symbol,
         }
-        entry = {"class_name": found[0].class_name, "config": config}  # type: ignore[union-attr]
-        return entry, [self._flat(f.first, f.keywords) for f in found if f]
+        entry = {"class_name": found[0].class_name, "config": config}
+        return entry, [self._flat(f.first, f.keywords) for f in found]
+
+    def said(self, operation: Any) -> list[describe_operations.OpCall] | None:
+        """Returns the calls of an operation in Keras 2's words, `None` without."""
+        found = [
+            describe_operations.describe(operation, *_compat.without_own_masks(call))
+            for call in self.recorded[id(operation)]
+        ]
+        said = [call for call in found if call is not None]
+        one = len({(call.class_name, call.symbol) for call in said}) == 1
+        return said if one and len(said) == len(found) else None
+
+    def _with_function(
+        self, operation: Any, calls: list[Any]
+    ) -> tuple[Entry, list[Any]]:
+        """An operation as a layer of a class that Keras 2 runs by its function.
+
+        It is called with tensors alone; all else is in the function.
+        """
+        self.notes.append(_unsaid(operation, "its function runs there"))
+        name = type(operation).__name__
+        config = {
+            "name": original_name(operation),
+            "trainable": True,
+            "dtype": "float32",
+        }
+        nodes = []
+        for call in calls:
+            leaves = keras.tree.flatten(_compat.without_own_masks(call))
+            tensors = [x for x in leaves if isinstance(x, keras.KerasTensor)]
+            nodes.append(self._with_keywords(tensors, {}))
+        return {"class_name": f"{OPERATION}{name}", "config": config}, nodes
 
     def _keras3_node(self, call: Any) -> Entry:
         def tensor(value: keras.KerasTensor) -> Entry:
@@ -289,12 +318,39 @@ class _Functional:
         return {key: convert(value) for key, value in keywords.items()}
 
 
+def _unsaid(operation: Any, instead: str) -> Note:
+    name = type(operation).__name__
+    return Note(
+        f"operation {operation.name!r}",
+        f"Keras 2 has no equal of the operation {name}, so {instead}",
+    )
+
+
+def unsaid_operations(model: keras.Model) -> list[Any]:
+    """Returns the operations of a model that Keras 2 has no words for."""
+    found = []
+    for each in (model, *_compat.all_layers(model)):
+        if isinstance(each, keras.Sequential) or not (
+            isinstance(each, keras.Model) and _is_network(each)
+        ):
+            continue
+        network = _Functional(each, KERAS_2, [])
+        found += [
+            operation
+            for operation in each.operations
+            if not isinstance(operation, keras.layers.Layer)
+            and network.recorded[id(operation)]
+            and network.said(operation) is None
+        ]
+    return found
+
+
 def _first_and_rest(
     layer: Any, args: list[Any], keywords: dict[str, Any]
 ) -> tuple[Any, dict[str, Any]]:
     """Splits a call into the first argument and all others by keyword."""
     keywords = dict(keywords)
-    names = list(inspect.signature(layer.call).parameters)
+    names = list(call_signature(layer).parameters)
     if not args and names and names[0] in keywords:
         args = [keywords.pop(names[0])]
     rest = dict(zip(names[1:], args[1:], strict=False))

@@ -7,7 +7,7 @@ of the package asks for the fact, never for a version.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _VERSION = re.compile(r"\s*(\d+)(?:\.(\d+))?(?:\.(\d+))?(.*)")
 
@@ -31,6 +31,8 @@ class Dialect:
             Keras (1.x and 2.x before 2.4) and for Keras 3.
         theano: Whether the multi-backend Keras ran on Theano.
         tensorflow_1: Whether `tf.keras` was that of TensorFlow 1.
+        runs_functions: Whether the functions of layers go along, which Keras 2 runs
+            where it doesn't know the class.
 
     >>> Dialect.from_keras_version("2.2.4-tf").version
     (2, 2, 4)
@@ -41,6 +43,7 @@ class Dialect:
     tensorflow: bool
     theano: bool = False
     tensorflow_1: bool = False
+    runs_functions: bool = False
 
     @classmethod
     def from_keras_version(
@@ -190,4 +193,5 @@ class Dialect:
 
 
 KERAS_2 = Dialect(2, (2, 15, 0), True)
+KERAS_2_WITH_FUNCTIONS = replace(KERAS_2, runs_functions=True)
 KERAS_3 = Dialect(3, (3, 0, 0), False)
