@@ -86,6 +86,7 @@ def test_a_saved_model_without_its_folder_of_values_says_so(
         file.unlink()
     with pytest.raises(regraft.FormatError, match="copy it with all its folders"):
         load(path)
+    load(path, options=regraft.LoadOptions(experimental_skip_checkpoint=True))
 
 
 @pytest.mark.parametrize(

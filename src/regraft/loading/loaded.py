@@ -52,7 +52,7 @@ def load_saved_model(
     proto = _meta_graph(directory.saved_model.meta_graphs, tags, path)
     if len(proto.object_graph_def.nodes):
         graph = read_objects(directory, proto)
-        check_values(directory, graph)
+        check_values(directory, graph, options)
         return _LoadedObjects(
             path, FunctionStore(directory, proto, graph, options), graph
         )

@@ -112,7 +112,10 @@ def read_saved_model(path: str, options: LoadOptions) -> ModelDescription:
     )
     if directory.variables is not None:
         directory.variables.will_read()
-    return describe_saved_model(directory)
+    description = describe_saved_model(directory)
+    if description.objects is not None:
+        check_values(directory, description.objects, options)
+    return description
 
 
 def describe_saved_model(directory: SavedModelDirectory) -> ModelDescription:
@@ -125,7 +128,6 @@ def describe_saved_model(directory: SavedModelDirectory) -> ModelDescription:
     metadata = graph.root.metadata
     if metadata is None:
         raise MismatchError(_no_keras_model(path, graph.root))
-    check_values(directory, graph)
     extra = metadata.get(EXTRA_KEY)
     return ModelDescription(
         path=path,
@@ -235,14 +237,17 @@ def read_objects(directory: SavedModelDirectory, meta_graph: Any) -> ObjectGraph
     )
 
 
-def check_values(directory: SavedModelDirectory, graph: ObjectGraph) -> None:
-    """Refuses a SavedModel that came without its folder of values.
+def check_values(
+    directory: SavedModelDirectory, graph: ObjectGraph, options: LoadOptions
+) -> None:
+    """Refuses a SavedModel that came without its folder of values, if they matter.
 
     Raises:
         FormatError: There are variables, and no file of their values.
     """
     count = sum(1 for _ in graph.variables())
-    if directory.variables is not None or not count:
+    may_lack = options.experimental_skip_checkpoint or options.allow_partial_checkpoint
+    if directory.variables is not None or not count or may_lack:
         return
     folder = filesystem.join(directory.path, VARIABLES)
     beside = [
