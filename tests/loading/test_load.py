@@ -84,7 +84,7 @@ def test_model_that_was_never_called_shows_and_runs_its_own_functions(
     first = loaded.step(np.array(["a", "word"], object))
     found = loaded.step(np.array(["some", "more"], object), state=first)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-    with pytest.raises(regraft.UnknownNameError, match=r"`regraft\.load`.*: step\."):
+    with pytest.raises(MismatchError, match=r"`regraft\.load`.*: step\."):
         regraft.load_model(tmp_path / "stepper")
 
 

@@ -207,10 +207,12 @@ def _describe_export(directory: SavedModelDirectory) -> ModelDescription:
 
 def _no_keras_model(path: str, root: ObjectNode) -> str:
     if root.identifier in _KERAS_IDENTIFIERS:
+        own = own_functions(root)
         return (
             f"Unable to create a Keras model from '{path}': it holds one, but its "
             "metadata is missing (`keras_metadata.pb` is absent or empty). Get an "
-            "intact copy, or open it with `regraft.load` to call its signatures."
+            "intact copy, or open it with `regraft.load` to call its "
+            + (f"functions: {', '.join(own)}." if own else "signatures.")
         )
     return (
         f"Unable to create a Keras model from the SavedModel '{path}': it was not "
