@@ -30,6 +30,7 @@ from regraft._compat.configs import (
     serialize,
     shared_object,
 )
+from regraft._compat.lengths import demanded_of_lengths, unfiltered_tracebacks
 from regraft._compat.variables import (
     DeferredValues,
     builds_deferred,
@@ -42,6 +43,7 @@ __all__ = [
     "builds_deferred",
     "config_of",
     "deferred_variables",
+    "demanded_of_lengths",
     "function_arguments",
     "function_config",
     "hdf5_metadata",
@@ -50,6 +52,7 @@ __all__ = [
     "serialize",
     "set_path",
     "shared_object",
+    "unfiltered_tracebacks",
 ]
 
 _VERSION = tuple(map(int, keras.__version__.split(".")[:2]))

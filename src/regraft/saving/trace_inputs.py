@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,7 +19,7 @@ from regraft.model.keras2.host_layers import file_dtype
 from regraft.model.state_tree import is_network
 from regraft.saving.trace_calls import LayerCall
 from regraft.saving.trace_specs import traced_dtype
-from regraft.saving.trace_ways import Way
+from regraft.saving.trace_ways import Way, replaced, split_demands
 
 
 @dataclass(frozen=True)
@@ -49,35 +50,50 @@ class SignatureRequest:
     inputs: Mapping[str, TensorInput]
 
 
-def length_name(number: int, axis: int, way: Way) -> str:
+def _length_name(letter: str, number: int, axis: int, way: Way) -> str:
     """Names an unknown length; all first ones are the batch."""
     if way.lengths == "fixed":
         return "1"
     if axis == 0:
         return "b"
-    names = {"equal": "d", "shared": f"d{axis}"}
-    name = names.get(way.lengths, f"d{number}_{axis}")
+    names = {"equal": letter, "shared": f"{letter}{axis}"}
+    name = names.get(way.lengths, f"{letter}{number}_{axis}")
     return name if way.multiple == 1 else f"{way.multiple}*{name}"
 
 
 def symbolic_inputs(
-    inputs: Sequence[TensorInput], way: Way
+    inputs: Sequence[TensorInput], way: Way, letter: str = "d"
 ) -> list[jax.ShapeDtypeStruct]:
-    """Returns inputs whose unknown lengths have names."""
+    """Returns inputs whose unknown lengths have names.
+
+    Args:
+        inputs: The inputs.
+        way: What the lengths are called, and what is known of them.
+        letter: What the names begin with.
+    """
+    limits, alike = split_demands(way.demands)
     shapes = [
         [
-            length_name(number, axis, way) if dim is None else str(dim)
+            replaced(_length_name(letter, number, axis, way), alike)
+            if dim is None
+            else str(dim)
             for axis, dim in enumerate(tensor.shape)
         ]
         for number, tensor in enumerate(inputs)
     ]
-    return _specs(shapes, [traced_dtype(tensor.dtype) for tensor in inputs], way)
+    dtypes = [traced_dtype(tensor.dtype) for tensor in inputs]
+    return _specs(shapes, dtypes, way, limits)
 
 
 def renamed_lengths(
     tensors: Sequence[jax.ShapeDtypeStruct], way: Way
 ) -> list[jax.ShapeDtypeStruct]:
-    """Returns tensors whose unknown lengths have names instead of formulas."""
+    """Returns tensors whose unknown lengths have names instead of formulas.
+
+    Args:
+        tensors: What is called with them.
+        way: What is known of the lengths, under their old names.
+    """
     names: dict[str, str] = {}
     batch = str(tensors[0].shape[0]) if tensors and tensors[0].shape else ""
     shapes = [
@@ -91,16 +107,32 @@ def renamed_lengths(
         ]
         for tensor in tensors
     ]
-    return _specs(shapes, [tensor.dtype for tensor in tensors], way)
+    limits, _ = split_demands(way.demands)
+    known = (_renamed(limit, names) for limit in limits)
+    dtypes = [tensor.dtype for tensor in tensors]
+    return _specs(shapes, dtypes, way, [limit for limit in known if limit is not None])
+
+
+def _renamed(limit: str, names: Mapping[str, str]) -> str | None:
+    """Puts new names of lengths into a limit; `None` where one has no name."""
+    known = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    old = re.compile(rf"(?<!\w)(?:{known})(?!\w)")
+    others = set(re.findall(r"[a-z_]\w*", old.sub("", limit)))
+    if not names or not others <= {"floordiv", "mod", "min", "max"}:
+        return None
+    return old.sub(lambda found: names[found[0]], limit)
 
 
 def _specs(
-    shapes: Sequence[Sequence[str]], dtypes: Sequence[Any], way: Way
+    shapes: Sequence[Sequence[str]],
+    dtypes: Sequence[Any],
+    way: Way,
+    limits: Sequence[str],
 ) -> list[jax.ShapeDtypeStruct]:
     """Returns abstract arrays of shapes in one scope of names."""
     lengths = {dim for shape in shapes for dim in shape if not dim.isdigit()} - {"b"}
     bounds = [f"{dim} >= {way.least}" for dim in sorted(lengths) if way.least > 1]
-    scope = export.SymbolicScope(bounds)
+    scope = export.SymbolicScope([*bounds, *limits])
     return [
         jax.ShapeDtypeStruct(export.symbolic_shape(",".join(shape), scope=scope), dtype)
         for shape, dtype in zip(shapes, dtypes, strict=True)

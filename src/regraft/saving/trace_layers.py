@@ -58,13 +58,7 @@ from regraft.saving.trace_specs import (
     tensor_spec,
 )
 from regraft.saving.trace_text import HostLayerTracer, as_traced
-from regraft.saving.trace_ways import (
-    LOST_DERIVATIVE,
-    NO_TRAINING,
-    ROUND,
-    WAYS,
-    Way,
-)
+from regraft.saving.trace_ways import LOST_DERIVATIVE, NO_TRAINING, ROUND, WAYS, Way
 from regraft.saving.traces import (
     LayerTraces,
     ModelTraces,
@@ -76,6 +70,7 @@ from regraft.saving.traces import (
 SERVING_DEFAULT = "serving_default"
 
 
+@_compat.unfiltered_tracebacks()
 def trace_model(
     model: keras.Model,
     *,
@@ -107,6 +102,9 @@ def trace_model(
                 traces = tracer.traces(signatures)
             # Also what a layer's own code raises where a length is symbolic.
             except Exception as error:
+                if (more := way.with_demand_of(error)) is not None:
+                    way = more
+                    continue
                 failure = failure or error
                 layer = tracer.untrainable()
                 if layer is None:
@@ -114,8 +112,8 @@ def trace_model(
                 untrained[id(layer)] = layer
                 continue
             notes = [(layer.name, NO_TRAINING) for layer in untrained.values()]
-            if way.note:
-                notes.append((model.name, way.because(failure)))
+            if note := way.because(failure):
+                notes.append((model.name, note))
             return replace(traces, notes=(*notes, *traces.notes))
     if isinstance(failure, UnsupportedError):
         raise failure
@@ -157,7 +155,7 @@ class _ModelTracer:
         model = self._model
         takes_training = self._expects_training(model)
         flags = (True, False) if takes_training and self._way.trains else (False,)
-        operands = symbolic_inputs(flat_inputs(self._inputs), self._way)
+        operands = symbolic_inputs(flat_inputs(self._inputs), self._way, self._demands)
         first, rest = packed_inputs(self._inputs, operands)
         for training in flags:
             try:
@@ -355,7 +353,7 @@ class _ModelTracer:
             args, named = restored((record.args, kwargs), arrays)
             return record.layer(*args, **named)
 
-        self._run(run, renamed_lengths(record.tensors, self._way), flag)
+        self._run(run, renamed_lengths(record.tensors, self._way, self._demands), flag)
         return self._calls.records[-1]
 
     def _concrete(
@@ -535,7 +533,8 @@ class _ModelTracer:
 
     def _signature(self, request: SignatureRequest) -> SignatureTrace:
         names = list(request.inputs)
-        specs = symbolic_inputs([request.inputs[name] for name in names], self._way)
+        inputs = [request.inputs[name] for name in names]
+        specs = symbolic_inputs(inputs, self._way, "s")
         found: list[str] = []
 
         def run(*arrays: Any) -> list[Any]:

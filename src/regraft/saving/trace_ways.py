@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from regraft import _compat
 
 
 @dataclass(frozen=True)
@@ -10,13 +14,16 @@ class Way:
     """One way to trace a model.
 
     Attributes:
-        lengths: What unknown lengths are called: see `length_name`.
+        lengths: What unknown lengths are called: `each` has a name of its own, those of
+            one axis have a `shared` one, all are `equal`, or `fixed` to 1.
         trains: Whether the call in training is traced too.
         note: What has to be said about it.
         least: What unknown lengths other than the batch are at least.
         multiple: What unknown lengths other than the batch are multiples of.
         is_partial: Whether the model may go without functions, if its layers have
             theirs.
+        demands: What layers demand of unknown lengths, as found on this way: a limit,
+            or that one is another, which none after it names.
     """
 
     lengths: str
@@ -25,12 +32,62 @@ class Way:
     least: int = 1
     multiple: int = 1
     is_partial: bool = False
+    demands: tuple[str, ...] = ()
+
+    def with_demand_of(self, error: Exception) -> Way | None:
+        """Returns this way with what an error demands; `None` if it is no such error."""
+        demand = _compat.demanded_of_lengths(error)
+        known = demand is None or demand in self.demands
+        if known or len(self.demands) == _MAX_DEMANDS:
+            return None
+        return replace(self, demands=(*self.demands, demand))
 
     def because(self, failure: Exception | None) -> str:
-        """Returns what has to be said, and why it came to that."""
-        return self.note if failure is None else f"{self.note} ({failure})"
+        """Returns what has to be said, and why it came to that.
+
+        Args:
+            failure: Why no way before this one could be gone.
+        """
+        said = [self.note] if self.note else []
+        # That two lengths are alike shows wherever they are not.
+        limits = [d for d in self.demands if not _NAME.match(d.partition(_ALIKE)[2])]
+        if limits:
+            said.append(_DEMANDS.format(", ".join(map(_in_words, limits))))
+        if self.note and failure is not None:
+            said.append(f"({failure})")
+        return " ".join(said)
 
 
+def split_demands(demands: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Returns limits of lengths, and lengths that are others, by their names.
+
+    Args:
+        demands: Of a `Way`.
+    """
+    limits: list[str] = []
+    alike: dict[str, str] = {}
+    for demand in demands:
+        left, _, right = demand.partition(_ALIKE)
+        if not right:
+            limits.append(demand)
+            continue
+        alike = {name: replaced(other, {left: right}) for name, other in alike.items()}
+        alike[left] = right
+    return [replaced(limit, alike) for limit in limits], alike
+
+
+def replaced(formula: str, lengths: Mapping[str, str]) -> str:
+    """Puts other lengths into a formula, by their names."""
+    return _NAME.sub(lambda found: lengths.get(found[0], found[0]), formula)
+
+
+def _in_words(formula: str) -> str:
+    words = re.sub(r"\bd\b", "each dimension", formula)
+    words = re.sub(r"\bd(\d+)_(\d+)", r"dimension \2 of input \1", words)
+    return re.sub(r"\bd(\d+)", r"dimension \1", words)
+
+
+_NAME = re.compile(r"\b[a-z]\w*")
 _ONE_SIZE = (
     "A layer can't be traced with unknown lengths, so the functions are for one "
     "example of the smallest size."
@@ -52,6 +109,10 @@ _MULTIPLES = (
     "Its layers fit together for some unknown lengths only; the functions are for "
     "multiples of {}."
 )
+_DEMANDS = "Its layers take no other lengths than these: {}."
+_ALIKE = " == "
+# How many such demands are met before another way is tried.
+_MAX_DEMANDS = 16
 # What is halved k times and doubled again has its length back if that is a multiple
 # of 2 ** k.
 ROUND = (

@@ -330,11 +330,13 @@ def start_vector(
     places = []
     for start, dim, size in zip(starts, dims, sizes, strict=True):
         start = cast(g, start, "int32")
-        if same_dim(dim, size):
+        first = None if start.constant is None else int(start.constant)
+        # A window fits into what it lies in, so none moves before the beginning.
+        if same_dim(dim, size) or (first is not None and first <= 0):
             places.append(Value.of(np.int32(0), "int32"))
             continue
-        if start.constant is not None and isinstance(dim, int):
-            place = min(max(int(start.constant), 0), dim - int(size))
+        if first is not None and isinstance(dim, int) and isinstance(size, int):
+            place = min(first, dim - size)
             places.append(Value.of(np.int32(place), "int32"))
             continue
         last = g.dim(dim - size)

@@ -1,0 +1,102 @@
+"""What JAX demands of unknown lengths, told from how it refuses them."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# JAX 0.7 to 0.12: the module that compares symbolic dimensions, and the rules of
+# primitives that do so to check what they are given.
+_COMPARING = "shape_poly.py"
+_RULE = re.compile(r"jax[/\\]_src[/\\]lax[/\\]\w+\.py$")
+_RULE_NAME_END = "_shape_rule"
+_COMPARISON = re.compile(
+    r"Symbolic dimension comparison '([^']+)' (<=|>=|<|>) '([^']+)' is inconclusive"
+)
+_AS_CONSTRAINT = {
+    "<=": "{0} <= {1}",
+    ">=": "{0} >= {1}",
+    "<": "{0} + 1 <= {1}",
+    ">": "{0} >= {1} + 1",
+}
+# How JAX and Keras say that shapes don't fit, each giving them as tuples.
+_UNLIKE = re.compile(
+    r"ncompatible shapes|broadcastable|same shape|shapes must|must match|concatenate"
+)
+_DETAILS = "Arguments received"
+_SHAPE = re.compile(r"\(((?:[^()]|\([^()]*\))*)\)")
+_DIM = re.compile(r"\s*((?:[^,()]|\([^()]*\))+),?")
+_NAME = re.compile(r"[a-z]\w*$")
+# A slice up to an unknown length is so long.
+_SHORTER = re.compile(r"min\((\d+), ([^(),]+)\)$|min\(([^(),]+), (\d+)\)$")
+
+
+@contextmanager
+def unfiltered_tracebacks() -> Iterator[None]:
+    """Lets errors tell which part of JAX raised them."""
+    # A process with another backend has no need of it.
+    import jax
+
+    before = jax.config.values["jax_traceback_filtering"]
+    jax.config.update("jax_traceback_filtering", "off")
+    try:
+        yield
+    finally:
+        jax.config.update("jax_traceback_filtering", before)
+
+
+def demanded_of_lengths(error: BaseException) -> str | None:
+    """Returns the constraint without which a primitive refuses unknown lengths.
+
+    A branch of somebody's own code that hangs on a length demands nothing: it works
+    for lengths of both kinds.
+
+    Args:
+        error: What was raised within `unfiltered_tracebacks`.
+
+    Returns:
+        What `jax.export.SymbolicScope` takes; `None` if it failed for another reason.
+    """
+    text = str(error)
+    found = _COMPARISON.search(text)
+    if found is not None and _is_of_rule(error):
+        left, comparison, right = found.groups()
+        return _AS_CONSTRAINT[comparison].format(left, right)
+    if _UNLIKE.search(text):
+        return _demand_of_shapes(text.partition(_DETAILS)[0])
+    return None
+
+
+def _demand_of_shapes(text: str) -> str | None:
+    """Returns what makes two lengths of shapes alike that should be."""
+    shapes = [_DIM.findall(inside) for inside in _SHAPE.findall(text)]
+    for one, other in itertools.combinations(shapes, 2):
+        for pair in zip(reversed(one), reversed(other), strict=False):
+            left, right = (dim.strip() for dim in pair)
+            if left != right and "1" not in (left, right):
+                return _made_alike(left, right) or _made_alike(right, left)
+    return None
+
+
+def _made_alike(left: str, right: str) -> str | None:
+    shorter = _SHORTER.match(left)
+    if shorter is not None and right in shorter.groups():
+        return f"{right} <= {shorter[1] or shorter[4]}"
+    known = right.isdigit() or _NAME.match(right)
+    return f"{left} == {right}" if known and _NAME.match(left) else None
+
+
+def _is_of_rule(error: BaseException) -> bool:
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.endswith(_COMPARING)
+    ]
+    return (
+        bool(frames)
+        and _RULE.search(frames[-1].filename) is not None
+        and frames[-1].name.endswith(_RULE_NAME_END)
+    )

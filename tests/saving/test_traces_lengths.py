@@ -1,0 +1,92 @@
+"""What layers demand of unknown lengths is met, and lengths that may differ do."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as L
+from keras import ops
+
+import regraft
+from regraft.saving.trace_layers import trace_model
+
+
+class Same(L.Layer):
+    """Gives what has the shape of its input."""
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+class Positions(Same):
+    """Adds a learned vector to each place, of which there are 12 at most."""
+
+    def build(self, shape):
+        self.table = self.add_weight(shape=(12, shape[-1]), name="table")
+
+    def call(self, x):
+        table = ops.convert_to_tensor(self.table)
+        return x + ops.slice(table, (0, 0), (ops.shape(x)[1], x.shape[-1]))
+
+
+class Indexed(Positions):
+    def call(self, x):
+        return x + ops.convert_to_tensor(self.table)[: ops.shape(x)[1]]
+
+
+class Branch(Same):
+    def call(self, x):
+        return x * 2 if ops.shape(x)[1] > 5 else x
+
+
+def _seq2seq(positions):
+    """Ids and a mask of what is read, ids of what is written."""
+    read = keras.Input((None,), dtype="int32", name="read")
+    mask = keras.Input((None,), dtype="int32", name="mask")
+    written = keras.Input((None,), dtype="int32", name="written")
+    embed = L.Embedding(20, 8)
+    seen, said = positions()(embed(read)), positions()(embed(written))
+    attention = L.MultiHeadAttention(2, 4)
+    x = attention(said, seen, attention_mask=ops.cast(mask, "bool")[:, None, :])
+    return keras.Model([read, mask, written], L.Dense(3)(x + said))
+
+
+def _tokens(*shape):
+    return np.random.default_rng(sum(shape)).integers(0, 20, shape).astype("int32")
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("positions", [Positions, Indexed])
+def test_two_lengths_and_a_table_of_positions(positions, tmp_path, peer):
+    keras.utils.set_random_seed(1)
+    model = _seq2seq(positions)
+    with pytest.warns(UserWarning, match="no other lengths than these: dimension 1 of"):
+        regraft.save_model(model, tmp_path / "m")
+    for read, written in ((3, 7), (12, 1)):
+        given = [_tokens(2, read), np.ones((2, read), "int32"), _tokens(2, written)]
+        given[1][1, -1] = 0
+        got, _ = peer.call("saved_functions.call", str(tmp_path / "m"), given)
+        np.testing.assert_allclose(got[0], model.predict(given, verbose=0), atol=1e-5)
+
+
+def _notes(inputs, output):
+    return [text for _, text in trace_model(keras.Model(inputs, output)).notes]
+
+
+def test_a_length_that_another_input_tells_is_said():
+    x, y = keras.Input((None, 4)), keras.Input((5, 4))
+    (note,) = _notes([x, y], L.Dense(2)(L.Add()([x, y])))
+    assert note.endswith("no other lengths than these: dimension 1 of input 0 == 5.")
+
+
+def test_a_branch_of_own_code_demands_nothing():
+    x = keras.Input((None, 4))
+    (note,) = _notes(x, Branch()(x))
+    assert note.startswith("Its layers fit together for some unknown lengths only")
+    assert "other lengths" not in note
+
+
+def test_inputs_of_one_length_need_no_word():
+    x, y = keras.Input((None, 4)), keras.Input((None, 4))
+    assert _notes([x, y], L.Dense(2)(L.Add()([x, y]))) == []
