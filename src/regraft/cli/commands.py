@@ -120,7 +120,8 @@ def show(model: Model, as_json: AsJson = False) -> None:
 
 def _print(line: str) -> None:
     """Prints a line that holds words of the file: they are no markup."""
-    _console.print(Text(printable(line)), highlight=False)
+    # Paths are to be copied, so that no line is broken.
+    _console.print(Text(printable(line)), highlight=False, soft_wrap=True)
 
 
 def _add_row(table: Table, *cells: str) -> None:

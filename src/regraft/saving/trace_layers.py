@@ -155,7 +155,7 @@ class _ModelTracer:
         model = self._model
         takes_training = self._expects_training(model)
         flags = (True, False) if takes_training and self._way.trains else (False,)
-        operands = symbolic_inputs(flat_inputs(self._inputs), self._way, self._demands)
+        operands = symbolic_inputs(flat_inputs(self._inputs), self._way)
         first, rest = packed_inputs(self._inputs, operands)
         for training in flags:
             try:
@@ -353,7 +353,7 @@ class _ModelTracer:
             args, named = restored((record.args, kwargs), arrays)
             return record.layer(*args, **named)
 
-        self._run(run, renamed_lengths(record.tensors, self._way, self._demands), flag)
+        self._run(run, renamed_lengths(record.tensors, self._way), flag)
         return self._calls.records[-1]
 
     def _concrete(

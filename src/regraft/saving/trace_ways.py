@@ -35,10 +35,11 @@ class Way:
     demands: tuple[str, ...] = ()
 
     def with_demand_of(self, error: Exception) -> Way | None:
-        """Returns this way with what an error demands; `None` if it is no such error."""
+        """Returns this way with what an error demands; `None` if it demands nothing."""
         demand = _compat.demanded_of_lengths(error)
-        known = demand is None or demand in self.demands
-        if known or len(self.demands) == _MAX_DEMANDS:
+        if demand is None or demand in self.demands:
+            return None
+        if len(self.demands) == _MAX_DEMANDS:
             return None
         return replace(self, demands=(*self.demands, demand))
 
