@@ -102,6 +102,7 @@ LIBRARIES: dict[str, set[str]] = {
 # Imports inside a function, each with its reason. None of them hides a cycle.
 LATE_IMPORTS: dict[tuple[str, str], str] = {
     ("regraft._compat", "jax"): "Where Keras runs on JAX only.",
+    ("regraft._compat.lengths", "jax"): "Where Keras runs on JAX only.",
     ("regraft.api", "h5py"): "Where it is missing, the error says how to install it.",
     ("regraft.graph.runtime.kernels.values", "jax"): "Where Keras runs on JAX only.",
     ("regraft.storage.filesystem", "fsspec"): "An extra; missing for most users.",

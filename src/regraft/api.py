@@ -33,6 +33,7 @@ from regraft.loading.step_by_step import run_step_by_step
 from regraft.loading.verify import check_file
 from regraft.model.description import ModelDescription
 from regraft.model.dialects.context import Note
+from regraft.model.dialects.without_config import plain_configs, traces_for_configs
 from regraft.model.keras2 import host_models
 from regraft.options import LoadOptions, SaveOptions
 from regraft.other_backends import trace_elsewhere, traces_here
@@ -89,8 +90,8 @@ def save_model(
 
     Raises:
         ValueError: The model is not built, or an argument doesn't go with HDF5.
-        NotImplementedError: A subclassed model as HDF5, or a layer without
-            `get_config`.
+        NotImplementedError: A subclassed model as HDF5; or a layer whose config can't
+            be written, in HDF5 or without its functions.
         ImportError: h5py is not installed and the format is HDF5.
     """
     save_format = _save_format(filepath, save_format)
@@ -119,7 +120,8 @@ def save_model(
     # All that is made lives in calls that have returned when the block ends.
     with _collected_later():
         if save_format == "h5":
-            parts = describe(model, include_optimizer=include_optimizer)
+            with plain_configs(model):
+                parts = describe(model, include_optimizer=include_optimizer)
             write_model(target, parts, options)
             notes = parts.notes
         else:
@@ -165,7 +167,7 @@ def _write(
     requests: Any,
 ) -> list[Note]:
     """Writes a SavedModel; returns what did not go over exactly."""
-    parts = describe(model, include_optimizer=include_optimizer, traced=save_traces)
+    notes: list[Note] = []
 
     def traces() -> ModelTraces | None:
         with _compat.kept_losses(model):
@@ -174,7 +176,16 @@ def _write(
     def aliases(made: ModelTraces) -> Mapping[str, str]:
         return alias_names(options.function_aliases or {}, requests, made)
 
-    write_saved_model(target, parts, options, traces if save_traces else None, aliases)
+    if save_traces:
+        with traces_for_configs(model, notes):
+            parts = describe(model, include_optimizer=include_optimizer, traced=True)
+            write_saved_model(target, parts, options, traces, aliases)
+        return notes + parts.notes
+    # Without functions, what the model is made of must have its config.
+    with plain_configs(model):
+        parts = describe(model, include_optimizer=include_optimizer)
+    with traces_for_configs(model, notes):
+        write_saved_model(target, parts, options)
     return parts.notes
 
 

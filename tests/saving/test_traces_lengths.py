@@ -83,7 +83,7 @@ def test_a_length_that_another_input_tells_is_said():
 def test_a_branch_of_own_code_demands_nothing():
     x = keras.Input((None, 4))
     (note,) = _notes(x, Branch()(x))
-    assert note.startswith("Its layers fit together for some unknown lengths only")
+    assert note.startswith("Its functions are for unknown lengths of at least 32.")
     assert "other lengths" not in note
 
 

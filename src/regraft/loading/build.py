@@ -45,6 +45,7 @@ from regraft.model.dialects.topology import build_layer, build_network, is_netwo
 from regraft.model.dialects.weight_layouts import writer_of
 from regraft.model.keras2.host_models import accept_text
 from regraft.model.keras2.regularizers import flatten_at_zero
+from regraft.model.metadata import has_config
 from regraft.model.state_tree import StateNode, state_tree
 from regraft.options import LoadOptions
 
@@ -338,10 +339,13 @@ def _build_root(
         and root is not None
         and root.identifier in MODELS
         and (reviver.has_traces(root) or find_layer_class(config, context) is None)
-        and not any(
-            find_custom(str(config[key]), context)
-            for key in ("registered_name", "class_name")
-            if config.get(key)
+        and not (
+            has_config(config.get("config"))
+            and any(
+                find_custom(str(config[key]), context)
+                for key in ("registered_name", "class_name")
+                if config.get(key)
+            )
         )
     ):
         return reviver.root(root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -433,7 +434,11 @@ class Reviver:
         if not layer.built:
             shape = metadata.get("build_input_shape")
             if shape is not None:
-                layer.build(_plain_shape(shape))
+                with warnings.catch_warnings():
+                    # Without a `build` of its own it makes no variables, as is
+                    # seen below.
+                    warnings.filterwarnings("ignore", "`build\\(\\)` was called")
+                    layer.build(_plain_shape(shape))
         plan = plan_from_objects(state_tree(layer), node)
         if plan.missing or plan.unused:
             raise ValueError("The rebuilt layer has other variables than the file.")

@@ -159,6 +159,15 @@ _SPECIAL: dict[str, Any] = {
 }
 
 
+# Marks what stands in the place of a config that could not be written.
+NO_CONFIG = "regraft_has_no_config"
+
+
+def has_config(config: Any) -> bool:
+    """Whether a layer's config is one, and not what stands for one."""
+    return not (isinstance(config, Mapping) and config.get(NO_CONFIG))
+
+
 def plain(value: Any) -> Any:
     """Turns decoded shapes into tuples, as layers' constructors take them."""
     if isinstance(value, TensorShape):

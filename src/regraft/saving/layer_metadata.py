@@ -17,7 +17,7 @@ from regraft.model.dialects.keras2_arguments import KERAS_2_ARGUMENTS
 from regraft.model.dialects.names import original_name
 from regraft.model.dialects.registry import is_builtin
 from regraft.model.keras2.host_layers import file_dtype
-from regraft.model.metadata import TensorShape, TypeSpec
+from regraft.model.metadata import TensorShape, TypeSpec, has_config
 from regraft.model.state_tree import is_network
 from regraft.saving.trace_specs import expects_training
 
@@ -98,7 +98,7 @@ def layer_metadata(
         "preserve_input_structure_in_config": False,
         "autocast": _casts(layer, class_name),
         "class_name": class_name,
-        "config": config,
+        "config": config if has_config(config) else None,
     }
     shape = build_input_shape(layer)
     if shape is not None:
@@ -148,7 +148,7 @@ def model_metadata(
         "save_spec": spec,
         "keras_version": KERAS_2_VERSION,
         "backend": "tensorflow",
-        "model_config": {"class_name": entry["class_name"], "config": entry["config"]},
+        "model_config": {"class_name": entry["class_name"], "config": found["config"]},
     }
     if training_config is not None:
         found["training_config"] = training_config

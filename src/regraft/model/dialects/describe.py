@@ -69,7 +69,8 @@ def describe_plain_layer(
         config = _builtin_config(layer, config, dialect, notes, describe)
     else:
         config = {
-            key: old_words(key, value, name, notes) for key, value in config.items()
+            key: old_words(key, _serialized(value), name, notes)
+            for key, value in config.items()
         }
     if layers_theano.CLASSES.get(cls.__name__) is cls:
         text = "Theano's padding is not that of TensorFlow; the words are the same"
@@ -77,6 +78,17 @@ def describe_plain_layer(
     # A layer over traces goes on under the name of the class that was traced.
     name = getattr(layer, "saved_class_name", class_name(cls))
     return {"class_name": name, "config": config, **entry_name}
+
+
+def _serialized(value: Any) -> Any:
+    """Serializes what a config of the user's own holds as it is, as Keras does."""
+    if isinstance(value, list | tuple):
+        return [_serialized(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _serialized(item) for key, item in value.items()}
+    if callable(value) or hasattr(value, "get_config"):
+        return keras.saving.serialize_keras_object(value)
+    return value
 
 
 def trains(layer: keras.layers.Layer) -> bool:

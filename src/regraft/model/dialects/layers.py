@@ -27,6 +27,7 @@ from regraft.model.dialects.rows import ALIASES, EVERYWHERE, NO_ROW, ROWS, Row
 from regraft.model.keras2 import layers_theano
 from regraft.model.keras2.registration import PACKAGE
 from regraft.model.keras2.regularizers import AveragedOverBatch, SummedOverBatch
+from regraft.model.metadata import has_config
 
 BuildLayer = Callable[[Entry, BuildContext], keras.layers.Layer]
 
@@ -231,6 +232,11 @@ def _build_custom(
     cls: type, entry: Entry, context: BuildContext, build: BuildLayer
 ) -> keras.layers.Layer:
     config = dict(entry["config"])
+    if not has_config(config):
+        raise NotImplementedError(
+            f"{_name(entry)} of class {entry['class_name']!r} was saved without its "
+            "config, which its class could not give then."
+        )
     if row_of(cls) is not NO_ROW:
         config = modernize(cls, config, context)
     config["dtype"] = build_dtype(config.get("dtype"), context)
