@@ -26,7 +26,7 @@ KEPT = {
     "2.3.4/tf_idf",
     "2.3.4/normalized_features",
     "2.11.1/measured",
-    "2.4.4/cells",
+    "2.6.2/cells",
 }
 
 

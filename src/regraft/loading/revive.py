@@ -17,6 +17,7 @@ from regraft.loading.places import added_metrics, with_nodes
 from regraft.loading.read import own_functions
 from regraft.loading.restore import Assignment, RestorePlan, plan_from_objects
 from regraft.loading.revived_layer import (
+    MetricState,
     RevivedLayer,
     RevivedModel,
     RevivedObject,
@@ -311,7 +312,7 @@ class Reviver:
         for name, child in _metrics(node).items():
             if self._captured.isdisjoint(c.node_id for c in child.children.values()):
                 continue
-            _set(layer, name, self._namespace(name, child))
+            _set(layer, name, self._namespace(name, child, MetricState))
             self._context.note(
                 f"layer {layer.name!r}",
                 f"its metric {name!r} goes on counting, but is in no logs: Keras 3 "
@@ -402,8 +403,10 @@ class Reviver:
         }
         return items if any(item is not None for item in items.values()) else None
 
-    def _namespace(self, name: str, node: ObjectNode) -> Any:
-        holder = RevivedObject(dtype=keras.config.floatx(), autocast=False)
+    def _namespace(
+        self, name: str, node: ObjectNode, cls: type[RevivedObject] = RevivedObject
+    ) -> Any:
+        holder = cls(dtype=keras.config.floatx(), autocast=False)
         holder.built = True
         self._live[node.node_id] = holder
         self._add_children(holder, node)

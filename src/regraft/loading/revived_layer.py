@@ -270,6 +270,15 @@ class RevivedObject(keras.layers.Layer):
         raise NotImplementedError(f"'{self.name}' is no layer; it only holds state.")
 
 
+class MetricState(RevivedObject):
+    """The state of a metric that a layer updates, which is no weight of the layer."""
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """None; `variables` has them."""
+        return []
+
+
 class _Candidate:
     """A saved function, and whether its results come with losses."""
 
