@@ -90,3 +90,56 @@ def test_a_branch_of_own_code_demands_nothing():
 def test_inputs_of_one_length_need_no_word():
     x, y = keras.Input((None, 4)), keras.Input((None, 4))
     assert _notes([x, y], L.Dense(2)(L.Add()([x, y]))) == []
+
+
+class Blend(Same):
+    """Takes two tensors by keyword, the first of which is named last."""
+
+    def build(self, *_, **__):
+        self.scale = self.add_weight(shape=(4,), name="scale")
+
+    def call(self, x, by=None):
+        return x * self.scale + ops.cast(by, x.dtype)[..., None]
+
+    def compute_output_shape(self, x_shape, by_shape=None):
+        return x_shape
+
+
+@pytest.mark.peer
+def test_tensors_given_by_keyword_keep_their_places(tmp_path, peer):
+    x, by = keras.Input((5, 4), name="x"), keras.Input((5,), dtype="int32", name="by")
+    model = keras.Model([x, by], L.Dense(2)(Blend()(x=x, by=by)))
+    given = [np.ones((2, 5, 4), "float32"), _tokens(2, 5)]
+    expected = model.predict(given, verbose=0)
+    regraft.save_model(model, tmp_path / "m")
+    got, _, _, _ = peer.call("saved_functions.revive", str(tmp_path / "m"), given)
+    np.testing.assert_allclose(got[0], expected, atol=1e-5)
+    loaded = regraft.load_model(tmp_path / "m")
+    np.testing.assert_allclose(loaded.predict(given, verbose=0), expected, atol=1e-5)
+
+
+class Mixed(Same):
+    """Takes tuples of tensors, which a network's config knows as lists."""
+
+    def build(self, *_, **__):
+        self.scale = self.add_weight(shape=(4,), name="scale")
+
+    def call(self, pair, others=()):
+        first, second = pair
+        return first * self.scale + second - sum(others)
+
+    def compute_output_shape(self, *_, **__):
+        return (None, 4)
+
+
+@pytest.mark.peer
+def test_tuples_of_tensors_in_a_network(tmp_path, peer):
+    x, y = keras.Input((4,)), keras.Input((4,))
+    model = keras.Model([x, y], Mixed()((x, y), others=(y, x)))
+    given = [np.ones((2, 4), "float32"), np.full((2, 4), 3, "float32")]
+    expected = model.predict(given, verbose=0)
+    regraft.save_model(model, tmp_path / "m")
+    got, _, _, _ = peer.call("saved_functions.revive", str(tmp_path / "m"), given)
+    np.testing.assert_allclose(got[0], expected, atol=1e-5)
+    loaded = regraft.load_model(tmp_path / "m")
+    np.testing.assert_allclose(loaded.predict(given, verbose=0), expected, atol=1e-5)

@@ -19,7 +19,7 @@ from regraft.model.ordering import (
     ordered_variables,
     trainable_variables,
 )
-from regraft.model.state_tree import StateNode
+from regraft.model.state_tree import StateNode, state_tree
 from regraft.model.values import KerasVariableTensor
 from regraft.options import SaveOptions
 from regraft.saving.bilingual import (
@@ -147,7 +147,7 @@ def _layers(
 ) -> Iterator[Hdf5Layer]:
     """Yields one entry per layer of the config, with or without weights."""
     live = {
-        original_name(child.owner): child
+        original_name(child.owner): child.owner
         for _, child in parts.tree.children
         if child.owner is not None
     }
@@ -156,7 +156,8 @@ def _layers(
         name = entry.get("name") or entry["config"]["name"]
         if isinstance(parts.model, keras.Sequential) and name not in live:
             continue  # a Sequential's input layer is not among its layers
-        tree = live.get(name)
+        # By itself: what it shares with a layer before it is written with both.
+        tree = state_tree(live[name]) if name in live else None
         weights = () if tree is None else _weights(ordered(tree))
         yield Hdf5Layer(name, weights or _token_weights(name, tree))
 

@@ -21,7 +21,7 @@ from regraft.model.optimizers import (
     state_from_keras,
 )
 from regraft.model.ordering import edges_in_order, trainable_variables
-from regraft.model.state_tree import StateNode, own_metrics
+from regraft.model.state_tree import StateNode, network_layers, own_metrics
 from regraft.model.values import KerasVariableTensor
 from regraft.options import SaveOptions
 from regraft.saving.describe import SavedModelParts
@@ -235,16 +235,27 @@ class ModelAssembly:
             for operation in getattr(tree.owner, "operations", ())
             if not isinstance(operation, keras.layers.Layer)
         }
+        # Layers that a network before this one has, too.
+        shared = {
+            original_name(layer): layer
+            for layer in network_layers(tree.owner)
+            if id(layer) in self.node_ids
+        }
         added = []
         weighted = 0
         for layer_entry in entries:
             name = layer_entry.get("name") or layer_entry["config"].get("name")
             child = live.get(name)
-            node_id = self._add_layer(child, layer_entry)
+            if child is None and name in shared:
+                node_id = self.node_ids[id(shared[name])]
+                has_weights = bool(shared[name].weights)
+            else:
+                node_id = self._add_layer(child, layer_entry)
+                has_weights = child is not None and any(True for _ in child.edges())
             added.append(node_id)
             if child is None and name in operations:
                 self.node_ids[id(operations[name])] = node_id
-            if child is not None and any(True for _ in child.edges()):
+            if has_weights:
                 self._builder.add_child(node, f"layer_with_weights-{weighted}", node_id)
                 weighted += 1
         for index, node_id in enumerate(added):

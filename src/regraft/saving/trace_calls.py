@@ -9,8 +9,9 @@ losses, and new values of variables.
 from __future__ import annotations
 
 import contextvars
+import inspect
 import re
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +24,11 @@ from regraft.graph.tracing.tracer import Tracing
 from regraft.model.state_tree import call_signature, nearest_layers
 from regraft.saving.trace_operations import tensors_alone
 from regraft.saving.trace_twins import likeness
+
+POSITIONAL = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+)
 
 SEED_STATE = "seed_generator_state"
 
@@ -172,7 +178,9 @@ class LayerCalls:
             return self._in_inference(layer, args, kwargs)
         args, kwargs = _with_masks(layer, args, kwargs)
         tensors: list[Any] = []
-        args, kwargs = _replaced((args, kwargs), tensors)
+        args = _replaced(args, tensors)
+        done = {key: _replaced(kwargs[key], tensors) for key in _ordered(layer, kwargs)}
+        kwargs = {key: done[key] for key in kwargs}
         if not tensors:
             return original(layer, *args, **kwargs)
         fresh = _TracedCall(self, original, layer, args, kwargs, tensors, outer)
@@ -446,6 +454,16 @@ def _with_masks(
             if any(m is not None for m in keras.tree.flatten(mask)):
                 kwargs[mask_name] = mask
     return args, kwargs
+
+
+def _ordered(layer: keras.Layer, names: Iterable[str]) -> list[str]:
+    """Returns keywords as TensorFlow orders them: by parameter, others by name.
+
+    What can be given by position is, however it was given.
+    """
+    parameters = call_signature(layer).parameters.values()
+    places = {p.name: i for i, p in enumerate(parameters) if p.kind in POSITIONAL}
+    return sorted(names, key=lambda name: (places.get(name, len(places)), name))
 
 
 def _is_tensor(value: Any) -> bool:

@@ -17,7 +17,7 @@ from regraft import _compat
 from regraft.errors import UnsupportedError
 from regraft.model.keras2.host_layers import file_dtype
 from regraft.model.state_tree import is_network
-from regraft.saving.trace_calls import LayerCall
+from regraft.saving.trace_calls import LayerCall, Leaf
 from regraft.saving.trace_specs import traced_dtype
 from regraft.saving.trace_ways import Way, replaced, split_demands
 
@@ -350,6 +350,37 @@ def _inputs_of(shapes: Any, dtype: str, batch: bool = False) -> Any:
     # The batch that a model was built with is one of many.
     first = (shapes[0] or 1) if batch else None
     return TensorInput((first, *shapes[1:]), dtype)
+
+
+def with_lists(records: Sequence[LayerCall], model: keras.Model) -> list[LayerCall]:
+    """Returns calls by a network, with lists of tensors where there were tuples.
+
+    Keras 2 calls the layers of a network by its config, which knows lists alone.
+    """
+    listed = [
+        replace(
+            record,
+            args=tuple(map(_listed, record.args)),
+            kwargs={key: _listed(value) for key, value in record.kwargs.items()},
+        )
+        for record in records
+    ]
+    if listed == list(records):
+        return listed
+    layer = records[0].layer
+    networks = filter(is_network, _compat.all_layers(model))
+    by_network = any(layer is each for network in networks for each in network.layers)
+    return listed if by_network else list(records)
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _listed(item) for key, item in value.items()}
+    if not isinstance(value, list | tuple) or hasattr(value, "_fields"):
+        return value
+    items = [_listed(item) for item in value]
+    holds_tensors = any(isinstance(item, Leaf | list) for item in items)
+    return items if isinstance(value, list) or holds_tensors else value
 
 
 def with_tuples(records: Sequence[LayerCall]) -> list[LayerCall]:

@@ -43,6 +43,7 @@ from regraft.saving.trace_inputs import (
     renamed_lengths,
     saved_inputs,
     symbolic_inputs,
+    with_lists,
     with_tuples,
 )
 from regraft.saving.trace_lengths import named_lengths
@@ -289,6 +290,7 @@ class _ModelTracer:
         layer = records[0].layer
         takes_training = self._expects_training(layer)
         chosen = distinct_calls(self._complete(records, takes_training), takes_training)
+        chosen = with_lists(chosen, self._model)
         spec = call_spec(layer, takes_training)
         plain = [self._concrete(record, takes_training, None) for record in chosen]
         if layer is self._model and (tuples := with_tuples(chosen)) != chosen:

@@ -18,7 +18,7 @@ from regraft.errors import UnsupportedError
 from regraft.graph import ir
 from regraft.graph.tracing.builder import shape_of
 from regraft.model.state_tree import call_signature
-from regraft.saving.trace_calls import LayerCall, Leaf
+from regraft.saving.trace_calls import POSITIONAL, LayerCall, Leaf
 
 # JAX has no 64-bit numbers unless asked to; a function keeps the dtype it promised.
 _TRACED_DTYPES = {
@@ -28,10 +28,6 @@ _TRACED_DTYPES = {
     "string": HANDLE,
 }
 _PLAIN = (bool, int, float, str, type(None))
-_POSITIONAL = (
-    inspect.Parameter.POSITIONAL_ONLY,
-    inspect.Parameter.POSITIONAL_OR_KEYWORD,
-)
 
 
 def expects_training(layer: keras.Layer, below: Sequence[keras.Layer]) -> bool:
@@ -44,7 +40,7 @@ def expects_training(layer: keras.Layer, below: Sequence[keras.Layer]) -> bool:
 def call_spec(layer: keras.Layer, takes_training: bool) -> ir.FunctionSpec:
     """Returns the Python signature of a layer's functions."""
     parameters = call_signature(layer).parameters
-    args = [p for p in parameters.values() if p.kind in _POSITIONAL]
+    args = [p for p in parameters.values() if p.kind in POSITIONAL]
     only = [p for p in parameters.values() if p.kind is p.KEYWORD_ONLY]
     names = [p.name for p in args]
     defaults = [_default(p) for p in args if p.default is not p.empty]
@@ -200,7 +196,7 @@ def input_signature(
     extra: dict[str, Any] = {}
     for parameter in parameters.values():
         value = bound.get(parameter.name, parameter.default)
-        if parameter.kind in _POSITIONAL:
+        if parameter.kind in POSITIONAL:
             args.append(_argument(parameter.name, value, call, specs))
         elif parameter.kind is parameter.VAR_POSITIONAL:
             args += [structure(v, specs) for v in bound.get(parameter.name, ())]

@@ -1,0 +1,50 @@
+"""Layers that two networks inside of a model share."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as L
+
+import regraft
+
+
+def _model():
+    """Two networks that begin with the same layers; a step was trained."""
+    keras.utils.set_random_seed(1)
+    common, norm = L.Dense(4, activation="tanh", name="common"), L.BatchNormalization()
+    one, other, x = (keras.Input((3,)) for _ in range(3))
+    first = keras.Model(one, norm(common(one)), name="first")
+    second = keras.Model(other, L.Dense(4)(norm(common(other))), name="second")
+    model = keras.Model(x, L.Dense(1)(L.Add()([first(x), second(x)])))
+    model.compile("adam", "mse")
+    data = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
+    model.train_on_batch(data, data[:, :1])
+    return model, data
+
+
+@pytest.mark.parametrize("traces", [True, False])
+def test_stay_shared_and_train_on(tmp_path, traces):
+    model, data = _model()
+    regraft.save_model(model, tmp_path / "m", save_traces=traces)
+    loaded = regraft.load_model(tmp_path / "m")
+    first, second = (loaded.get_layer(name) for name in ("first", "second"))
+    assert first.get_layer("common") is second.get_layer("common")
+    for each in (model, loaded):
+        each.train_on_batch(data, data[:, :1])
+    np.testing.assert_array_equal(
+        loaded.predict(data, verbose=0), model.predict(data, verbose=0)
+    )
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("name", ["m", "m.h5"])
+def test_tf_keras_opens_both_networks(tmp_path, peer, name):
+    model, data = _model()
+    expected = model.predict(data, verbose=0)
+    regraft.save_model(model, tmp_path / name)
+    found = peer.call("saved_functions.revive", str(tmp_path / name), data)
+    np.testing.assert_allclose(found[0][0], expected, atol=1e-5)
+    loaded = regraft.load_model(tmp_path / name)
+    np.testing.assert_allclose(loaded.predict(data, verbose=0), expected, atol=1e-6)
