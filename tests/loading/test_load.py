@@ -11,6 +11,7 @@ import pytest
 import regraft
 from data.vintage import corpus
 from peer import Peer
+from regraft import _compat
 from regraft.errors import MismatchError
 
 SESSION_STYLE = [case for case in corpus.cases() if case.name == "session_style"]
@@ -163,3 +164,12 @@ def test_assets_that_old_builders_list_in_a_collection_are_found(
     assert set(regraft.inspect(tmp_path / "m").assets) == {"words.txt"}
     found = regraft.load(tmp_path / "m").signatures["serving_default"](texts)
     np.testing.assert_array_equal(found["rows"], expected)
+
+
+def test_what_is_built_is_not_taken_for_what_had_its_address() -> None:
+    layer = keras.layers.GRU(2)
+    with _compat.object_sharing(recorded=False):
+        configs = [keras.saving.serialize_keras_object(layer) for _ in range(2)]
+        both = keras.layers.Bidirectional(layer)
+    assert not any("shared_object_id" in config for config in configs)
+    assert both.backward_layer.go_backwards

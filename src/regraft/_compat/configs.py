@@ -38,18 +38,26 @@ def serialize(target: Any) -> Any:
 
 
 _SHARED = "shared_objects/id_to_obj_map"
+_SERIALIZED = "shared_objects/id_to_config_map"
 
 
 @contextmanager
-def object_sharing() -> Iterator[None]:
+def object_sharing(*, recorded: bool = True) -> Iterator[None]:
     """Lets Keras' configs say which objects are one, and lets Keras heed it.
 
     Keras 3.12 to 3.15: `ObjectSharingScope` is not exported; scopes don't nest.
+
+    Args:
+        recorded: Whether what is serialized inside is remembered, by its address. A
+            layer that serializes another one while it is built (`Bidirectional`)
+            lets it go, and the next one at that address would be taken for it.
     """
     if global_state.get_global_attribute(_SHARED) is not None:
         yield
         return
     with serialization_lib.ObjectSharingScope():
+        if not recorded:
+            global_state.set_global_attribute(_SERIALIZED, None)
         yield
 
 

@@ -185,14 +185,17 @@ def _build_deferred(
     from_traces: bool = False,
 ) -> tuple[keras.Model, restore.RestorePlan]:
     try:
-        with _compat.object_sharing(), _compat.deferred_variables() as values:
+        with (
+            _compat.object_sharing(recorded=False),
+            _compat.deferred_variables() as values,
+        ):
             return _build_and_plan(description, context, options, values, from_traces)
     except ValueError as error:
         if not _asks_for_values(error):
             raise
     _begin_again(context)
     values = _compat.DeferredValues()
-    with _compat.object_sharing():
+    with _compat.object_sharing(recorded=False):
         built = _build_and_plan(description, context, options, values, from_traces)
     values.assign_existing()
     return built

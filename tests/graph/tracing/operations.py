@@ -619,10 +619,10 @@ row("select", lambda x, y: ops.select([x > 1, y > 0], [x, y], 7.0), X, Y)
 # All that there are.
 NAMES = sorted(
     name
-    for name in dir(ops)
-    if not name.startswith("_") and callable(getattr(ops, name))
+    for name in dir(keras.ops)
+    if not name.startswith("_") and callable(getattr(keras.ops, name))
 ) + sorted(
     f"image.{name}"
-    for name in dir(ops.image)
-    if not name.startswith("_") and callable(getattr(ops.image, name))
+    for name in dir(keras.ops.image)
+    if not name.startswith("_") and callable(getattr(keras.ops.image, name))
 )
