@@ -48,3 +48,19 @@ def test_tf_keras_opens_both_networks(tmp_path, peer, name):
     np.testing.assert_allclose(found[0][0], expected, atol=1e-5)
     loaded = regraft.load_model(tmp_path / name)
     np.testing.assert_allclose(loaded.predict(data, verbose=0), expected, atol=1e-6)
+
+
+@pytest.mark.peer
+def test_a_layer_inside_a_wrapper_and_alone(tmp_path, peer):
+    x = keras.Input((5, 3))
+    dense = L.Dense(3, name="dense")
+    model = keras.Model(x, L.TimeDistributed(dense)(dense(x)))
+    model.compile("adam", "mse")
+    data = np.random.default_rng(0).normal(size=(8, 5, 3)).astype("float32")
+    model.train_on_batch(data, data)
+    expected = model.predict(data, verbose=0)
+    regraft.save_model(model, tmp_path / "m.h5")
+    found = peer.call("saved_functions.revive", str(tmp_path / "m.h5"), data)
+    np.testing.assert_allclose(found[0][0], expected, atol=1e-5)
+    loaded = regraft.load_model(tmp_path / "m.h5")
+    np.testing.assert_allclose(loaded.predict(data, verbose=0), expected, atol=1e-6)

@@ -36,7 +36,7 @@ from regraft.model.dialects.names import original_name
 from regraft.model.dialects.weight_layouts import Placed, RawWeight, place
 from regraft.model.keras2.host_layers import HostLayer
 from regraft.model.ordering import ordered_variables
-from regraft.model.state_tree import StateNode
+from regraft.model.state_tree import StateNode, network_layers, state_tree
 from regraft.storage.tensor import StoredTensor
 
 # Where Keras 2 keeps what a Keras 3 layer has as an attribute of its own.
@@ -368,8 +368,10 @@ def plan_from_order(
         MismatchError: The number of layers or of a layer's weights differs.
     """
     plan = RestorePlan()
-    live = [child for _, child in tree.children if child.owner is not None]
-    if tree.kind == "layer":  # lists of layers of a subclassed model, in order
+    # Each by itself: what one shares with a layer before it is stored with both.
+    if tree.kind == "network" and tree.owner is not None:
+        live = [state_tree(layer) for layer in network_layers(tree.owner)]
+    else:  # lists of layers of a subclassed model, in order
         live = list(_top_layers(tree))
     outside = {
         original_name(node.owner): node.owner
