@@ -34,7 +34,7 @@ def traces_for_configs(model: keras.Model, notes: list[Note]) -> Iterator[None]:
     with plain_configs(model):
         # Inner ones first: the config of an outer one may hold theirs.
         for layer in reversed(_compat.all_layers(model)):
-            reason = None if is_builtin(type(layer)) else _why_not(layer)
+            reason = None if _is_known(type(layer)) else _why_not(layer)
             if reason is not None:
                 without.append(layer)
                 vars(layer)["get_config"] = _StandIn(layer, {NO_CONFIG: True})
@@ -77,6 +77,11 @@ def _lacks_config(layer: keras.Layer) -> bool:
     except NotImplementedError:
         return True
     return False
+
+
+def _is_known(cls: type) -> bool:
+    """Whether a class has a config if the layers inside have: Keras' networks, too."""
+    return is_builtin(cls) or cls.__module__.startswith("keras.")
 
 
 def _told(without: list[keras.Layer], reasons: dict[str, str]) -> str:
