@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -113,6 +113,18 @@ def _given(captured: Any, trace: Trace) -> CapturedValue | None:
 
 def _traced_dtype(dtype: str) -> str:
     return HANDLE if dtype == "string" else values.device_dtype(dtype)
+
+
+def why_uncompilable(has_text: bool, traces: Iterable[Trace]) -> str | None:
+    """Says what functions do that no compiled step can; `None`: nothing.
+
+    Args:
+        has_text: Whether they take or give text.
+        traces: Of the functions, as far as they are known.
+    """
+    if has_text:
+        return "read text"
+    return None if all(map(can_be_compiled, traces)) else "make shapes of values"
 
 
 def can_be_compiled(trace: Trace) -> bool:

@@ -15,7 +15,7 @@ from regraft.graph import ir
 from regraft.graph.runtime.context import HostVariable, KerasVariable
 from regraft.graph.runtime.main_graph import GraphSignature, MainGraph
 from regraft.graph.runtime.saved_functions import SignatureFunction
-from regraft.loading.called_traces import can_be_compiled
+from regraft.loading.called_traces import why_uncompilable
 from regraft.loading.functions import FunctionStore
 from regraft.loading.read import check_values, own_functions, read_objects
 from regraft.loading.restore import held_dtype
@@ -172,12 +172,8 @@ class SignatureLayer(keras.layers.Layer):
     def uncompilable(self) -> str | None:
         """What the signature does that no compiled step can; `None`: nothing."""
         signature = self._signature.value
-        if self.has_text:
-            return "read text"
         known = isinstance(signature, SignatureFunction)
-        if known and not can_be_compiled(signature.trace):
-            return "make shapes of values"
-        return None
+        return why_uncompilable(self.has_text, [signature.trace] if known else [])
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         """Calls the layer; text may be given as arrays."""

@@ -14,7 +14,7 @@ from regraft.dtypes import HANDLE
 from regraft.errors import MismatchError
 from regraft.graph import ir
 from regraft.graph.runtime.saved_functions import SavedFunction, Trace
-from regraft.loading.called_traces import can_be_compiled
+from regraft.loading.called_traces import why_uncompilable
 from regraft.loading.run_trace import (
     called_with_words,
     has_words,
@@ -90,11 +90,7 @@ class Revived:
     @cached_property
     def uncompilable(self) -> str | None:
         """What its traces do that no compiled step can; `None`: nothing."""
-        if self.has_text:
-            return "read text"
-        if not all(map(can_be_compiled, self._traces.all())):
-            return "make shapes of values"
-        return None
+        return why_uncompilable(self.has_text, self._traces.all())
 
     @property
     def traced_signature(self) -> inspect.Signature | None:

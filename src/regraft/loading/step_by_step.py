@@ -6,7 +6,6 @@ values. Both need the values themselves, which no compiled step has.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import keras
@@ -14,6 +13,7 @@ import keras
 from regraft import _compat
 from regraft.loading.revived_layer import Revived
 from regraft.model.dialects.names import original_name
+from regraft.model.mixed_class import mixed_class
 
 
 class StepByStep:
@@ -38,21 +38,10 @@ def run_step_by_step(model: keras.Model) -> str | None:
     for layer in layers:
         why = getattr(layer, "uncompilable", None)
         if why is not None:
-            cls: Any = type(model)
-            model.__class__ = _step_by_step(cls)
+            model.__class__ = mixed_class(StepByStep, type(model))
             model.run_eagerly = True
             whose = "its" if layer is model else f"the {original_name(layer)!r} layer's"
             return (
                 f"{whose} functions {why}, so that it runs step by step, not compiled"
             )
     return None
-
-
-@functools.cache
-def _step_by_step(cls: type) -> type:
-    if issubclass(cls, StepByStep):
-        return cls
-    found = type(cls.__name__, (StepByStep, cls), {"__doc__": cls.__doc__})
-    found.__module__ = cls.__module__
-    found.__qualname__ = cls.__qualname__
-    return found

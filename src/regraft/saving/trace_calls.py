@@ -22,7 +22,7 @@ import keras
 from regraft import _compat
 from regraft.graph.tracing.tracer import Tracing
 from regraft.model.state_tree import call_signature, nearest_layers
-from regraft.saving.trace_operations import tensors_alone
+from regraft.saving.trace_operations import is_tensor, tensors_alone
 from regraft.saving.trace_twins import likeness
 
 POSITIONAL = (
@@ -441,7 +441,7 @@ def _with_masks(
     tensors = {
         name: value
         for name, value in bound.items()
-        if name in parameters and any(map(_is_tensor, keras.tree.flatten(value)))
+        if name in parameters and any(map(is_tensor, keras.tree.flatten(value)))
     }
     if len(tensors) == 1:
         names = {"mask": next(iter(tensors))}
@@ -466,16 +466,12 @@ def _ordered(layer: keras.Layer, names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (places.get(name, len(places)), name))
 
 
-def _is_tensor(value: Any) -> bool:
-    return isinstance(value, jax.Array)
-
-
 def _replaced(structure: Any, tensors: list[Any]) -> Any:
     """Returns a structure with `Leaf`s for tensors, which are appended to a list.
 
     The order is TensorFlow's: entries of dicts by sorted keys.
     """
-    if _is_tensor(structure):
+    if is_tensor(structure):
         tensors.append(structure)
         return Leaf(len(tensors) - 1)
     if isinstance(structure, dict):

@@ -46,17 +46,18 @@ def tensors_alone(
     kwargs: Mapping[str, Any],
 ) -> tuple[Call, Any]:
     """Returns a call of an operation that takes tensors alone, and these tensors."""
-    tensors = [x for x in keras.tree.flatten((args, kwargs)) if _is_tensor(x)]
+    tensors = [x for x in keras.tree.flatten((args, kwargs)) if is_tensor(x)]
 
     def run(_: keras.layers.Layer, inputs: Any) -> Any:
         given = iter(inputs if isinstance(inputs, list) else [inputs])
         filled, named = keras.tree.map_structure(
-            lambda x: next(given) if _is_tensor(x) else x, (args, kwargs)
+            lambda x: next(given) if is_tensor(x) else x, (args, kwargs)
         )
         return original(operation, *filled, **named)
 
     return run, tensors[0] if len(tensors) == 1 else tensors
 
 
-def _is_tensor(value: Any) -> bool:
+def is_tensor(value: Any) -> bool:
+    """Whether a value is an array of the trace."""
     return isinstance(value, jax.Array)

@@ -8,7 +8,6 @@ values (`HostPass`); what the compiled step gets is a dict of numeric arrays, th
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import keras
@@ -35,6 +34,7 @@ from regraft.model.keras2.host_values import (
     is_text,
     seen,
 )
+from regraft.model.mixed_class import mixed_class
 
 _PREFIX = "regraft:"
 
@@ -43,8 +43,7 @@ def accept_text(model: keras.Model) -> None:
     """Makes a model, and those inside it, take what its host layers read."""
     for layer in _compat.all_layers(model):
         if graph_of(layer) is not None and _has_text(layer):
-            cls: Any = type(layer)
-            layer.__class__ = _host_class(cls)
+            layer.__class__ = mixed_class(HostModel, type(layer))
             for below in _compat.all_layers(graph_of(layer)):
                 if isinstance(below, keras.layers.InputLayer):
                     widen(below)
@@ -55,16 +54,6 @@ def _has_text(model: keras.Model) -> bool:
     return bool(host_layers(model)) or any(
         getattr(layer, "has_text", False) for layer in _compat.all_layers(model)
     )
-
-
-@functools.cache
-def _host_class(cls: type) -> type:
-    if issubclass(cls, HostModel):
-        return cls
-    found = type(cls.__name__, (HostModel, cls), {"__doc__": cls.__doc__})
-    found.__module__ = cls.__module__
-    found.__qualname__ = cls.__qualname__
-    return found
 
 
 # ---------------------------------------------------------------- the model
