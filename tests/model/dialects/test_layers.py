@@ -215,6 +215,44 @@ def test_mask_of_the_sequence_counts_beside_states(layer, states, peer: Peer):
     _assert_equal(peer.call("dialects.run", again, weights, inputs), expected)
 
 
+@pytest.mark.parametrize(
+    ("class_name", "config"),
+    [
+        ("Permute", {"dims": [1, 2]}),
+        ("Reshape", {"target_shape": [6, 4]}),
+        ("Cropping1D", {"cropping": [0, 0]}),
+    ],
+)
+@pytest.mark.parametrize("sequential", [False, True])
+@pytest.mark.filterwarnings("ignore:.*does not support masking:UserWarning")
+def test_layer_with_nothing_to_do_ends_the_mask(
+    class_name, config, sequential, peer: Peer
+):
+    nothing = _entry(class_name, {**config, "name": "nothing"})
+    network = _decoder(_recurrent("LSTM"), 0)
+    *given, last = network["config"]["layers"]
+    if sequential:
+        network["class_name"] = "Sequential"
+        network["config"] = {"name": "chain", "layers": [*given, nothing, last]}
+    else:
+        nothing["inbound_nodes"] = [[["words", 0, 0, {}]]]
+        last["inbound_nodes"] = [[["nothing", 0, 0, {}]]]
+        network["config"]["layers"].insert(-1, nothing)
+    model = build_network(network, BuildContext(KERAS_2))
+    rng = np.random.default_rng(3)
+    weights = [rng.normal(size=w.shape).astype("float32") for w in model.get_weights()]
+    model.set_weights(weights)
+    sequence = np.array([[3, 0, 5, 0, 0, 8], [0, 2, 2, 0, 1, 0]], "float32")
+    expected = peer.call("dialects.run", network, weights, [sequence])
+    _assert_equal([model(sequence, training=False)], expected)
+    _assert_equal([model.predict(sequence, verbose=0)], expected)
+    in_keras_3 = keras.models.model_from_json(model.to_json())
+    in_keras_3.set_weights(weights)
+    _assert_equal([in_keras_3(sequence, training=False)], expected)
+    again = describe_network(model, KERAS_2, [])
+    _assert_equal(peer.call("dialects.run", again, weights, [sequence]), expected)
+
+
 def test_function_of_a_package_is_found_by_its_own_name():
     """Keras 3 writes the word `function` where a registered name would stand."""
     layer = keras.layers.Dense(2, activation=linear_fifth_hard_sigmoid)

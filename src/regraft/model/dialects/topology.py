@@ -29,6 +29,7 @@ from regraft._compat import (
     fix_training,
     keep_fixed_training,
     keep_operations,
+    keras_mask,
     set_own_trainable,
 )
 from regraft.errors import FormatError, LimitError, UnsupportedError
@@ -40,6 +41,7 @@ from regraft.model.dialects.objects import is_entry, shared
 from regraft.model.dialects.operations import build_operation, is_operation
 from regraft.model.dialects.registry import find_custom
 from regraft.model.keras2.host_layers import InputLayer
+from regraft.model.keras2.layers_merging import end_masks, makes_masks
 
 _NETWORKS = {"Sequential", "Functional", "Model", "Container", "Graph"}
 MAX_NESTING = 50
@@ -176,10 +178,14 @@ def _build_sequential(
     names = [_layer_name(entry, index) for index, entry in enumerate(entries)]
     reserve_names(stand_ins(names))
     layers: list[keras.layers.Layer] = []
+    masked = False
     for entry, name, accepted in zip(entries, names, stand_ins(names), strict=True):
         layer = build_layer(_renamed(entry, accepted), context)
         _remember(layer, name, context)
         layers.append(layer)
+        if masked and context.dialect.generation < 3:
+            end_masks(layer)
+        masked = masked or makes_masks(layer)
     name = str(config.get("name") or "sequential")
     shapes = config.get("build_input_shape")
     if custom is None and (features := _feature_inputs(layers, shapes)):
@@ -406,13 +412,18 @@ class _Functional:
     def _call(self, call: _Call) -> list[Any]:
         layer = self.layers[call.layer]
         args, keywords = calls.arguments(layer, call.data, self.tensors, self.layers)
-        if not any(map(_is_symbolic, keras.tree.flatten([args, keywords]))):
+        given = keras.tree.flatten([args, keywords])
+        if not any(map(_is_symbolic, given)):
             # Keras 2 forgets all that an operation takes as `*args`, and the first
             # argument may be none of its tensors: `tf.einsum("ij,jk->ik", a, b)`.
             raise UnsupportedError(
                 f"The config of model {self.config.get('name')!r} doesn't say what "
                 f"layer {call.layer!r} is called on: the Keras that wrote it lost that."
             )
+        if self.context.dialect.generation < 3 and any(
+            keras_mask(tensor) is not None for tensor in given
+        ):
+            end_masks(layer)
         try:
             outputs = calls.invoke(layer, args, keywords)
             self._keep_training(layer, keywords)

@@ -1,8 +1,11 @@
-"""Merging layers that treat masks as Keras 2's.
+"""Layers that treat masks as Keras 2's.
 
-Keras 2 computes with every value, masked or not, and gives the output the steps that
-no input masks. Keras 3 leaves masked values out of products and extremes, and gives
-the output the steps that any input has.
+Of those that merge: Keras 2 computes with every value, masked or not, and gives the
+output the steps that no input masks. Keras 3 leaves masked values out of products and
+extremes, and gives the output the steps that any input has.
+
+Of those that know no masks: Keras 2 makes another tensor always. Keras 3 returns the
+one that it was given where there is nothing to do, and its mask hangs on it.
 """
 
 from __future__ import annotations
@@ -83,6 +86,57 @@ class Concatenate(keras.layers.Concatenate):
             else:
                 masks.append(item)
         return ops.all(ops.concatenate(masks, axis=self.axis), axis=-1)
+
+
+class _Apart(keras.layers.Layer):
+    """Put before a layer that may return its input in a class' bases."""
+
+    def call(self, inputs: Any) -> Any:
+        return without_mask(super().call(inputs))
+
+
+@registered
+class Permute(_Apart, keras.layers.Permute):
+    """Permute that ends masks."""
+
+
+@registered
+class Reshape(_Apart, keras.layers.Reshape):
+    """Reshape that ends masks."""
+
+
+@registered
+class Flatten(_Apart, keras.layers.Flatten):
+    """Flatten that ends masks."""
+
+
+@registered
+class Cropping1D(_Apart, keras.layers.Cropping1D):
+    """Cropping1D that ends masks."""
+
+
+_APART: dict[type[keras.layers.Layer], type[keras.layers.Layer]] = {
+    keras.layers.Permute: Permute,
+    keras.layers.Reshape: Reshape,
+    keras.layers.Flatten: Flatten,
+    keras.layers.Cropping1D: Cropping1D,
+}
+
+
+def end_masks(layer: keras.layers.Layer) -> None:
+    """Lets a layer that is called with masks, and knows none, hand on no mask.
+
+    Most are never called so, and stay Keras' own.
+    """
+    # Other layers and the file's shared objects may refer to it: it stays one object.
+    if type(layer) in _APART:
+        layer.__class__ = _APART[type(layer)]
+
+
+def makes_masks(layer: keras.layers.Layer) -> bool:
+    """Whether a layer of Keras' gives its output a mask where its input has none."""
+    masks = isinstance(layer, keras.layers.Embedding) and layer.mask_zero
+    return masks or isinstance(layer, keras.layers.Masking)
 
 
 CLASSES: dict[str, type[keras.layers.Layer]] = {
