@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import regraft
+from regraft.storage.saved_model_directory import read_saved_model_directory
 from saving.traced_models import MODELS, NOT_LITE
 
 TOLERANCE = {"mixed": 0.03}
@@ -196,6 +197,31 @@ def test_lambda_over_operations_runs_from_its_traces(peer, tmp_path):
         regraft.save_model(loaded, tmp_path / "again")
         again = peer.call("saved_functions.call", str(tmp_path / "again"), given)
         np.testing.assert_allclose(again[0][0], expected, rtol=1e-5)
+
+
+def test_a_file_holds_no_function_that_nothing_calls(saved):
+    _, path, *_ = saved
+    graph = read_saved_model_directory(path).saved_model.meta_graphs[0]
+    bodies = {f.signature.name: f.node_def for f in graph.graph_def.library.function}
+    concrete = set(graph.object_graph_def.concrete_functions)
+    called = {
+        function.name
+        for nodes in (graph.graph_def.node, *bodies.values())
+        for node in nodes
+        for value in node.attr.values()
+        for function in (value.func, *value.list.func)
+        if function.name
+    }
+    assert called | concrete == set(bodies)
+    kept = {
+        name
+        for node in graph.object_graph_def.nodes
+        for name in (
+            *node.function.concrete_functions,
+            node.bare_concrete_function.concrete_function_name,
+        )
+    }
+    assert kept - {""} == concrete
 
 
 def test_equal_layers_share_a_body():

@@ -162,7 +162,7 @@ def write_functions(
     }
     main.add_saver()
     signatures[_INIT_OP] = main.init_signature()
-    graph = ir.Graph(tuple(main.nodes), traces.functions, _VERSIONS)
+    graph = ir.Graph(tuple(main.nodes), _used_functions(traces), _VERSIONS)
     graph_to_proto(graph, meta_graph.graph_def)
     for name, signature in signatures.items():
         signature_to_proto(signature, meta_graph.signature_def[name])
@@ -172,6 +172,17 @@ def write_functions(
     saver.restore_op_name = "saver_restore"
     saver.version = saver.V2
     _add_op_list(meta_graph, graph)
+
+
+def _used_functions(traces: ModelTraces) -> dict[str, ir.Function]:
+    """Returns the bodies that a trace is, or calls at any depth."""
+    pending = {traced.name for traced in traced_functions(traces)}
+    used = set()
+    while pending:
+        used |= pending
+        nodes = (node for name in pending for node in traces.functions[name].nodes)
+        pending = set(ir.functions_of(nodes)) - used
+    return {name: body for name, body in traces.functions.items() if name in used}
 
 
 def _add_op_list(meta_graph: Any, graph: ir.Graph) -> None:

@@ -357,7 +357,13 @@ def with_lists(records: Sequence[LayerCall], model: keras.Model) -> list[LayerCa
 
     Keras 2 calls the layers of a network by its config, which knows lists alone.
     """
-    listed = [
+    if not any(map(_has_tuples, records)):
+        return list(records)
+    layer = records[0].layer
+    networks = filter(is_network, _compat.all_layers(model))
+    if not any(layer is each for network in networks for each in network.layers):
+        return list(records)
+    return [
         replace(
             record,
             args=tuple(map(_listed, record.args)),
@@ -365,12 +371,20 @@ def with_lists(records: Sequence[LayerCall], model: keras.Model) -> list[LayerCa
         )
         for record in records
     ]
-    if listed == list(records):
-        return listed
-    layer = records[0].layer
-    networks = filter(is_network, _compat.all_layers(model))
-    by_network = any(layer is each for network in networks for each in network.layers)
-    return listed if by_network else list(records)
+
+
+def _has_tuples(record: LayerCall) -> bool:
+    """Whether a tuple, at any depth of an argument, holds tensors."""
+    pending: list[Any] = [*record.args, *record.kwargs.values()]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, tuple) and _listed(value) is not value:
+            return True
+        if isinstance(value, dict):
+            pending.extend(value.values())
+        elif isinstance(value, list | tuple):
+            pending.extend(value)
+    return False
 
 
 def _listed(value: Any) -> Any:

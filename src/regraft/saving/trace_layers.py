@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import repeat
 from typing import Any
 
 import jax
@@ -296,14 +297,13 @@ class _ModelTracer:
         if layer is self._model and (tuples := with_tuples(chosen)) != chosen:
             chosen = tuples
             plain += [self._concrete(r, takes_training, None) for r in chosen]
-        some, every = [], []
-        for record in chosen:
-            some.append(self._concrete(record, takes_training, record.losses))
-            losses = (*record.losses, *record.activity_losses)
-            every.append(self._concrete(record, takes_training, losses))
-        conditional = SavedFunctionSpec(tuple(some), spec)
-        has_activity = any(record.activity_losses for record in chosen)
-        full = SavedFunctionSpec(tuple(every), spec) if has_activity else conditional
+        conditional = full = SavedFunctionSpec(
+            tuple(self._concrete(r, takes_training, r.losses) for r in chosen), spec
+        )
+        if any(record.activity_losses for record in chosen):
+            losses = [(*record.losses, *record.activity_losses) for record in chosen]
+            every = map(self._concrete, chosen, repeat(takes_training), losses)
+            full = SavedFunctionSpec(tuple(every), spec)
         own = own_variables(layer, traced)
         return LayerTraces(
             call=SavedFunctionSpec(tuple(plain), spec),
