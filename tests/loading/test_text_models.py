@@ -313,7 +313,10 @@ def test_subclassed_text_model_can_not_be_compiled(peer: Peer, tmp_path: Path) -
         jax.jit(model)(np.zeros((2, 1), "uint32"))
 
 
-@pytest.mark.parametrize("name", ["functional", "subclassed", "hashed_alone"])
+@pytest.mark.parametrize(
+    "name",
+    ["functional", "subclassed", "hashed_alone", "counted", "counted_subclassed"],
+)
 def test_own_text_layers_keep_their_functions_in_every_file(
     peer: Peer, tmp_path: Path, name: str
 ) -> None:
@@ -322,8 +325,10 @@ def test_own_text_layers_keep_their_functions_in_every_file(
     for round_ in range(3):
         model = regraft.load_model(tmp_path / f"m{round_}")
         regraft.save_model(model, tmp_path / f"m{round_ + 1}")
+        # In this order: tables count calls.
+        np.testing.assert_allclose(model(given), theirs["outputs"], atol=1e-6)
         found = model.predict(given, verbose=0)
-        np.testing.assert_allclose(found, theirs["outputs"], atol=1e-6)
+        np.testing.assert_allclose(found, theirs["predicted"], atol=1e-6)
         loss = model.evaluate(given, targets, verbose=0)
         np.testing.assert_allclose(loss, theirs["evaluated"], rtol=1e-5)
         loss = model.train_on_batch(given, targets)
@@ -336,6 +341,36 @@ def test_own_text_layers_keep_their_functions_in_every_file(
         np.testing.assert_allclose(value, theirs[key], rtol=1e-6, err_msg=key)
     sizes = [(tmp_path / f"m{i}" / "saved_model.pb").stat().st_size for i in (2, 3)]
     assert sizes[0] == sizes[1]
+
+
+def test_tables_that_functions_write_are_saved_with_what_they_hold(
+    peer: Peer, tmp_path: Path
+) -> None:
+    theirs = peer.call("own_text.save", "counted", str(tmp_path / "m"))
+    given, targets = theirs["inputs"], theirs["targets"]
+    model = regraft.load_model(tmp_path / "m")
+    shapes = [weight.shape for weight in model.get_layer("counted").weights]
+    assert shapes == [(2,)]
+    for _ in range(3):
+        model.predict(given, verbose=0)
+
+    regraft.save_model(model, tmp_path / "again")
+
+    words = {"color": given[0], "number": given[1]}
+    served = peer.call("text_layers.serve", tmp_path / "again", words)
+    ours = regraft.load(tmp_path / "again").signatures["serving_default"](**words)
+    expected = {
+        "outputs": model(given),
+        "predicted": model.predict(given, verbose=0),
+        "evaluated": model.evaluate(given, targets, verbose=0),
+        "loss": model.train_on_batch(given, targets),
+        "after": model(given),
+    }
+    for found in (served["last"], ours["last"]):
+        np.testing.assert_allclose(found, expected["outputs"], rtol=1e-6)
+    again = peer.call("own_text.read", str(tmp_path / "again"), given, targets)
+    for key, value in again.items():
+        np.testing.assert_allclose(value, expected[key], rtol=1e-5, err_msg=key)
 
 
 def test_own_text_layer_of_a_network_is_called_by_itself(

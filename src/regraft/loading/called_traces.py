@@ -28,7 +28,7 @@ from regraft.graph.tracing.tracer import Tracing
 
 _numbers = itertools.count()
 # With these a table is more than what it held when the file was read.
-_TABLE_WRITERS = frozenset(
+TABLE_WRITERS = frozenset(
     {
         *("LookupTableInsert", "LookupTableInsertV2", "LookupTableRemoveV2"),
         *("LookupTableImport", "LookupTableImportV2"),
@@ -51,11 +51,12 @@ def call_as_it_is(
 
     Returns:
         Its results in a tuple; `None` where it captures what can't be written down:
-        anything but live variables, constants and tables that it only reads.
+        anything but live variables, constants, and tables that it only reads or
+        that a layer keeps.
     """
     captured = [trace.capture(i) for i in trace.concrete.bound_inputs]
     given = [_given(one, trace) for one in captured]
-    variables = [c.variable for c in captured if isinstance(c, KerasVariable)]
+    variables = [v for c in captured if (v := _variable(c)) is not None]
     pairs = [*structure.flat_tensors(trace.args, tuple(args))]
     pairs += structure.flat_tensors(trace.kwargs, kwargs)
     specs = list(structure.flat_specs(trace.output_spec))
@@ -93,22 +94,39 @@ def call_as_it_is(
 
 def _given(captured: Any, trace: Trace) -> CapturedValue | None:
     """What a function gets for an object that it captures; `None`: unknown."""
-    if isinstance(captured, KerasVariable):
+    if _variable(captured) is not None:
         return CapturedVariable()
     if isinstance(captured, np.ndarray):
         # The path of an asset leads nowhere in another file.
         is_path = not captured.ndim and trace.is_asset(captured.item())
         return None if is_path else CapturedConstant(captured)
-    if not isinstance(captured, Table) or trace.uses(_TABLE_WRITERS):
+    if not isinstance(captured, Table) or trace.uses(TABLE_WRITERS):
         return None
-    entries = captured.entries
-    keys = np.empty(len(entries), values.numpy_dtype(captured.key_dtype))
-    found = np.empty(len(entries), values.numpy_dtype(captured.value_dtype))
-    if any(np.ndim(row) for row in entries.values()):
+    keys, found = captured.columns()
+    if found.ndim > 1:
         return None
-    keys[:] = list(entries)
-    found[:] = list(entries.values())
     return CapturedTable(keys, captured.key_dtype, found, captured.value_dtype)
+
+
+def _variable(captured: Any) -> keras.Variable | None:
+    """What stands for a captured object that functions may write."""
+    if isinstance(captured, KerasVariable | Table):
+        return captured.variable
+    return None
+
+
+def written_tables(trace: Trace) -> list[Table]:
+    """Returns the tables that a trace captures, if it writes any."""
+    if not trace.uses(TABLE_WRITERS):
+        return []
+    found = map(trace.capture, trace.concrete.bound_inputs)
+    return [captured for captured in found if isinstance(captured, Table)]
+
+
+def changes_tables(trace: Trace) -> bool:
+    """Whether a trace writes a table, or reads one that others write."""
+    found = map(trace.capture, trace.concrete.bound_inputs)
+    return any(isinstance(c, Table) and c.variable is not None for c in found)
 
 
 def _traced_dtype(dtype: str) -> str:
@@ -122,8 +140,11 @@ def why_uncompilable(has_text: bool, traces: Iterable[Trace]) -> str | None:
         has_text: Whether they take or give text.
         traces: Of the functions, as far as they are known.
     """
+    traces = list(traces)
     if has_text:
         return "read text"
+    if any(map(changes_tables, traces)):
+        return "change tables"
     return None if all(map(can_be_compiled, traces)) else "make shapes of values"
 
 

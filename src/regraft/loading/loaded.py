@@ -15,10 +15,11 @@ from regraft.graph import ir
 from regraft.graph.runtime.context import HostVariable, KerasVariable
 from regraft.graph.runtime.main_graph import GraphSignature, MainGraph
 from regraft.graph.runtime.saved_functions import SignatureFunction
-from regraft.loading.called_traces import why_uncompilable
+from regraft.loading.called_traces import why_uncompilable, written_tables
 from regraft.loading.functions import FunctionStore
 from regraft.loading.read import check_values, own_functions, read_objects
 from regraft.loading.restore import held_dtype
+from regraft.loading.revived_layer import HoldsTables
 from regraft.loading.run_trace import (
     as_handles,
     as_text,
@@ -138,7 +139,7 @@ def _show(spec: Any) -> str:
     return f"{spec.dtype.name}[{shape}]"
 
 
-class SignatureLayer(keras.layers.Layer):
+class SignatureLayer(HoldsTables, keras.layers.Layer):
     """A signature of a SavedModel as a Keras layer.
 
     Its input is one tensor, or a dict by the signature's names; so is its output.
@@ -157,6 +158,9 @@ class SignatureLayer(keras.layers.Layer):
         specs = [*signature.inputs.values(), *signature.outputs.values()]
         self.has_text = any(_is_text(spec) for spec in specs)
         self.saved_variables = list(variables)
+        if isinstance(signature, SignatureFunction):
+            for index, table in enumerate(written_tables(signature.trace)):
+                self.tables.keep(f"table_{index}", table)
         self.built = True
         self.trainable = trainable
 

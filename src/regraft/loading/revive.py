@@ -11,12 +11,15 @@ import keras
 
 from regraft import _compat
 from regraft.errors import UnknownNameError
+from regraft.graph.runtime.context import Table
 from regraft.graph.runtime.saved_functions import SavedFunction
+from regraft.loading.called_traces import TABLE_WRITERS
 from regraft.loading.functions import FunctionStore
 from regraft.loading.places import added_metrics, with_nodes
 from regraft.loading.read import own_functions
 from regraft.loading.restore import Assignment, RestorePlan, plan_from_objects
 from regraft.loading.revived_layer import (
+    HoldsTables,
     MetricState,
     RevivedLayer,
     RevivedModel,
@@ -347,6 +350,24 @@ class Reviver:
             for node_id in concrete.bound_inputs
         )
 
+    @cached_property
+    def _written(self) -> frozenset[int]:
+        """Nodes that functions capture which write tables."""
+        functions = (
+            function
+            for node in self._store.objects.nodes
+            if isinstance(node, ObjectNode) and node.metadata is not None
+            for function in self._functions(node).values()
+        )
+        return frozenset(
+            node_id
+            for function in functions
+            for trace in function.traces
+            if trace.uses(TABLE_WRITERS)
+            for node_id in trace.concrete.bound_inputs
+            if getattr(self._store.objects.nodes[node_id], "kind", "") == "resource"
+        )
+
     def _child(
         self, layer: keras.Layer, name: str, child: ObjectNode | Variable
     ) -> Any:
@@ -385,7 +406,11 @@ class Reviver:
             return self._list(layer, name, node)
         if node.identifier == "trackable_dict_wrapper":
             return self._dict(layer, name, node)
-        if node.kind == "user_object" and _holds_variables(node):
+        if node.node_id in self._written and isinstance(layer, HoldsTables):
+            table = self._store.capture(node.node_id)
+            if isinstance(table, Table) and table.variable is None:
+                layer.tables.keep(name, table)
+        if node.kind == "user_object" and _holds_state(node, self._written):
             return self._namespace(name, node)
         return None
 
@@ -484,13 +509,13 @@ def _is_class(node: ObjectNode, class_name: str) -> bool:
     return plain in (saved.rpartition(">")[2], "RevivedLayer", "RevivedModel")
 
 
-def _holds_variables(node: ObjectNode) -> bool:
-    """Whether there is a variable below an object that is no layer."""
+def _holds_state(node: ObjectNode, tables: frozenset[int]) -> bool:
+    """Whether there is a variable, or a table, below an object that is no layer."""
     seen = {node.node_id}
     pending = [node]
     while pending:
         for child in pending.pop().children.values():
-            if isinstance(child, Variable):
+            if isinstance(child, Variable) or child.node_id in tables:
                 return True
             if child.node_id not in seen and child.kind == "user_object":
                 seen.add(child.node_id)

@@ -13,6 +13,7 @@ from regraft import _compat
 from regraft.dtypes import HANDLE
 from regraft.errors import MismatchError
 from regraft.graph import ir
+from regraft.graph.runtime.kept_tables import KeptTables
 from regraft.graph.runtime.saved_functions import SavedFunction, Trace
 from regraft.loading.called_traces import why_uncompilable
 from regraft.loading.run_trace import (
@@ -49,7 +50,25 @@ class TracedRegularizer(keras.regularizers.Regularizer):
         return {}
 
 
-class Revived:
+class HoldsTables:
+    """Of a layer: tables that its functions write.
+
+    They are no weights, but what functions are traced over.
+    """
+
+    @cached_property
+    def tables(self) -> KeptTables:
+        """Its own ones."""
+        return KeptTables()
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """Its variables, and what stands for its tables."""
+        own = super().variables  # type: ignore[misc]
+        return [*own, *self.tables.variables()]
+
+
+class Revived(HoldsTables):
     """What a revived layer and a revived model have in common.
 
     Attributes:
@@ -254,7 +273,7 @@ class RevivedModel(Revived, keras.Model):
         return [f"output_{index + 1}" for index in range(count)]
 
 
-class RevivedObject(keras.layers.Layer):
+class RevivedObject(HoldsTables, keras.layers.Layer):
     """A tracked object that is no layer, for the variables below it."""
 
     def call(self, *arguments: Any, **keywords: Any) -> Any:

@@ -14,8 +14,8 @@ from regraft.errors import RegraftError, UnsupportedError
 from regraft.graph import ir
 from regraft.graph.runtime import structure
 from regraft.graph.runtime.saved_functions import Trace
-from regraft.graph.tracing.tracer import active
-from regraft.loading.called_traces import call_as_it_is
+from regraft.graph.tracing.tracer import Tracing, active
+from regraft.loading.called_traces import call_as_it_is, changes_tables
 from regraft.model.keras2.host_models import shown
 from regraft.model.keras2.host_values import POOL, host_array, is_text, seen
 
@@ -41,6 +41,9 @@ def run_trace(
         Its results, with handles for text.
     """
     tracing = active()
+    if tracing is not None and changes_tables(trace):
+        # Keys that are known now would be written now.
+        return _as_it_is(tracing, trace, args, kwargs)
     try:
         if not trace.has_text:
             return trace.run(args, kwargs, seed_generator=seed_generator)
@@ -51,13 +54,19 @@ def run_trace(
         return keras.tree.map_structure(as_handles, results)
     except RegraftError:
         if tracing is not None:
-            found = call_as_it_is(tracing, trace, args, kwargs)
-            if found is None:
-                raise
-            return found[0]
+            return _as_it_is(tracing, trace, args, kwargs)
         if _compat.in_symbolic_scope():
             return _stand_ins(trace, args, kwargs)
         raise
+
+
+def _as_it_is(tracing: Tracing, trace: Trace, args: Any, kwargs: Any) -> Any:
+    found = call_as_it_is(tracing, trace, args, kwargs)
+    if found is None:
+        raise UnsupportedError(
+            f"Function '{trace.name}' can't be traced anew, nor written as it is."
+        )
+    return found[0]
 
 
 def as_text(value: Any, why: str) -> Any:

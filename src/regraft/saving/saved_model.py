@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from regraft.graph.runtime.kept_tables import tables_of
 from regraft.model.compile.metrics import describe_metric
 from regraft.model.dialects.describe import under_names_of_their_own
 from regraft.model.dialects.describe_topology import describe_layer
@@ -34,6 +35,7 @@ from regraft.saving.layer_metadata import (
     model_metadata,
 )
 from regraft.saving.trace_graph import add_function_objects, write_functions
+from regraft.saving.trace_tables import add_table, with_tables
 from regraft.saving.traces import ModelTraces
 from regraft.storage import proto
 from regraft.storage.proto import messages
@@ -76,6 +78,7 @@ def write_saved_model(
         writer.add_tensors(builder.tensors())
         traces = None if trace is None else trace()
         if traces is not None:
+            traces = with_tables(traces, parts.model)
             root = assembly.node_ids[id(parts.model)]
             add_function_objects(builder, traces, assembly.node_ids, root)
         checkpoint = builder.checkpoint()
@@ -188,6 +191,8 @@ class ModelAssembly:
             weights = ArrayTensor(tree.owner.idf.astype("float32"))
             variable_id = self._builder.add_variable(weights, name="Variable")
             self._builder.add_child(node, "idf_weights", variable_id)
+        for name, table in tables_of(tree.owner) if self._traced else ():
+            self._builder.add_child(node, name, add_table(self._builder, table))
         for name, child in tree.children:
             if self._builder.child(node, name) is None:
                 self._builder.add_child(node, name, self._add_below(child))

@@ -21,11 +21,13 @@ from regraft.graph.struct_serde import (
 )
 from regraft.graph.tracing.builder import op_def
 from regraft.saving.graph_builder import GraphBuilder
+from regraft.saving.trace_tables import filling_nodes, table_node
 from regraft.saving.traces import (
     LayerTraces,
     ModelTraces,
     SavedFunctionSpec,
     SignatureTrace,
+    TableTrace,
     TracedFunction,
 )
 
@@ -53,6 +55,12 @@ def add_function_objects(
         node = node_ids.get(key)
         if node is not None:
             _add_layer(builder, layer_traces, node)
+    for table in traces.tables:
+        owner = builder.variable_id(table.table.variable)
+        if owner is None:
+            continue
+        for name, spec in table.functions:
+            builder.add_child(owner, name, _add_function(builder, spec))
     if traces.default_save_signature is not None:
         function = _add_function(builder, traces.default_save_signature)
         builder.add_child(root, "_default_save_signature", function)
@@ -123,6 +131,7 @@ def traced_functions(traces: ModelTraces) -> Iterator[TracedFunction]:
     for layer in traces.layers.values():
         saved += [layer.call, layer.conditional_losses, layer.all_conditional_losses]
         saved += [layer.activity_regularizer, *layer.regularization_losses]
+    saved += [spec for table in traces.tables for _, spec in table.functions]
     for function in saved:
         if function is not None:
             yield from function.concrete_functions
@@ -156,6 +165,8 @@ def write_functions(
         concrete_function_to_proto(function, objects.concrete_functions[traced.name])
     main = _MainGraph()
     main.add_variables(objects, checkpoint)
+    for table in traces.tables:
+        main.add_table(ids.saved_id(table.table.variable), table)
     signatures = {
         name: main.add_signature(name, signature, ids)
         for name, signature in traces.signatures.items()
@@ -225,6 +236,7 @@ class _MainGraph:
         self.nodes: list[ir.Node] = []
         self._handles: dict[int, str] = {}
         self._names: set[str] = set()
+        self._filled: list[str] = []
         self._restored: list[tuple[str, str, ir.DataType]] = []
 
     def _add(
@@ -258,6 +270,18 @@ class _MainGraph:
             for attribute in checkpoint.nodes[saved_id].attributes:
                 self._restored.append((attribute.checkpoint_key, name, dtype))
 
+    def add_table(self, saved_id: int, traced: TableTrace) -> None:
+        """Adds a table, and what fills it before anything is served."""
+        table = traced.table
+        node = table_node(traced.name, table, traced.name)
+        handle = self._add(node.name, node.op, node.inputs, node.attrs)
+        self._handles[saved_id] = handle
+        if table.entries:
+            nodes, ready = filling_nodes(handle, table, f"{handle}_fill", "")
+            self.nodes += nodes
+            self._names.update(node.name for node in nodes)
+            self._filled.append(f"^{ready}")
+
     def add_signature(
         self, name: str, signature: SignatureTrace, ids: _Variables
     ) -> ir.Signature:
@@ -290,7 +314,7 @@ class _MainGraph:
 
     def add_saver(self) -> None:
         """Adds what restores the variables, and what stands for saving them."""
-        self._add("NoOp", "NoOp")
+        self._add("NoOp", "NoOp", self._filled)
         string = ir.DataType.of("string")
         scalar = ir.TensorShape(())
         self._add(
@@ -323,6 +347,6 @@ class _MainGraph:
         return self._add(name, "Const", (), attrs)
 
     def init_signature(self) -> ir.Signature:
-        """Returns the signature of what has to run first: nothing."""
+        """Returns the signature of what has to run first: what fills tables."""
         info = ir.TensorInfo("NoOp", ir.DataType(0), ir.TensorShape(None))
         return ir.Signature({}, {_INIT_OP: info})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import keras
 
 from regraft.graph import ir
+from regraft.graph.runtime.context import Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +93,7 @@ class ModelTraces:
         default_save_signature: `_default_save_signature` of the model.
         signatures: By name, among them `serving_default`.
         notes: Per layer name what could not be traced, and why.
+        tables: What functions write besides variables.
     """
 
     functions: Mapping[str, ir.Function]
@@ -99,3 +101,28 @@ class ModelTraces:
     default_save_signature: SavedFunctionSpec | None
     signatures: Mapping[str, SignatureTrace]
     notes: tuple[tuple[str, str], ...] = field(default=())
+    tables: tuple[TableTrace, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class TableTrace:
+    """A table that functions write.
+
+    Attributes:
+        table: What it holds.
+        name: Of the resource; each table has one of its own.
+        create: Makes it.
+        initialize: Fills it; `None` for an empty one.
+    """
+
+    table: Table
+    name: str
+    create: SavedFunctionSpec
+    initialize: SavedFunctionSpec | None
+
+    @property
+    def functions(self) -> Iterator[tuple[str, SavedFunctionSpec]]:
+        """Names and functions of the object."""
+        yield "_create_resource", self.create
+        if self.initialize is not None:
+            yield "_initialize", self.initialize

@@ -126,6 +126,55 @@ def subclassed() -> Built:
     return Whole(), {"text": TEXTS, "color": RED, "number": NUMBERS}, TARGETS
 
 
+class Counted(layers.Layer):
+    """How often a word was seen before, by a table that each call writes."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.seen = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, 0)
+        self.vectors = tf.lookup.experimental.MutableHashTable(
+            tf.int64, tf.float32, [0.5, -0.5]
+        )
+        self.scale = self.add_weight("scale", shape=(2,), initializer="ones")
+
+    def call(self, words: Any) -> Any:
+        words = words[:, 0]
+        before = tf.ensure_shape(self.seen.lookup(words), (None,))
+        self.seen.insert(words, before + 1)
+        place = tf.constant([7], tf.int64)
+        vector = tf.ensure_shape(self.vectors.lookup(place), (1, 2))
+        self.vectors.insert(place, vector + 1.0)
+        number = tf.cast(before, tf.float32)[:, None]
+        return (number + vector) * self.scale
+
+
+@_case
+def counted() -> Built:
+    """Tables that a layer of a network writes."""
+    color = tf_keras.Input((1,), dtype="string", name="color")
+    number = tf_keras.Input((3,), name="number")
+    parts = [Counted(name="counted")(color), layers.Dense(2, name="few")(number)]
+    outputs = layers.Dense(2, name="last")(layers.Concatenate()(parts))
+    model = tf_keras.Model([color, number], outputs)
+    return model, [RED, NUMBERS], TARGETS
+
+
+@_case
+def counted_subclassed() -> Built:
+    """The same in a model of its own class, below an object that is no layer."""
+
+    class Both(tf_keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.counted = Counted()
+            self.last = layers.Dense(2)
+
+        def call(self, inputs: Any) -> Any:
+            return self.last(self.counted(inputs))
+
+    return Both(), RED, TARGETS
+
+
 @_case
 def hashed_alone() -> Built:
     """A model of the class whose only table is none."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from regraft import dtypes
 from regraft.errors import LimitError, MismatchError, UnsupportedError
 from regraft.graph import ir
 from regraft.storage.tensor import StoredTensor
@@ -90,13 +91,38 @@ class HostVariable:
 
 
 class Table:
-    """A lookup table: keys and values are NumPy scalars, or `bytes` for strings."""
+    """A lookup table: keys and values are NumPy scalars, or `bytes` for strings.
 
-    def __init__(self, key_dtype: str, value_dtype: str, *, default: Any = None):
+    Attributes:
+        key_dtype: Of its keys.
+        value_dtype: Of its values.
+        value_shape: Of each value.
+        entries: What it holds.
+        variable: A `keras.Variable` that stands for it where functions are traced;
+            `None` where no function writes it.
+    """
+
+    def __init__(
+        self, key_dtype: str, value_dtype: str, value_shape: tuple[int, ...] = ()
+    ) -> None:
         self.key_dtype = key_dtype
         self.value_dtype = value_dtype
-        self.default = default
+        self.value_shape = value_shape
         self.entries: dict[Any, Any] = {}
+        self.variable: Any = None
+
+    def columns(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Returns all keys and their values."""
+        rows = list(self.entries.values())
+        keys = np.empty(len(rows), dtypes.from_name(self.key_dtype).numpy)
+        keys[:] = list(self.entries)
+        row_shape = np.shape(rows[0]) if rows else self.value_shape
+        found = np.empty(
+            (len(rows), *row_shape), dtypes.from_name(self.value_dtype).numpy
+        )
+        for index, row in enumerate(rows):
+            found[index] = row
+        return keys, found
 
     def insert(self, keys: Any, values: Any) -> None:
         """Adds entries; a row of values per key."""

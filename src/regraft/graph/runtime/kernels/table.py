@@ -15,10 +15,14 @@ from regraft.graph.runtime.registry import kernel, register
 _NAMES = ("container", "use_node_name_sharing")
 
 
-def _table(ctx: Context, name: str, key_dtype: str, value_dtype: str) -> Table:
+def _table(
+    ctx: Context, name: str, key_dtype: str, value_dtype: str, value_shape: Any = ()
+) -> Table:
     found = ctx.resources.tables.get(name)
     if found is None:
-        found = ctx.resources.tables[name] = Table(key_dtype, value_dtype)
+        dims = value_shape.dims if isinstance(value_shape, ir.TensorShape) else ()
+        shape = tuple(dim or 0 for dim in dims or ())
+        found = ctx.resources.tables[name] = Table(key_dtype, value_dtype, shape)
     return found
 
 
@@ -35,18 +39,24 @@ def hash_table_v2(
 @kernel(
     "MutableHashTableOfTensorsV2",
     "MutableHashTableOfTensors",
-    ignored=(*_NAMES, "value_shape"),
+    ignored=_NAMES,
 )
 def mutable_hash_table_of_tensors_v2(
-    ctx: Context, *, shared_name: str, key_dtype: str, value_dtype: str, node_name: str
+    ctx: Context,
+    *,
+    shared_name: str,
+    key_dtype: str,
+    value_dtype: str,
+    value_shape: Any,
+    node_name: str,
 ) -> Table:
     """A table of vectors by its name."""
-    return _table(ctx, shared_name or node_name, key_dtype, value_dtype)
+    return _table(ctx, shared_name or node_name, key_dtype, value_dtype, value_shape)
 
 
 @kernel(
     "MutableDenseHashTableV2",
-    ignored=(*_NAMES, "value_shape", "initial_num_buckets", "max_load_factor"),
+    ignored=(*_NAMES, "initial_num_buckets", "max_load_factor"),
 )
 def mutable_dense_hash_table_v2(
     ctx: Context,
@@ -56,11 +66,12 @@ def mutable_dense_hash_table_v2(
     shared_name: str,
     key_dtype: str,
     value_dtype: str,
+    value_shape: Any,
     node_name: str,
 ) -> Table:
     """A table by its name."""
     del empty_key, deleted_key
-    return _table(ctx, shared_name or node_name, key_dtype, value_dtype)
+    return _table(ctx, shared_name or node_name, key_dtype, value_dtype, value_shape)
 
 
 @kernel("AnonymousHashTable", "AnonymousMutableHashTable")
@@ -92,20 +103,15 @@ for _op in ("InitializeTableV2", "InitializeTable"):
     register(_op, _insert, host=True, ignored=("Tkey", "Tval"))
 
 
-@kernel("LookupTableExportV2", "LookupTableExport", host=True)
-def lookup_table_export_v2(
-    table_handle: Table, *, Tkeys: str, Tvalues: str
-) -> tuple[Any, Any]:
+@kernel(
+    "LookupTableExportV2",
+    "LookupTableExport",
+    host=True,
+    ignored=("Tkeys", "Tvalues"),
+)
+def lookup_table_export_v2(table_handle: Table) -> tuple[Any, Any]:
     """All keys and their values."""
-    entries = table_handle.entries
-    keys = np.empty(len(entries), values.numpy_dtype(Tkeys))
-    keys[:] = list(entries)
-    rows = list(entries.values())
-    shape = np.shape(rows[0]) if rows else ()
-    found = np.empty((len(rows), *shape), values.numpy_dtype(Tvalues))
-    for index, row in enumerate(rows):
-        found[index] = row
-    return keys, found
+    return table_handle.columns()
 
 
 @kernel("LookupTableSizeV2", "LookupTableSize", host=True)
