@@ -43,9 +43,8 @@ KNOWN: list[tuple[str, tuple[str, ...], str]] = [
     ),
     (
         r"^keras3 Nadam",
-        ("model.h5", "tf_keras plain", "tf_keras model.h5"),
-        "Keras 3's Nadam computes otherwise than both of Keras 2, in whose words "
-        "HDF5 says it, without the product of its momenta",
+        ("tf_keras plain", "tf_keras model.h5"),
+        "Keras 3's Nadam computes otherwise than both of Keras 2",
     ),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,7 @@ from regraft.model.dialects.weight_layouts import Placed, RawWeight
 from regraft.model.optimizers import (
     OptimizerState,
     build_optimizer,
+    inner_optimizer,
     plan_restore,
     state_from_hdf5,
     state_from_object_graph,
@@ -114,7 +116,7 @@ def _restore_optimizer(
         for variable in trainable_in_file_order(description, plan)
         if id(variable) in trained
     ]
-    state = _read_state(description, plan, variables, context)
+    state = _read_state(optimizer, description, plan, variables, context)
     if state is None:
         if variables:
             context.note("optimizer", "its state is not in the file; it starts fresh")
@@ -159,6 +161,7 @@ def trainable_in_file_order(
 
 
 def _read_state(
+    optimizer: keras.Optimizer,
     description: ModelDescription,
     plan: restore.RestorePlan,
     variables: list[keras.Variable],
@@ -181,13 +184,17 @@ def _read_state(
     placed = [item.placed for item in plan.assignments if item.variable.trainable]
     laid_out = [item for item in placed if item is not None]
     first = context.dialect.generation == 1
+    read = functools.partial(
+        state_from_hdf5,
+        description.optimizer_weights,
+        config,
+        notes=context.notes,
+        counts_steps=type(inner_optimizer(optimizer)) is keras.optimizers.Nadam,
+    )
     if not first and all(item.convert is None for item in laid_out):
-        return state_from_hdf5(
-            description.optimizer_weights, config, variables, context.notes
-        )
+        return read(variables)
     raw = _raw_weights(laid_out, by_name=first)
-    state = state_from_hdf5(description.optimizer_weights, config, raw, context.notes)
-    return _laid_out(state, raw, laid_out)
+    return _laid_out(read(raw), raw, laid_out)
 
 
 def _raw_weights(placed: Sequence[Placed], *, by_name: bool) -> list[RawWeight]:

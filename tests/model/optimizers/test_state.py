@@ -109,6 +109,24 @@ def test_loaded_model_trains_on_exactly(name: str, target: str, tmp_path: Any) -
     assert [again.train_on_batch(x, y) for _ in range(3)] == expected
 
 
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:optimizer. Keras 2's Nadam:UserWarning")
+def test_nadam_beside_an_embedding_trains_on_exactly(tmp_path: Any) -> None:
+    """Its file speaks of Keras 2's newer Nadam, which counts otherwise."""
+    layers = [keras.Input((3,), dtype="int32"), keras.layers.Embedding(5, 2)]
+    model = keras.Sequential([*layers, keras.layers.Flatten(), keras.layers.Dense(2)])
+    model.compile(keras.optimizers.Nadam(0.1), "mse")
+    x, y = np.array([[0, 1, 3], [1, 2, 1]]), np.zeros((2, 2))
+    for _ in range(2):
+        model.train_on_batch(x, y)
+    regraft.save_model(model, tmp_path / "model.h5")
+    again = regraft.load_model(tmp_path / "model.h5")
+    for found, expected in zip(
+        again.optimizer.variables, model.optimizer.variables, strict=True
+    ):
+        np.testing.assert_allclose(found.value, expected.value, rtol=1e-6)
+
+
 def legacy_weights() -> list[tuple[str, ArrayTensor]]:
     optimizer, _ = stepped(OPTIMIZERS["Adam"])
     config = {"learning_rate": 0.1, "amsgrad": True}

@@ -87,6 +87,8 @@ def state_from_hdf5(
     optimizer_config: Entry,
     variables: Sequence[Any],
     notes: list[Note] | None = None,
+    *,
+    counts_steps: bool = False,
 ) -> OptimizerState:
     """Reads the `optimizer_weights` of an HDF5 file.
 
@@ -96,6 +98,8 @@ def state_from_hdf5(
         variables: Trainable variables, in Keras 2's order; they need a `shape`, and
             a `path` or `name` for a file with slots of other variables too.
         notes: Told what can't be assigned to a variable.
+        counts_steps: Whether Keras 3's Nadam wrote the state, which multiplies its
+            product of momenta once per step.
     """
     style = style_of(optimizer_config) if optimizer_config else LEGACY
     weights = list(weights)
@@ -117,7 +121,7 @@ def state_from_hdf5(
                 iterations,
                 entry,
                 len(shapes),
-                per_variable=style == NEW,
+                per_variable=style == NEW and not counts_steps,
                 slowed=style == LEGACY,
             )
     if slots_of(str(entry.get("class_name"))) is None:
