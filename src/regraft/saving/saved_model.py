@@ -21,6 +21,8 @@ from regraft.model.optimizers import (
     describe_optimizer_state,
     state_from_keras,
 )
+from regraft.model.optimizers.object_graph import LOOKAHEAD_CHILD
+from regraft.model.optimizers.slots import SLOW
 from regraft.model.ordering import edges_in_order, trainable_variables
 from regraft.model.state_tree import StateNode, network_layers, own_metrics
 from regraft.model.values import KerasVariableTensor
@@ -317,7 +319,9 @@ class ModelAssembly:
             (self._parts.training_config or {}).get("optimizer_config"),
         )
         node = self._builder.add_checkpoint_tree(root, "optimizer", tree)
+        inner = self._builder.child(node, LOOKAHEAD_CHILD)
         for index, slot_name, value in slots:
             original = self._builder.variable_id(variables[index])
             if original is not None:
-                self._builder.add_slot(node, original, slot_name, value)
+                holder = node if inner is None or slot_name == SLOW else inner
+                self._builder.add_slot(holder, original, slot_name, value)

@@ -181,7 +181,7 @@ def test_optimizer_of_the_caller(name: str) -> None:
 
 def test_unknown_optimizer_names_custom_objects() -> None:
     with pytest.raises(ValueError, match="custom_objects"):
-        build("Addons>LAMB", {"learning_rate": 0.1})
+        build("Addons>Yogi", {"learning_rate": 0.1})
 
 
 def test_argument_that_keras_3_lacks_is_unsupported() -> None:

@@ -12,7 +12,12 @@ from regraft.model.dialects.dialect import Dialect
 from regraft.model.optimizers import build_optimizer, restore_state, state_from_hdf5
 from regraft.storage.tensor import ArrayTensor
 
-KERAS_VERSIONS = {"1.15": "2.2.4-tf", "2.0": "2.2.4-tf", "2.3": "2.4.0"}
+KERAS_VERSIONS = {
+    "1.15": "2.2.4-tf",
+    "2.0": "2.2.4-tf",
+    "2.3": "2.4.0",
+    "addons": "2.15.0",
+}
 # Their neighbours show all that changed.
 SLOW = ("2.3", "2.11", "2.15")
 LINEAR_TIMES_RATE = pytest.mark.xfail(
@@ -22,7 +27,9 @@ LINEAR_TIMES_RATE = pytest.mark.xfail(
 
 
 def marks(version: str, case: str, start: int) -> list[pytest.MarkDecorator]:
-    found = [pytest.mark.slow] if version in SLOW else []
+    # Of the package the later steps show what the first do.
+    slow = version in SLOW or (version, start) == ("addons", 0)
+    found = [pytest.mark.slow] if slow else []
     if (version, case, start) == ("2.3", "legacy/ftrl_shrinkage", 3):
         found.append(LINEAR_TIMES_RATE)
     return found

@@ -48,7 +48,7 @@ class Keras2Optimizer(keras.optimizers.Optimizer):
                 trainable_variables, name, initializer
             )
         return [
-            self.add_variable_from_reference(variable, name, _ValueOf(variable))
+            self.add_variable_from_reference(variable, name, ValueOf(variable))
             for variable in trainable_variables
         ]
 
@@ -61,7 +61,7 @@ class Keras2Optimizer(keras.optimizers.Optimizer):
             average.assign(momentum * average + (1.0 - momentum) * variable)
 
 
-class _ValueOf:
+class ValueOf:
     """An initializer that copies another variable."""
 
     def __init__(self, variable: Any) -> None:

@@ -14,6 +14,9 @@ They are Keras 3's optimizers with the arithmetic of those years, which differs 
   zero.
 * hyperparameters, which are float32 (`1 - beta_2` isn't 0.001).
 
+Each can be the inner one of TensorFlow Addons' `Lookahead`, which goes part of the
+way back to a slow copy of the variables every few steps.
+
 `get_config` gives Keras 2's config.
 """
 
@@ -26,6 +29,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from regraft.model.keras2.optimizers import ValueOf
 from regraft.model.keras2.registration import PACKAGE
 
 _PACKAGE = f"{PACKAGE}Legacy"
@@ -65,6 +69,9 @@ class OptimizerV2(keras.optimizers.Optimizer):
         norm_first: Whether `clipnorm` comes before `clipvalue`.
         sparse_rows: Whether tables of `Embedding` layers get sparse gradients, as
             they do in TensorFlow.
+        sync_period: After how many steps variables go back to the slow copy; `None`:
+            there is none.
+        slow_step_size: How far the slow copy goes with them.
         **arguments: Of the Keras 3 optimizer.
     """
 
@@ -83,6 +90,8 @@ class OptimizerV2(keras.optimizers.Optimizer):
         global_clipnorm: float | None = None,
         norm_first: bool = False,
         sparse_rows: bool = True,
+        sync_period: int | None = None,
+        slow_step_size: float = 0.5,
         **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
@@ -96,6 +105,19 @@ class OptimizerV2(keras.optimizers.Optimizer):
         self.global_clipnorm = global_clipnorm
         self.norm_first = norm_first
         self.sparse_rows = sparse_rows
+        self.sync_period = sync_period
+        self.slow_step_size = _float32(slow_step_size)
+
+    def build(self, variables: Sequence[Any]) -> None:
+        """Makes the slots, the slow copy among them."""
+        if self.built:
+            return
+        super().build(variables)
+        if self.sync_period is not None:
+            self._slow = [
+                self.add_variable_from_reference(variable, "slow", ValueOf(variable))
+                for variable in variables
+            ]
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -109,6 +131,9 @@ class OptimizerV2(keras.optimizers.Optimizer):
             config["norm_first"] = True
         if not self.sparse_rows:
             config["sparse_rows"] = False
+        if self.sync_period is not None:
+            config["sync_period"] = self.sync_period
+            config["slow_step_size"] = self.slow_step_size
         return {**config, "decay": self.decay}
 
     def _clip_gradients(self, grads: Sequence[Any]) -> list[Any]:
@@ -148,6 +173,7 @@ class OptimizerV2(keras.optimizers.Optimizer):
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         if self._lazy_slots is None or not self._has_sparse_gradient(variable):
             self._update(gradient, variable, learning_rate)
+            self._look_ahead(variable)
             return
         index = self._get_variable_index(variable)
         changed = [variable]
@@ -161,6 +187,18 @@ class OptimizerV2(keras.optimizers.Optimizer):
         looked_up = ops.any(ops.not_equal(gradient, 0), axis=axes, keepdims=True)
         for item, old in zip(changed, before, strict=True):
             item.assign(ops.where(looked_up, ops.convert_to_tensor(item), old))
+        self._look_ahead(variable)
+
+    def _look_ahead(self, variable: Any) -> None:
+        if self.sync_period is None:
+            return
+        copy = self._slow[self._get_variable_index(variable)]
+        slow, fast = ops.convert_to_tensor(copy), ops.convert_to_tensor(variable)
+        step = ops.cast(self.slow_step_size, fast.dtype)
+        back = slow + step * (fast - slow)
+        now = ops.equal((self.iterations + 1) % self.sync_period, 0)
+        self.assign(copy, ops.where(now, back, slow))
+        self.assign(variable, ops.where(now, back, fast))
 
     def _update(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         super().update_step(gradient, variable, learning_rate)

@@ -1,4 +1,4 @@
-"""Learning rate schedules that Keras 3 doesn't have."""
+"""Learning rate schedules of Keras 2 and TensorFlow Addons that Keras 3 lacks."""
 
 from __future__ import annotations
 
@@ -56,3 +56,101 @@ class LinearCosineDecay(keras.optimizers.schedules.LearningRateSchedule):
             "beta": self.beta,
             "name": self.name,
         }
+
+
+class _Cyclical(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate that rises from its lowest value to its highest and falls again.
+
+    Those of TensorFlow Addons differ in how high each cycle goes.
+
+    Args:
+        initial_learning_rate: The lowest rate.
+        maximal_learning_rate: The highest of the first cycle.
+        step_size: Steps of half a cycle.
+        scale_mode: `"cycle"` counts cycles, anything else steps.
+        name: Of the operation.
+    """
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        maximal_learning_rate: float,
+        step_size: float,
+        scale_mode: str = "cycle",
+        name: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.initial_learning_rate = initial_learning_rate
+        self.maximal_learning_rate = maximal_learning_rate
+        self.step_size = step_size
+        self.scale_mode = scale_mode
+        self.name = name
+
+    def __call__(self, step: Any) -> Any:
+        step = ops.cast(step, "float32")
+        cycle = ops.floor(1.0 + step / (2.0 * self.step_size))
+        place = ops.abs(step / self.step_size - 2.0 * cycle + 1.0)
+        height = self._scale(cycle if self.scale_mode == "cycle" else step)
+        span = self.maximal_learning_rate - self.initial_learning_rate
+        part = ops.maximum(0.0, 1.0 - place)
+        return self.initial_learning_rate + span * part * height
+
+    def _scale(self, count: Any) -> Any:
+        """How high the cycle goes."""
+        return 1.0
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "initial_learning_rate": self.initial_learning_rate,
+            "maximal_learning_rate": self.maximal_learning_rate,
+            "step_size": self.step_size,
+            "scale_mode": self.scale_mode,
+        }
+
+
+@registered
+class TriangularCyclicalLearningRate(_Cyclical):
+    """Cycles of one height."""
+
+
+@registered
+class Triangular2CyclicalLearningRate(_Cyclical):
+    """Each cycle goes half as high as the one before."""
+
+    def _scale(self, count: Any) -> Any:
+        return 1.0 / ops.power(2.0, count - 1.0)
+
+
+@registered
+class ExponentialCyclicalLearningRate(_Cyclical):
+    """The height falls by `gamma` with each step or cycle."""
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        maximal_learning_rate: float,
+        step_size: float,
+        scale_mode: str = "iterations",
+        gamma: float = 1.0,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(
+            initial_learning_rate, maximal_learning_rate, step_size, scale_mode, name
+        )
+        self.gamma = gamma
+
+    def _scale(self, count: Any) -> Any:
+        return ops.power(self.gamma, count)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "gamma": self.gamma}
+
+
+ADDONS: dict[str, type[keras.optimizers.schedules.LearningRateSchedule]] = {
+    f"Addons>{cls.__name__}": cls
+    for cls in (
+        TriangularCyclicalLearningRate,
+        Triangular2CyclicalLearningRate,
+        ExponentialCyclicalLearningRate,
+    )
+}

@@ -12,17 +12,24 @@ from regraft.errors import UnknownNameError, UnsupportedError
 from regraft.model.dialects.context import BuildContext, Note
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.registry import find_custom
-from regraft.model.keras2 import optimizers, optimizers_legacy
+from regraft.model.keras2 import (
+    optimizers,
+    optimizers_addons,
+    optimizers_legacy,
+)
 from regraft.model.optimizers.schedules import (
     build_learning_rate,
     describe_learning_rate,
+    describe_schedule,
 )
 from regraft.model.optimizers.slots import SLOTS, plain_name
 from regraft.model.optimizers.style import (
     KERAS_3,
     LEGACY,
     Entry,
+    class_name_of,
     inner_entry,
+    is_lookahead,
     is_loss_scale,
     style_of,
 )
@@ -74,11 +81,15 @@ def build_optimizer(
     entry = _normalize(optimizer_config)
     if is_loss_scale(entry):
         return _build_loss_scale(entry, context)
+    if is_lookahead(entry):
+        return _build_lookahead(entry, context)
     name = str(entry.get("registered_name") or entry["class_name"])
     cls = find_custom(name, context)
     if cls is not None:
         return _build_custom(cls, entry, context)
-    package, _, plain = entry["class_name"].rpartition(">")
+    package, _, plain = class_name_of(entry).rpartition(">")
+    if package == "Addons" and plain in optimizers_addons.CLASSES:
+        return _build_addon(optimizers_addons.CLASSES[plain], entry, context)
     name = _SPELLING.get(plain.lower(), "")
     # Of another package, such as TensorFlow Addons, it is another class.
     if not name or package not in ("", "Custom"):
@@ -163,6 +174,36 @@ def _build_legacy(
     for key in _ONLY_KERAS_2:
         config.pop(key, None)
     return _call(cls, _learning_rate_built(config, context))
+
+
+def _build_addon(cls: Any, entry: Entry, context: BuildContext) -> keras.Optimizer:
+    config = dict(entry["config"])
+    if isinstance(config.get("weight_decay"), Mapping):
+        config["weight_decay"] = build_learning_rate(config["weight_decay"], context)
+    return _build_legacy(cls, config, context)
+
+
+def _build_lookahead(entry: Entry, context: BuildContext) -> keras.Optimizer:
+    """The inner optimizer, which looks ahead; only the outer one's clips count."""
+    config, inner = entry["config"], inner_entry(entry)
+    if inner is entry or is_loss_scale(config["optimizer"]):
+        raise UnsupportedError(f"Lookahead around no plain optimizer: {config!r}.")
+    arguments = dict(inner.get("config") or {})
+    for key in _CLIPS:
+        arguments.pop(key, None)
+        if config.get(key) is not None:
+            arguments[key] = config[key]
+    name = plain_name(str(inner["class_name"]))
+    if name in ("AdamW", "SGDW"):
+        # They learn from `apply_gradients` what doesn't decay, which is never called.
+        arguments.pop("exclude_from_weight_decay", None)
+    if name in optimizers_addons.CLASSES:
+        name = optimizers_addons.ADDONS + name  # HDF5 files leave the package out.
+    arguments["sync_period"] = int(config["sync_period"])
+    arguments["slow_step_size"] = config["slow_step_size"]
+    arguments["is_legacy_optimizer"] = True
+    found = {"class_name": name, "config": arguments}
+    return build_optimizer(found, context)
 
 
 def _build_custom(cls: Any, entry: Entry, context: BuildContext) -> keras.Optimizer:
@@ -271,8 +312,13 @@ def describe_optimizer(
         if config.pop(key, default) != default:
             notes.append(Note("optimizer", f"Keras 2 has no '{key}'; it is left out"))
     cls = type(optimizer)
-    if optimizers_legacy.CLASSES.get(cls.__name__) is cls:
-        return _legacy_entry(cls.__name__, config, notes)
+    if isinstance(optimizer, optimizers_legacy.OptimizerV2):
+        rate = getattr(optimizer, "weight_decay", None)
+        if callable(rate):
+            config["weight_decay"] = describe_schedule(rate, dialect, notes)
+        found = _own_legacy_entry(cls, config, notes)
+        if found is not None:
+            return found
     known = cls in (_KERAS_3.get(cls.__name__), optimizers.CLASSES.get(cls.__name__))
     if not known or cls.__name__ not in SLOTS:
         return _foreign_entry(optimizer, config, notes)
@@ -323,6 +369,31 @@ def _legacy_entry(
             del config[key]
     config.setdefault("decay", 0.0)
     return {"class_name": name, "config": config}
+
+
+def _own_legacy_entry(
+    cls: type[keras.Optimizer], config: dict[str, Any], notes: list[Note]
+) -> dict[str, Any] | None:
+    """The config of an `OptimizerV2` of Keras 2 or of TensorFlow Addons."""
+    period = config.pop("sync_period", None)
+    step_size = config.pop("slow_step_size", None)
+    if optimizers_legacy.CLASSES.get(cls.__name__) is cls:
+        entry = _legacy_entry(cls.__name__, config, notes)
+    elif optimizers_addons.CLASSES.get(cls.__name__) is cls:
+        entry = {
+            "class_name": f"{optimizers_addons.ADDONS}{cls.__name__}",
+            "config": {k: v for k, v in config.items() if k != "sparse_rows"},
+        }
+    else:
+        return None
+    if period is None:
+        return entry
+    around = {"name": "Lookahead", "sync_period": period, "slow_step_size": step_size}
+    for key in _CLIPS:
+        if key in entry["config"]:
+            around[key] = entry["config"].pop(key)
+    around["optimizer"] = entry
+    return {"class_name": f"{optimizers_addons.ADDONS}Lookahead", "config": around}
 
 
 def _has_legacy_twin(optimizer: keras.Optimizer, config: Mapping[str, Any]) -> bool:

@@ -24,6 +24,7 @@ from regraft.model.dialects.context import Note
 from regraft.model.optimizers.slots import (
     AVERAGE,
     LEGACY_BY_VARIABLE,
+    SLOW,
     U_PRODUCT,
     Slot,
     is_factored,
@@ -37,6 +38,7 @@ from regraft.model.optimizers.style import (
     NEW,
     Entry,
     inner_entry,
+    is_lookahead,
     style_of,
 )
 from regraft.storage.tensor import ArrayTensor, StoredTensor
@@ -56,6 +58,7 @@ def slot_order(
     entry: Entry, style: str, shapes: Sequence[tuple[int, ...]]
 ) -> list[tuple[str, int]]:
     """Slot name and index of the variable of each slot variable, in order."""
+    looks_ahead = is_lookahead(entry)
     entry = inner_entry(entry)
     config = entry.get("config") or {}
     name = plain_name(str(entry["class_name"]))
@@ -65,6 +68,8 @@ def slot_order(
         order = [(slot.name, i) for slot in found for i in _column(slot, shapes)]
         if name in LEGACY_BY_VARIABLE:
             order.sort(key=lambda place: place[1])
+        if looks_ahead:
+            order = [(SLOW, i) for i in range(len(shapes))] + order
         return order
     always = style == NEW and name == "SGD"
     found = [slot for slot in rows if always or slot.exists(config)]
@@ -127,7 +132,7 @@ def state_from_hdf5(
     if slots_of(str(entry.get("class_name"))) is None:
         known, rest = _named_slots(weights, variables)
         return OptimizerState(style, iterations, hyperparameters, known, scalars, rest)
-    order = slot_order(entry, style, shapes)
+    order = slot_order(optimizer_config or entry, style, shapes)
     slots = _aligned(weights, order, shapes)
     if slots is None:
         slots = _by_name(weights, entry, style, order, variables)
@@ -309,7 +314,7 @@ def state_to_hdf5(
     if slots_of(str(entry["class_name"])) is None:
         found += _unknown(state, scope, names)
     else:
-        found += _known(state, entry, style, scope, names)
+        found += _known(state, optimizer_config, style, scope, names)
     if style == KERAS_3:
         return found
     return [(f"{name}:0", tensor) for name, tensor in _distinct(found)]
@@ -323,7 +328,8 @@ def as_int64(tensor: StoredTensor) -> StoredTensor:
 def _known(
     state: OptimizerState, entry: Entry, style: str, scope: str, names: list[str]
 ) -> list[tuple[str, StoredTensor]]:
-    legacy = {s.name: s.legacy for s in slots_of(str(entry["class_name"])) or ()}
+    rows = slots_of(str(inner_entry(entry)["class_name"])) or ()
+    legacy = {SLOW: SLOW, **{row.name: row.legacy for row in rows}}
     shapes = shapes_of(state, len(names))
     found = []
     for slot, index in slot_order(entry, style, shapes):

@@ -7,6 +7,8 @@ since 2.11   optimizer/_iterations, _learning_rate | _current_learning_rate
                        _model_variables_moving_average/0, …, _u_product
 OptimizerV2  optimizer/iter, learning_rate, decay, beta_1, …, momentum_cache
                        slot records: (variable's node, slot name, slot's node)
+Lookahead    optimizer/iter, sync_period, slow_step_size; the slot `slow`;
+             lh_base_optimizer/learning_rate, … and the slots of the inner one
 mixed        the same and optimizer/loss_scale/current_loss_scale, good_steps;
              up to 2.2 the optimizer proper is the child base_optimizer, which
              is empty afterwards
@@ -23,15 +25,30 @@ import numpy as np
 from regraft.model.description import ObjectNode, Variable
 from regraft.model.dialects.context import Note
 from regraft.model.optimizers.hdf5 import as_int64, shapes_of, slot_order
-from regraft.model.optimizers.slots import AVERAGE, AVERAGES, U_PRODUCT, slots_of
+from regraft.model.optimizers.slots import (
+    AVERAGE,
+    AVERAGES,
+    SLOW,
+    U_PRODUCT,
+    slots_of,
+)
 from regraft.model.optimizers.state import OptimizerState, Slots
-from regraft.model.optimizers.style import LEGACY, NEW, Entry, inner_entry, style_of
+from regraft.model.optimizers.style import (
+    LEGACY,
+    NEW,
+    Entry,
+    inner_entry,
+    is_lookahead,
+    style_of,
+)
 from regraft.storage.tensor import ArrayTensor, StoredTensor
 
 _ITERATIONS = ("_iterations", "iter", "iterations")
 _PRODUCTS = ("_u_product", "momentum_cache")
 _RATES = ("_learning_rate", "learning_rate")
 _NOT_HYPERPARAMETERS = {*_ITERATIONS, *_PRODUCTS, *_RATES, "_current_learning_rate"}
+# Where Lookahead of TensorFlow Addons keeps the optimizer that does the steps.
+LOOKAHEAD_CHILD = "lh_base_optimizer"
 _NOT_SLOTS = {"_variables", "_index_dict", "loss_scale", "_trainable_variables"}
 
 # Those of `OptimizerV2` that are variables.
@@ -78,9 +95,13 @@ def state_from_object_graph(
         records = records + base.slot_variables
         # Of later versions it is empty, and all is of the node around it.
         node = base if base.children else node
-    _put(scalars, U_PRODUCT, node, _PRODUCTS)
     iterations: dict[str, StoredTensor] = {}
     _put(iterations, "iterations", node, _ITERATIONS)
+    ahead = node.child(LOOKAHEAD_CHILD)
+    if ahead is not None:
+        records = records + ahead.slot_variables
+        node = ahead
+    _put(scalars, U_PRODUCT, node, _PRODUCTS)
     hyperparameters: dict[str, StoredTensor] = {}
     _put(hyperparameters, "learning_rate", node, _RATES)
     legacy = "iter" in node.children or bool(records)
@@ -217,12 +238,15 @@ def describe_optimizer_state(
 
     Returns:
         The optimizer's children (tensor, list or dict by name), and its slots as
-        (index of the variable, slot name, value).
+        (index of the variable, slot name, value). Of Lookahead all but `slow` are
+        slots of its child.
     """
     entry = optimizer_config or state.optimizer_config or {"class_name": ""}
     inner = inner_entry(entry)
     if style_of(inner) == LEGACY:
         tree, records = _legacy_tree(state, inner)
+        if is_lookahead(entry):
+            tree = _lookahead_tree(tree, entry.get("config") or {})
     else:
         tree, records = _new_tree(state, inner, len(variables)), []
     if "loss_scale" in state.scalars:
@@ -241,6 +265,7 @@ def _legacy_tree(state: OptimizerState, entry: Entry) -> tuple[Tree, list[SlotRe
     if U_PRODUCT in state.scalars:
         tree["momentum_cache"] = state.scalars[U_PRODUCT]
     names = {s.name: s.legacy for s in slots_of(str(entry["class_name"])) or ()}
+    names[SLOW] = SLOW
     records = [
         (index, names[slot] or slot, tensor)
         for slot, found in state.slots.items()
@@ -249,6 +274,15 @@ def _legacy_tree(state: OptimizerState, entry: Entry) -> tuple[Tree, list[SlotRe
         if tensor is not None
     ]
     return tree, records
+
+
+def _lookahead_tree(inner: Tree, config: Mapping[str, Any]) -> Tree:
+    tree: Tree = {
+        "sync_period": ArrayTensor(np.int64(config["sync_period"])),
+        "slow_step_size": ArrayTensor(np.float32(config["slow_step_size"])),
+        LOOKAHEAD_CHILD: {key: item for key, item in inner.items() if key != "iter"},
+    }
+    return {**tree, "iter": inner["iter"]} if "iter" in inner else tree
 
 
 def _legacy_hyperparameters(

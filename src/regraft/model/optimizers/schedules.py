@@ -11,7 +11,7 @@ from regraft.errors import UnknownNameError
 from regraft.model.dialects.context import BuildContext, Note
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.registry import find_custom
-from regraft.model.keras2.optimizers_schedules import LinearCosineDecay
+from regraft.model.keras2.optimizers_schedules import ADDONS, LinearCosineDecay
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
 
@@ -38,13 +38,13 @@ def build_learning_rate(value: Any, context: BuildContext) -> Any:
     name = str(value.get("registered_name") or value.get("class_name"))
     found = find_custom(name, context)
     if found is None:
-        found = _BUILT_IN.get(str(value.get("class_name")))
+        found = ADDONS.get(name, _BUILT_IN.get(str(value.get("class_name"))))
     if found is None:
         raise UnknownNameError(
             f"Unknown learning rate schedule {name!r}. If it is your own, pass it in "
             f"`custom_objects={{{name!r}: …}}`."
         )
-    if found in _BUILT_IN.values():
+    if found in (*_BUILT_IN.values(), *ADDONS.values()):
         if config.get("name", "") is None:
             del config["name"]
         return found(**config)
@@ -63,14 +63,23 @@ def describe_learning_rate(
             Note("optimizer", "its learning rate is a function; its value now is kept")
         )
         return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+    return describe_schedule(rate, dialect, notes)
+
+
+def describe_schedule(rate: Any, dialect: Dialect, notes: list[Note]) -> dict[str, Any]:
+    """The config of a schedule in Keras 2."""
     name = type(rate).__name__
     config = dict(rate.get_config())
     if _BUILT_IN.get(name) is not type(rate):
+        addon = f"Addons>{name}"
+        known = ADDONS.get(addon) is type(rate)
         return {
             "module": None,
             "class_name": name,
             "config": config,
-            "registered_name": keras.saving.get_registered_name(type(rate)),
+            "registered_name": addon
+            if known
+            else keras.saving.get_registered_name(type(rate)),
         }
     if name == "CosineDecay" and dialect.version < (2, 13):
         for key, default in _SINCE_2_13.items():

@@ -17,6 +17,9 @@ AVERAGES = "_model_variables_moving_average"
 # Sums of `gradient_accumulation_steps`, only in Keras 3.
 ACCUMULATED = "gradient_accumulator"
 ACCUMULATED_ATTRIBUTE = "_accumulated_gradients"
+# The copy of each variable that `Lookahead` of TensorFlow Addons goes back to.
+SLOW = "slow"
+SLOW_ATTRIBUTE = "_slow"
 # The product of Nadam's momenta so far.
 U_PRODUCT = "u_product"
 
@@ -54,6 +57,11 @@ SLOTS: Mapping[str, tuple[Slot, ...]] = {
     "SGD": (Slot("m", "momentums", "momentums", "momentum", "momentum"),),
     "Adam": _ADAM,
     "AdamW": _ADAM,
+    # TensorFlow Addons'.
+    "LazyAdam": _ADAM,
+    "RectifiedAdam": _ADAM,
+    "LAMB": (_M, _V),
+    "SGDW": (Slot("m", "momentums", "momentums", "momentum", "momentum"),),
     "Adamax": (Slot("m", "_m", "_m", "m"), Slot("u", "_u", "_u", "v")),
     "Nadam": (_M, _V),
     "RMSprop": (

@@ -20,6 +20,8 @@ from regraft.model.optimizers.slots import (
     ACCUMULATED_ATTRIBUTE,
     AVERAGE,
     AVERAGES,
+    SLOW,
+    SLOW_ATTRIBUTE,
     U_PRODUCT,
     slots_of,
 )
@@ -79,6 +81,7 @@ def _slot_lists(optimizer: keras.Optimizer) -> dict[str, list[Any]]:
     Of a class without row every list that pairs with the trainable variables is one.
     """
     named = {AVERAGES: AVERAGE, ACCUMULATED_ATTRIBUTE: ACCUMULATED}
+    named[SLOW_ATTRIBUTE] = SLOW
     row = slots_of(base_class_name(optimizer))
     if row is not None:
         named |= {slot.attribute: slot.name for slot in row}
@@ -178,7 +181,8 @@ def _hyperparameters(optimizer: keras.Optimizer) -> dict[str, StoredTensor]:
     if isinstance(optimizer, OptimizerV2):
         for name in optimizer.hyperparameters:
             value = getattr(optimizer, name)
-            found[name] = ArrayTensor(np.asarray(value, np.float32))
+            if not callable(value):
+                found[name] = ArrayTensor(np.asarray(value, np.float32))
     return found
 
 

@@ -16,7 +16,9 @@ _ONLY_NEW = frozenset({"AdamW", "Lion", "Adafactor"})
 _ONLY_KERAS_3 = frozenset(
     {"loss_scale_factor", "gradient_accumulation_steps", "schedule_free"}
 )
-# Where a mixed-precision optimizer keeps the one that does the steps.
+# All of TensorFlow Addons' are below `OptimizerV2`.
+_ADDONS = "Addons>"
+# Where an optimizer around another one keeps that.
 _INNER = ("inner_optimizer", "optimizer")
 
 
@@ -25,9 +27,22 @@ def is_loss_scale(entry: Entry) -> bool:
     return plain_name(str(entry.get("class_name", ""))).startswith("LossScaleOptimizer")
 
 
+def class_name_of(entry: Entry) -> str:
+    """The class of a config, with the package where that is TensorFlow Addons."""
+    registered = str(entry.get("registered_name") or "")
+    if registered.startswith(_ADDONS):
+        return registered
+    return str(entry.get("class_name", ""))
+
+
+def is_lookahead(entry: Entry) -> bool:
+    """Whether a config is of the `Lookahead` of TensorFlow Addons."""
+    return class_name_of(entry) == f"{_ADDONS}Lookahead"
+
+
 def inner_entry(entry: Entry) -> Entry:
     """The config of the optimizer that does the steps."""
-    while is_loss_scale(entry):
+    while is_loss_scale(entry) or is_lookahead(entry):
         config = entry.get("config") or {}
         found = next((config[key] for key in _INNER if key in config), None)
         if not isinstance(found, Mapping):
@@ -42,10 +57,14 @@ def style_of(entry: Entry) -> str:
     Since 2.11 a config says `is_legacy_optimizer`; without the word it is legacy, as
     `tf_keras` has it too.
     """
+    if is_lookahead(entry):
+        return LEGACY
     entry = inner_entry(entry)
     config = entry.get("config") or {}
-    class_name = str(entry.get("class_name", ""))
+    class_name = class_name_of(entry)
     module = str(entry.get("module") or "")
+    if class_name.startswith(_ADDONS):
+        return LEGACY
     if "is_legacy_optimizer" in config:
         return LEGACY if config["is_legacy_optimizer"] else NEW
     if ".legacy" in module:

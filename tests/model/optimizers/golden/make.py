@@ -2,7 +2,8 @@
 
 Run it once in an environment of each TensorFlow of which a `trajectories-*.npz`
 lies here (1.15, 2.0, 2.3, 2.6, 2.11, 2.15) and of tf_keras (2.21). It is written for
-Python 3.7, the newest that TensorFlow 1.15 runs on.
+Python 3.7, the newest that TensorFlow 1.15 runs on. `python make.py --addons`, beside
+TensorFlow 2.15 and TensorFlow Addons 0.23, writes the optimizers of the latter.
 
 Each case is one optimizer with six steps over four variables; `table` gets sparse
 gradients (`tf.IndexedSlices` with a repeated row), as `Embedding` does. The file
@@ -180,9 +181,46 @@ def new_cases(schedules):
     yield "cosine_warmup", "SGD", {"learning_rate": warm}
 
 
+def addons_cases(addons, legacy):
+    """Optimizers of TensorFlow Addons; they come made, as some hold others."""
+    found = addons.optimizers
+    schedules = legacy.schedules
+    decay = {"learning_rate": 0.05, "weight_decay": 0.02}
+    spared = {"exclude_from_weight_decay": ["bias", "oth"]}
+    yield "adamw", found.AdamW(**decay)
+    yield "adamw_spared", found.AdamW(amsgrad=True, **spared, **decay)
+    falling = schedules.ExponentialDecay(0.02, 2, 0.5)
+    yield "adamw_schedule", found.AdamW(weight_decay=falling, learning_rate=0.05)
+    yield "sgdw", found.SGDW(**decay)
+    yield "sgdw_momentum", found.SGDW(momentum=0.9, decay=0.1, **decay)
+    yield "lamb", found.LAMB(**decay)
+    yield "lamb_spared", found.LAMB(beta_1=0.8, **spared, **decay)
+    layers = ["kernel"]
+    yield "lamb_layers", found.LAMB(exclude_from_layer_adaptation=layers, **decay)
+    yield "radam", found.RectifiedAdam(0.05)
+    yield "radam_trusted", found.RectifiedAdam(beta_2=0.6, amsgrad=True, **decay)
+    yield (
+        "radam_warmup",
+        found.RectifiedAdam(0.05, total_steps=5, warmup_proportion=0.4, min_lr=0.001),
+    )
+    yield "lazy", found.LazyAdam(0.05)
+    yield "ranger", found.Lookahead(found.RectifiedAdam(0.05), sync_period=2)
+    inner = legacy.SGD(0.1, momentum=0.9, clipnorm=0.1)
+    yield "lookahead", found.Lookahead(inner, sync_period=3, slow_step_size=0.7)
+    inner = found.AdamW(**spared, **decay)
+    yield "lookahead_clipnorm", found.Lookahead(inner, sync_period=3, clipnorm=0.7)
+    rate = found.TriangularCyclicalLearningRate(0.01, 0.1, 2)
+    yield "triangular", legacy.SGD(rate)
+    yield "triangular2", legacy.SGD(found.Triangular2CyclicalLearningRate(0.01, 0.1, 1))
+    rate = found.ExponentialCyclicalLearningRate(0.01, 0.1, 3, gamma=0.7)
+    yield "exponential_cycles", legacy.SGD(rate)
+
+
 def state(optimizer, legacy):
     variables = optimizer.variables
     variables = variables() if callable(variables) else variables
+    if hasattr(optimizer, "_optimizer"):
+        variables = optimizer.weights  # Of the inner one too, as in an HDF5 file.
     # Copies: some kernels of TensorFlow 2.3 write into what `numpy()` looks at.
     found = [(v.name, np.array(v.numpy())) for v in variables]
     if getattr(optimizer, "_u_product", None) is not None:
@@ -256,7 +294,7 @@ def plain(value):
     return value.item() if isinstance(value, (np.generic, np.ndarray)) else value
 
 
-def main(folder):
+def main(folder, addons):
     optimizers = tf_keras.optimizers
     schedules = optimizers.schedules
     start, gradients = values(7)
@@ -267,8 +305,17 @@ def main(folder):
             arrays["gradient%d/%s" % (position, name)] = gradients[position][name]
     arrays["rows"] = np.array(ROWS)
     arrays["distinct_rows"] = np.array(DISTINCT_ROWS)
+    version = ".".join(tf.__version__.split(".")[:2])
     kinds = {"legacy": optimizers}
-    if hasattr(optimizers, "legacy"):
+    if addons is not None:
+        version, kinds = "addons", {}
+        optimizers.legacy.schedules = schedules
+        for case, optimizer in addons_cases(addons, optimizers.legacy):
+            prefix = "addons/" + case
+            names = trajectory(optimizer, start, gradients, True, arrays, prefix)
+            config = plain(optimizers.serialize(optimizer))
+            about[prefix] = {"names": names, "config": config}
+    elif hasattr(optimizers, "legacy"):
         kinds = {"legacy": optimizers.legacy, "new": optimizers}
     for kind, module in kinds.items():
         extra = legacy_cases() if kind == "legacy" else new_cases(schedules)
@@ -288,7 +335,6 @@ def main(folder):
                 "names": names,
                 "config": plain(optimizers.serialize(optimizer)),
             }
-    version = ".".join(tf.__version__.split(".")[:2])
     path = os.path.join(folder, "trajectories-%s.npz" % version)
     # A thousand tiny arrays as one, as each entry of a zip file costs 300 bytes.
     about["arrays"] = [(key, np.shape(value)) for key, value in arrays.items()]
@@ -302,4 +348,8 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(__file__))
+    addons = None
+    if "--addons" in sys.argv:
+        sys.argv.remove("--addons")
+        import tensorflow_addons as addons
+    main(sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(__file__), addons)

@@ -13,7 +13,7 @@ import numpy as np
 STEPS = 6
 SHAPES = {"kernel": (4, 3), "bias": (3,), "table": (6, 2), "other": (3, 2)}
 FOLDER = Path(__file__).parent
-VERSIONS = ("1.15", "2.0", "2.3", "2.6", "2.11", "2.15", "2.21")
+VERSIONS = ("1.15", "2.0", "2.3", "2.6", "2.11", "2.15", "2.21", "addons")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,122 @@
+"""Optimizers of TensorFlow Addons in files, there and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import regraft
+from model.optimizers.golden import trajectories
+from regraft.errors import UnknownNameError, UnsupportedError
+from regraft.loading.read import read_saved_model
+from regraft.model.dialects.context import BuildContext
+from regraft.model.dialects.dialect import KERAS_2
+from regraft.model.optimizers import build_optimizer, describe_optimizer
+from regraft.options import LoadOptions
+
+ADAMW = {
+    "class_name": "Addons>AdamW",
+    "config": {"learning_rate": 0.05, "weight_decay": 0.02},
+}
+RANGER = {
+    "class_name": "Addons>Lookahead",
+    "config": {
+        "name": "Lookahead",
+        "sync_period": 2,
+        "slow_step_size": 0.5,
+        "clipnorm": 0.9,
+        "optimizer": {
+            "class_name": "Addons>RectifiedAdam",
+            "config": {"learning_rate": 0.05, "amsgrad": True, "clipnorm": 0.1},
+        },
+    },
+}
+
+
+def build(entry: dict[str, Any]) -> keras.Optimizer:
+    return build_optimizer(entry, BuildContext(KERAS_2))
+
+
+def data() -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.RandomState(3)
+    return random.normal(size=(8, 4)), random.normal(size=(8, 2))
+
+
+def stepped(entry: dict[str, Any]) -> keras.Model:
+    """A model after three steps."""
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    model.compile(build(entry), "mse")
+    for _ in range(3):
+        model.train_on_batch(*data())
+    return model
+
+
+def plain(value: Any) -> Any:
+    """A config without the words that only some versions have."""
+    if not isinstance(value, dict):
+        return pytest.approx(value) if isinstance(value, float) else value
+    registered = value.get("registered_name") or ""
+    name = {"class_name": registered} if registered.startswith("Addons>") else {}
+    left = ("module", "registered_name", "is_legacy_optimizer", "name")
+    return {k: plain(v) for k, v in {**value, **name}.items() if k not in left}
+
+
+@pytest.mark.parametrize("case", trajectories.cases("addons"))
+def test_configs_are_written_as_they_were(case: str) -> None:
+    config = trajectories.load("addons", case).config
+    expected = plain(config)
+    found = plain(describe_optimizer(build(config), KERAS_2, []))
+    if "lookahead" in case or "ranger" in case:
+        # Nothing heeds what an inner optimizer says of these.
+        for key in ("clipnorm", "exclude_from_weight_decay"):
+            for entry in (expected, found):
+                entry["config"]["optimizer"]["config"].pop(key, None)
+    assert found == expected
+
+
+@pytest.mark.parametrize("name", ["saved", "model.h5"])
+@pytest.mark.parametrize("entry", [ADAMW, RANGER], ids=["adamw", "ranger"])
+def test_the_next_steps_are_the_same(
+    entry: dict[str, Any], name: str, tmp_path: Path
+) -> None:
+    model = stepped(entry)
+    regraft.save_model(model, tmp_path / name)
+    again = regraft.load_model(tmp_path / name)
+    assert type(again.optimizer) is type(model.optimizer)
+    for _ in range(2):
+        model.train_on_batch(*data())
+        again.train_on_batch(*data())
+        for mine, other in zip(again.weights, model.weights, strict=True):
+            np.testing.assert_allclose(mine.value, other.value, rtol=1e-6)
+
+
+def test_slots_stand_where_lookahead_keeps_them(tmp_path: Path) -> None:
+    regraft.save_model(stepped(RANGER), tmp_path / "saved")
+    found = read_saved_model(str(tmp_path / "saved"), LoadOptions())
+    assert found.objects is not None
+    optimizer = found.objects.root.child("optimizer")
+    assert optimizer is not None
+    inner = optimizer.child("lh_base_optimizer")
+    assert inner is not None
+    assert {record.slot_name for record in optimizer.slot_variables} == {"slow"}
+    assert {record.slot_name for record in inner.slot_variables} == {"m", "v", "vhat"}
+    assert "iter" in optimizer.children
+    assert "iter" not in inner.children
+    assert {"learning_rate", "beta_1", "sma_threshold"} <= set(inner.children)
+
+
+def test_patterns_that_may_take_forever_are_refused() -> None:
+    config = {**ADAMW["config"], "exclude_from_weight_decay": ["(a+)+$"]}
+    with pytest.raises(UnsupportedError, match="plain parts of names"):
+        build({"class_name": "Addons>AdamW", "config": config})
+
+
+@pytest.mark.parametrize("name", ["Addons>NovoGrad", "Addons>Adam", "Own>LAMB"])
+def test_other_classes_are_unknown(name: str) -> None:
+    with pytest.raises(UnknownNameError, match=name):
+        build({"class_name": name, "config": {}})
