@@ -273,6 +273,7 @@ WITHOUT_ROW = {
     "ShardedFilename": "Tested on the vintage corpus.",
     "XlaSharding": "TensorFlow runs it in XLA only; it passes its input on.",
     "TopK": "TensorFlow 2.21 itself cannot run it; it is TopKV2 with a fixed k.",
+    "XlaIf": "TensorFlow 2.21 itself cannot compile it; has the kernel of If.",
     "XlaCallModule": "Tested against JAX, which made the module.",
 }
 

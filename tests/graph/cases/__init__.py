@@ -41,6 +41,7 @@ FAMILIES = (
     "tensor_list",
     "training",
     "variants",
+    "xla",
 )
 
 

@@ -88,6 +88,30 @@ def read_varint(data: bytes | memoryview, position: int, end: int) -> tuple[int,
     raise FormatError("Varint has more than 64 bits", offset_bytes=position)
 
 
+def read_integers(data: bytes) -> dict[int, list[int]]:
+    """Returns the whole numbers of a message without a schema, by field number.
+
+    Raises:
+        FormatError: It has fields of other kinds, or ends inside of one.
+    """
+    found: dict[int, list[int]] = {}
+    position = 0
+    while position < len(data):
+        tag, position = read_varint(data, position, len(data))
+        end = position + 1
+        if tag & 7 == _LEN:
+            length, position = read_varint(data, position, len(data))
+            end = position + length
+        elif tag & 7 != _VARINT:
+            raise FormatError("A field is no whole number", offset_bytes=position)
+        while position < end:
+            item, position = read_varint(data, position, len(data))
+            found.setdefault(tag >> 3, []).append(item)
+            if tag & 7 == _VARINT:
+                break
+    return found
+
+
 def write_varint(value: int) -> bytes:
     """Returns the varint of a number that is not negative."""
     parts = bytearray()

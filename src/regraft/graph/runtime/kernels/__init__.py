@@ -47,6 +47,7 @@ FAMILIES = (
     "tensor_list",
     "training",
     "variants",
+    "xla",
 )
 
 

@@ -50,6 +50,7 @@ _PATHS: dict[str, dict[str, str]] = {
     "rfftn": {"jax": "jax.numpy.fft:rfftn", "torch": "torch.fft:rfftn"},
     "spence": {"jax": "jax.scipy.special:spence"},
     "vjp": {"jax": "jax:vjp"},
+    "vmap": {"jax": "jax:vmap"},
     "wrap_key_data": {"jax": "jax.random:wrap_key_data"},
     "zeta": {"jax": "jax.scipy.special:zeta", "torch": "torch.special:zeta"},
 }
@@ -72,6 +73,17 @@ def raw_native(name: str) -> Callable[..., Any]:
         UnsupportedError: The backend has none.
     """
     return _found(name, keras.backend.backend())
+
+
+def lax() -> Any:
+    """Returns the module of JAX's own operations.
+
+    Raises:
+        UnsupportedError: Keras runs on another backend.
+    """
+    if keras.backend.backend() != "jax":
+        raise UnsupportedError("XLA's own operations run on Keras' JAX backend only.")
+    return importlib.import_module("jax.lax")
 
 
 def native(name: str) -> Callable[..., Any]:
