@@ -19,8 +19,8 @@ import keras
 from regraft import _compat
 from regraft.graph.tracing.composite import Results
 from regraft.graph.tracing.tracer import Tracing, active
-
-Function = Callable[..., Any]
+from regraft.saving.trace_marks import Function, alike, in_a_tuple, is_float
+from regraft.saving.trace_random import RANDOM_MARKS
 
 
 @contextmanager
@@ -49,19 +49,8 @@ def _replacement(mark: Function, original: Function) -> Function:
     return replaced
 
 
-def _is_float(*arrays: Any) -> bool:
-    return all(
-        isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.floating)
-        for x in arrays
-    )
-
-
 def _one_dtype(*arrays: Any) -> bool:
-    return _is_float(*arrays) and len({x.dtype for x in arrays}) == 1
-
-
-def _like_first(x: Any, *rest: Any) -> list[tuple[Any, Any]]:
-    return [(x.shape, x.dtype)]
+    return is_float(*arrays) and len({x.dtype for x in arrays}) == 1
 
 
 def _reduced(axes: Sequence[int] | None, keepdims: bool, count: int) -> Results:
@@ -78,18 +67,6 @@ def _reduced(axes: Sequence[int] | None, keepdims: bool, count: int) -> Results:
     return results
 
 
-def _in_a_tuple(run: Function) -> Function:
-    return lambda *operands: (run(*operands),)
-
-
-def _alike(
-    tracing: Tracing, name: str, run: Function, *operands: Any, **params: Any
-) -> Any:
-    """Marks what gives one array like its first operand."""
-    runs = _in_a_tuple(run)
-    return tracing.known_composite(name, runs, _like_first, *operands, **params)[0]
-
-
 def _last_axis(x: Any, axis: Any) -> bool:
     return isinstance(axis, int) and axis in (-1, x.ndim - 1)
 
@@ -99,44 +76,44 @@ def _last_axis(x: Any, axis: Any) -> bool:
 
 def _activation(op: str) -> Function:
     def mark(tracing: Tracing, original: Function, x: Any) -> Any:
-        if not _is_float(x):
+        if not is_float(x):
             return original(x)
-        return _alike(tracing, "activation", original, x, op=op)
+        return alike(tracing, "activation", original, x, op=op)
 
     return mark
 
 
 def _elu(tracing: Tracing, original: Function, x: Any, alpha: float = 1.0) -> Any:
-    if not _is_float(x) or alpha != 1.0:
+    if not is_float(x) or alpha != 1.0:
         return original(x, alpha)
-    return _alike(tracing, "activation", original, x, op="Elu")
+    return alike(tracing, "activation", original, x, op="Elu")
 
 
 def _gelu(
     tracing: Tracing, original: Function, x: Any, approximate: bool = True
 ) -> Any:
     x = keras.ops.convert_to_tensor(x)
-    if approximate or not _is_float(x):
+    if approximate or not is_float(x):
         return original(x, approximate)
     run = functools.partial(original, approximate=False)
-    return _alike(tracing, "gelu", run, x)
+    return alike(tracing, "gelu", run, x)
 
 
 def _leaky_relu(
     tracing: Tracing, original: Function, x: Any, negative_slope: float = 0.2
 ) -> Any:
-    if not _is_float(x):
+    if not is_float(x):
         return original(x, negative_slope)
     run = functools.partial(original, negative_slope=negative_slope)
-    return _alike(tracing, "leaky_relu", run, x, alpha=float(negative_slope))
+    return alike(tracing, "leaky_relu", run, x, alpha=float(negative_slope))
 
 
 def _softmax(name: str, op: str) -> Function:
     def mark(tracing: Tracing, original: Function, x: Any, axis: Any = -1) -> Any:
-        if not _is_float(x) or not _last_axis(x, axis):
+        if not is_float(x) or not _last_axis(x, axis):
             return original(x, axis)
         run = functools.partial(original, axis=axis)
-        return _alike(tracing, name, run, x, axis=-1, op=op)
+        return alike(tracing, name, run, x, axis=-1, op=op)
 
     return mark
 
@@ -172,7 +149,7 @@ def _batch_normalization(
             epsilon=epsilon,
         )
 
-    return _alike(
+    return alike(
         tracing,
         "batch_normalization",
         run,
@@ -198,7 +175,7 @@ def _moments(
     run = functools.partial(
         original, axes=axes, keepdims=keepdims, synchronized=synchronized
     )
-    if synchronized or not _is_float(x):
+    if synchronized or not is_float(x):
         return run(x)
     axes = (axes,) if isinstance(axes, int) else tuple(axes)
     results = _reduced(axes, keepdims, 2)
@@ -225,7 +202,7 @@ def _average_pool(
         padding=padding,
         data_format=data_format,
     )
-    if not _is_float(inputs):
+    if not is_float(inputs):
         return run(inputs)
     rank = inputs.ndim - 2
     layout = data_format or keras.config.image_data_format()
@@ -307,7 +284,7 @@ def _resize(
     special = crop_to_aspect_ratio or pad_to_aspect_ratio or antialias
     # Sizes that depend on the input's are symbolic in JAX.
     static = isinstance(size, tuple | list) and all(isinstance(n, int) for n in size)
-    if special or layout == "channels_first" or not _is_float(images) or not static:
+    if special or layout == "channels_first" or not is_float(images) or not static:
         return run(images)
     return tracing.composite(
         "resize", run, images, size=tuple(size), interpolation=interpolation
@@ -389,11 +366,11 @@ def _mean(
     keepdims: bool = False,
 ) -> Any:
     run = functools.partial(original, axis=axis, keepdims=keepdims)
-    if not _is_float(x) or x.dtype != jnp.float32:
+    if not is_float(x) or x.dtype != jnp.float32:
         return run(x)
     axes = (axis,) if isinstance(axis, int) else axis
     axes = None if axes is None else tuple(axes)
-    runs, results = _in_a_tuple(run), _reduced(axes, keepdims, 1)
+    runs, results = in_a_tuple(run), _reduced(axes, keepdims, 1)
     return tracing.known_composite(
         "mean", runs, results, x, axes=axes, keepdims=bool(keepdims)
     )[0]
@@ -403,7 +380,7 @@ def _einsum(
     tracing: Tracing, original: Function, subscripts: str, *operands: Any, **kwargs: Any
 ) -> Any:
     arrays = [keras.ops.convert_to_tensor(x) for x in operands]
-    if kwargs or not _is_float(*arrays) or "->" not in subscripts:
+    if kwargs or not is_float(*arrays) or "->" not in subscripts:
         return original(subscripts, *operands, **kwargs)
     run = functools.partial(original, subscripts)
     equation = subscripts.replace(" ", "")
@@ -420,131 +397,13 @@ def _take(
     return tracing.composite("take", run, x, jnp.asarray(indices), axis=0)
 
 
-# Random numbers: marked before a key is drawn, so that no seed's state is touched.
-
-
-def _seeded(original: Function, *args: Any, **kwargs: Any) -> Any:
-    return original(*args, seed=jax.random.key(0), **kwargs)
-
-
-def _dtype(dtype: Any) -> Any:
-    return dtype or keras.config.floatx()
-
-
-def _random_uniform(
-    tracing: Tracing,
-    original: Function,
-    shape: Any,
-    minval: Any = 0.0,
-    maxval: Any = 1.0,
-    dtype: Any = None,
-    seed: Any = None,
-) -> Any:
-    def run(low: Any, high: Any) -> Any:
-        return _seeded(original, shape, minval=low, maxval=high, dtype=_dtype(dtype))
-
-    return tracing.composite("random_uniform", run, *_scalars(dtype, minval, maxval))
-
-
-def _scalars(dtype: Any, *values: Any) -> list[Any]:
-    return [jnp.asarray(value, _dtype(dtype)) for value in values]
-
-
-def _random_normal(name: str) -> Function:
-    def mark(
-        tracing: Tracing,
-        original: Function,
-        shape: Any,
-        mean: Any = 0.0,
-        stddev: Any = 1.0,
-        dtype: Any = None,
-        seed: Any = None,
-    ) -> Any:
-        def run(mean: Any, stddev: Any) -> Any:
-            return _seeded(
-                original, shape, mean=mean, stddev=stddev, dtype=_dtype(dtype)
-            )
-
-        return tracing.composite(name, run, *_scalars(dtype, mean, stddev))
-
-    return mark
-
-
-def _random_integers(
-    tracing: Tracing,
-    original: Function,
-    shape: Any,
-    minval: Any,
-    maxval: Any,
-    dtype: Any = "int32",
-    seed: Any = None,
-) -> Any:
-    def run(low: Any, high: Any) -> Any:
-        return _seeded(original, shape, low, high, dtype=dtype)
-
-    limits = [jnp.asarray(value, "int32") for value in (minval, maxval)]
-    return tracing.composite("random_integers", run, *limits)
-
-
-def _random_categorical(
-    tracing: Tracing,
-    original: Function,
-    logits: Any,
-    num_samples: int,
-    dtype: Any = "int32",
-    seed: Any = None,
-) -> Any:
-    def run(logits: Any) -> Any:
-        return _seeded(original, logits, num_samples, dtype=dtype)
-
-    return tracing.composite("random_categorical", run, logits, num_samples=num_samples)
-
-
-def _dropout(
-    tracing: Tracing,
-    original: Function,
-    inputs: Any,
-    rate: float,
-    noise_shape: Any = None,
-    seed: Any = None,
-) -> Any:
-    if not 0 < rate < 1:
-        return original(inputs, rate, noise_shape, seed)
-
-    def run(inputs: Any) -> Any:
-        return _seeded(original, inputs, rate, noise_shape)
-
-    shape = tuple(inputs.shape)
-    if noise_shape is not None:
-        pairs = zip(noise_shape, shape, strict=True)
-        shape = tuple(dim if noise is None else noise for noise, dim in pairs)
-    if not _is_float(inputs):
-        return tracing.composite(
-            "dropout", run, inputs, rate=float(rate), noise_shape=shape
-        )
-    return _alike(tracing, "dropout", run, inputs, rate=float(rate), noise_shape=shape)
-
-
-def _random_shuffle(
-    tracing: Tracing, original: Function, x: Any, axis: int = 0, seed: Any = None
-) -> Any:
-    def run(x: Any) -> Any:
-        if isinstance(x.shape[axis], int):
-            return _seeded(original, x, axis=axis)
-        # JAX's own permutation wants to know the length.
-        keys = jax.random.uniform(jax.random.key(0), (x.shape[axis],))
-        return jnp.take(x, jnp.argsort(keys), axis=axis)
-
-    return tracing.composite("random_shuffle", run, x, axis=axis)
-
-
 # Linear algebra
 
 
 def _matrix(op: str) -> Function:
     def mark(tracing: Tracing, original: Function, *operands: Any) -> Any:
         arrays = [keras.ops.convert_to_tensor(x) for x in operands]
-        if not _is_float(*arrays):
+        if not is_float(*arrays):
             return original(*operands)
         return tracing.composite("matrix", original, *arrays, op=op)
 
@@ -580,15 +439,7 @@ _MARKS: dict[str, dict[str, Function]] = {
         "slogdet": _matrix("LogMatrixDeterminant"),
         "take": _take,
     },
-    "random": {
-        "categorical": _random_categorical,
-        "dropout": _dropout,
-        "normal": _random_normal("random_normal"),
-        "randint": _random_integers,
-        "shuffle": _random_shuffle,
-        "truncated_normal": _random_normal("random_truncated_normal"),
-        "uniform": _random_uniform,
-    },
+    "random": RANDOM_MARKS,
     "image": {"resize": _resize},
     "linalg": {
         "det": _matrix("MatrixDeterminant"),

@@ -20,6 +20,7 @@ from regraft.graph.struct_serde import (
     function_spec_to_proto,
 )
 from regraft.graph.tracing.builder import op_def
+from regraft.graph.tracing.function_graph import SharedConstant
 from regraft.saving.graph_builder import GraphBuilder
 from regraft.saving.trace_tables import filling_nodes, table_node
 from regraft.saving.traces import (
@@ -51,6 +52,8 @@ def add_function_objects(
         node_ids: Node of each layer, by `id` of the layer.
         root: Node of the model.
     """
+    for constant in shared_constants(traces):
+        _add_constant(builder, constant)
     for key, layer_traces in traces.layers.items():
         node = node_ids.get(key)
         if node is not None:
@@ -70,6 +73,18 @@ def add_function_objects(
         builder.add_child(root, "signatures", signatures)
     for name, signature in traces.signatures.items():
         builder.add_child(signatures, name, _add_signature(builder, signature))
+
+
+def _add_constant(builder: GraphBuilder, constant: SharedConstant) -> None:
+    def fill(proto: Any) -> None:
+        proto.constant.operation = _node_of(constant)
+
+    builder.add_message(fill, constant)
+
+
+def _node_of(constant: SharedConstant) -> str:
+    """Returns the name of a constant's node in the main graph."""
+    return f"captured_{constant.name.replace(' ', '_')}"
 
 
 def _add_layer(builder: GraphBuilder, traces: LayerTraces, node: int) -> None:
@@ -139,6 +154,17 @@ def traced_functions(traces: ModelTraces) -> Iterator[TracedFunction]:
         yield signature.function
 
 
+def shared_constants(traces: ModelTraces) -> list[SharedConstant]:
+    """Returns the constants that functions capture, each once."""
+    found = {
+        id(captured): captured
+        for traced in traced_functions(traces)
+        for captured in traced.captures
+        if isinstance(captured, SharedConstant)
+    }
+    return list(found.values())
+
+
 def write_functions(
     meta_graph: Any, traces: ModelTraces, builder: GraphBuilder, checkpoint: Any
 ) -> None:
@@ -164,6 +190,8 @@ def write_functions(
         )
         concrete_function_to_proto(function, objects.concrete_functions[traced.name])
     main = _MainGraph()
+    for constant in shared_constants(traces):
+        main.add_constant(constant, ids.saved_id(constant))
     main.add_variables(objects, checkpoint)
     for table in traces.tables:
         main.add_table(ids.saved_id(table.table.variable), table)
@@ -254,6 +282,14 @@ class _MainGraph:
         self.nodes.append(ir.Node(candidate, op, tuple(inputs), attrs or {}))
         return candidate
 
+    def add_constant(self, constant: SharedConstant, saved_id: int) -> None:
+        """Adds a constant that functions capture."""
+        attrs: dict[str, ir.AttrValue] = {
+            "dtype": ir.DataType.of(constant.dtype),
+            "value": ir.TensorValue.from_numpy(constant.value),
+        }
+        self._handles[saved_id] = self._add(_node_of(constant), "Const", (), attrs)
+
     def add_variables(self, objects: Any, checkpoint: Any) -> None:
         """Adds a handle per variable of the object graph."""
         for saved_id, node in enumerate(objects.nodes):
@@ -293,9 +329,10 @@ class _MainGraph:
             inputs.append(node)
             specs[key] = ir.TensorInfo(f"{node}:0", spec.dtype, spec.shape)
         types = [spec.dtype for spec in signature.inputs.values()]
-        for variable in signature.function.captures:
-            inputs.append(self._handles[ids.saved_id(variable)])
-            types.append(ir.DataType.of("resource"))
+        for captured in signature.function.captures:
+            inputs.append(self._handles[ids.saved_id(captured)])
+            is_constant = isinstance(captured, SharedConstant)
+            types.append(ir.DataType.of(captured.dtype if is_constant else "resource"))
         call = self._add(
             "StatefulPartitionedCall",
             "StatefulPartitionedCall",

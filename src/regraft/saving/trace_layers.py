@@ -35,7 +35,6 @@ from regraft.saving.trace_calls import (
 from regraft.saving.trace_composites import composites
 from regraft.saving.trace_inputs import (
     SignatureRequest,
-    TensorInput,
     flat_inputs,
     input_names,
     model_inputs,
@@ -49,6 +48,7 @@ from regraft.saving.trace_inputs import (
 )
 from regraft.saving.trace_lengths import named_lengths
 from regraft.saving.trace_operations import operation_layers
+from regraft.saving.trace_signatures import signature_trace
 from regraft.saving.trace_specs import (
     call_spec,
     expects_training,
@@ -342,7 +342,7 @@ class _ModelTracer:
         if used - set(mark.inputs) - call.variables.keys():
             return False
         live = [False] * len(call.jaxpr.out_avals)
-        return not self._tracing.add(call.jaxpr, mark, call.variables, live).symbols
+        return not self._tracing.add(call.jaxpr, mark, call.variables, live).lengths
 
     def _again(self, record: LayerCall, training: bool | None = None) -> LayerCall:
         """Traces a layer's call by itself, outside of the model."""
@@ -418,7 +418,10 @@ class _ModelTracer:
             [("identity", results[i]) for i in called.results],
         )
         name = self._tracing.library.add_distinct(function)
-        self._taken[name] = again = replace(traced, name=name)
+        captures = [call.variables[i] for i in called.operands if i in call.variables]
+        captures += [self._tracing.constants[s] for s in graph.passed_symbols]
+        again = replace(traced, name=name, captures=tuple(captures))
+        self._taken[name] = again
         return again
 
     def _check_standalone(
@@ -426,7 +429,7 @@ class _ModelTracer:
     ) -> None:
         """Refuses a function that needs more than its arguments and variables."""
         others = set(called.operands) - set(call.mark.inputs) - called.variables
-        if others or called.symbols:
+        if others or called.lengths:
             raise UnsupportedError(
                 f"Layer '{record.layer.name}' uses tensors that are none of its "
                 "arguments, so it has no function of its own."
@@ -531,7 +534,7 @@ class _ModelTracer:
         inputs = dict(zip(names, flat_inputs(self._inputs), strict=True))
         places = dict(zip(names, call.mark.inputs, strict=True))
         outputs = output_names(self._model, record)
-        return self._wrapper(call, inputs, places, outputs)
+        return signature_trace(self._tracing, call, inputs, places, outputs)
 
     def _signature(self, request: SignatureRequest) -> SignatureTrace:
         names = list(request.inputs)
@@ -546,55 +549,4 @@ class _ModelTracer:
 
         _, call, _ = self._run(run, specs, training=False)
         places = {name: i for i, name in enumerate(names)}
-        return self._wrapper(call, request.inputs, places, found)
-
-    def _wrapper(
-        self,
-        call: Call,
-        inputs: Mapping[str, TensorInput],
-        places: Mapping[str, int],
-        output_labels: Sequence[str],
-    ) -> SignatureTrace:
-        """Returns a function whose arguments and results are in order of names.
-
-        It is flat: TensorFlow Lite mixes variables up where two calls share a body.
-        """
-        graph = Graph(self._tracing, is_flat=True)
-        jaxpr, avals = call.jaxpr.jaxpr, call.jaxpr.out_avals
-        operands: list[Any] = [None] * len(jaxpr.invars)
-        for name in sorted(inputs):
-            aval = call.jaxpr.in_avals[places[name]]
-            label = node_name(name).lower()
-            value = graph.argument(label, inputs[name].dtype, tuple(aval.shape))
-            operands[places[name]] = as_traced(graph, value, str(aval.dtype))
-        wanted = [*call.mark.outputs, *call.mark.updates]
-        captures = []
-        for i in sorted(used_operands(jaxpr, wanted) & call.variables.keys()):
-            aval = call.jaxpr.in_avals[i]
-            captures.append(call.variables[i])
-            operands[i] = graph.variable(
-                "unknown", str(aval.dtype), tuple(aval.shape), call.variables[i]
-            )
-        results = graph.run(jaxpr, call.jaxpr.consts, operands, wanted)
-        graph.write_back(
-            (operands[i], results[out])
-            for out, i in call.mark.updates.items()
-            if operands[i] is not None and results[out] is not operands[i]
-        )
-        kept = dict(zip(output_labels, call.mark.outputs, strict=True))
-        function = graph.finish(
-            "signature_wrapper",
-            [("identity", graph.result(results[kept[name]])) for name in sorted(kept)],
-            keeps_shapes=True,
-        )
-        specs = {
-            name: tensor_spec(inputs[name].shape, inputs[name].dtype, name)
-            for name in sorted(inputs)
-        }
-        outputs = {
-            name: tensor_spec(avals[i].shape, avals[i].dtype, name)
-            for name, i in sorted(kept.items())
-        }
-        name = self._tracing.library.add_distinct(function)
-        traced = TracedFunction(name, tuple(captures), ((), specs), outputs)
-        return SignatureTrace(traced, specs, outputs)
+        return signature_trace(self._tracing, call, request.inputs, places, found)

@@ -9,6 +9,7 @@ import keras
 
 from regraft.graph import ir
 from regraft.graph.runtime.context import Table
+from regraft.graph.tracing.function_graph import SharedConstant
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,13 +18,14 @@ class TracedFunction:
 
     Attributes:
         name: Of the `ir.Function`.
-        captures: The variables that are its last arguments (`bound_inputs`).
+        captures: The variables and constants that are its last arguments
+            (`bound_inputs`).
         input_signature: `(args, kwargs)` as canonicalized.
         output_signature: Structure of the results.
     """
 
     name: str
-    captures: tuple[keras.Variable, ...]
+    captures: tuple[keras.Variable | SharedConstant, ...]
     input_signature: ir.StructuredValue
     output_signature: ir.StructuredValue
 

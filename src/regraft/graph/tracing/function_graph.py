@@ -17,7 +17,7 @@ from regraft.errors import UnsupportedOpError
 from regraft.graph import ir
 from regraft.graph.tracing.dims import SymbolicBuilder
 from regraft.graph.tracing.registry import COMPOSITES, LOWERINGS, NOT_LOWERED
-from regraft.graph.tracing.values import Dim, Value, VariableState
+from regraft.graph.tracing.values import Array, Dim, Value, VariableState
 
 if TYPE_CHECKING:
     from regraft.graph.tracing.tracer import Tracing
@@ -26,6 +26,8 @@ Jaxpr = Any
 
 # What lengths are called that follow from text.
 TOKENS = "tokens_"
+# A constant of more bytes is kept once for all functions.
+_LARGE = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,21 @@ class Mark:
 
 
 @dataclass(frozen=True, eq=False)
+class SharedConstant:
+    """A large constant that functions take as an argument, so that it is kept once.
+
+    Attributes:
+        name: What callers know it by, as they know lengths.
+        value: Of it.
+        dtype: Of it.
+    """
+
+    name: str
+    value: Array
+    dtype: str
+
+
+@dataclass(frozen=True, eq=False)
 class CalledFunction:
     """A function of the library and how it is called.
 
@@ -64,10 +81,11 @@ class CalledFunction:
         operands: Which of the jaxpr's operands are its arguments, in order.
         variables: Those of them that are variables.
         written: Those of the variables that it writes.
-        symbols: Lengths that follow as int32 arguments.
+        symbols: Lengths that follow as int32 arguments, and shared constants.
         results: Which of the jaxpr's results it returns, in order.
         is_stateful: Whether it reads variables or draws random numbers.
-        captures: What the caller knows each variable by, in order.
+        captures: What the caller knows each variable by, in order, and the shared
+            constants.
     """
 
     name: str
@@ -78,6 +96,12 @@ class CalledFunction:
     results: tuple[int, ...]
     is_stateful: bool
     captures: tuple[Any, ...] = ()
+
+    @property
+    def lengths(self) -> tuple[str, ...]:
+        """Those of the symbols that are lengths."""
+        shared = {c.name for c in self.captures if isinstance(c, SharedConstant)}
+        return tuple(name for name in self.symbols if name not in shared)
 
 
 def dtype_of(aval: Any) -> str:
@@ -117,9 +141,13 @@ class Graph(SymbolicBuilder):
         is_flat: Whether marked functions are written down where they are called.
     """
 
-    def __init__(self, tracing: Tracing, *, is_flat: bool = False) -> None:
+    def __init__(
+        self, tracing: Tracing, *, is_flat: bool = False, is_body: bool = False
+    ) -> None:
         super().__init__()
         self.is_flat = is_flat
+        # What a loop carries is no constant any more, to converters least of all.
+        self._shares = not is_body
         self.tracing = tracing
         self.equation: Any = None
         self.out: tuple[Any, ...] = ()
@@ -330,8 +358,27 @@ class Graph(SymbolicBuilder):
         return "string" if self.tracing.has_text and dtype == HANDLE else dtype
 
     def dim_symbol(self, name: str) -> Value:
-        """Returns a named length."""
-        return self._symbol(name)
+        """Returns a named length, or a shared constant."""
+        shared = self.tracing.constants.get(name)
+        return self._symbol(name) if shared is None else self._shared(shared)
+
+    def constant(self, array: Array, dtype: str) -> str:
+        """Returns the tensor of a constant; of a large one, an argument."""
+        if dtype != "string" and self._shares and array.nbytes > _LARGE:
+            shared = self.tracing.shared_constant(array, dtype)
+            if shared is not None:
+                return self.tensor(self._shared(shared))
+        return super().constant(array, dtype)
+
+    def _shared(self, shared: SharedConstant) -> Value:
+        if not self._shares:
+            return Value.of(shared.value, shared.dtype)
+        known = self._lengths.get(shared.name)
+        if known is None:
+            self.passed_symbols.append(shared.name)
+            known = self.argument("constant", shared.dtype, shared.value.shape)
+            self._lengths[shared.name] = known
+        return known
 
     def shape_of(self, index: int = 0) -> tuple[Dim, ...]:
         """Returns the shape of a result of the equation at hand."""

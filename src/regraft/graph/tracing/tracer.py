@@ -9,6 +9,7 @@ has one op for; a *function* becomes a TensorFlow function of its own that is ca
 from __future__ import annotations
 
 import contextvars
+import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,20 +17,25 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
+import numpy as np
 
+from regraft import dtypes
 from regraft.errors import UnsupportedError
 from regraft.graph.tracing import lowerings
+from regraft.graph.tracing.attributes import splat
 from regraft.graph.tracing.composite import Composite, Results, primitive
 from regraft.graph.tracing.function_graph import (
     CalledFunction,
     Graph,
     Jaxpr,
     Mark,
+    SharedConstant,
     dtype_of,
     ranks_of,
     used_operands,
 )
 from regraft.graph.tracing.library import FunctionLibrary
+from regraft.graph.tracing.values import Array
 
 lowerings.load()
 
@@ -69,6 +75,7 @@ class Tracing:
         has_text: Whether arrays of `HANDLE`s stand for text.
         failed: That name, of the innermost function that can't be written.
         lost_derivatives: Names of functions whose own derivative can't be written.
+        constants: Those that functions share, by name.
     """
 
     def __init__(self) -> None:
@@ -78,6 +85,8 @@ class Tracing:
         self.calls: dict[str, Call] = {}
         self.failed: str | None = None
         self.lost_derivatives: set[str] = set()
+        self.constants: dict[str, SharedConstant] = {}
+        self._shared: dict[Any, SharedConstant] = {}
         self._numbers = itertools.count()
         self._runs: dict[str, Callable[..., Any]] = {}
         self._cache: dict[Any, CalledFunction] = {}
@@ -215,11 +224,30 @@ class Tracing:
         """Remembers what a marked function was called with."""
         self.calls.setdefault(mark.label, Call(closed, mark, dict(variables)))
 
+    def shared_constant(self, array: Array, dtype: str) -> SharedConstant | None:
+        """Returns a large constant as functions share it; `None` if all is one number.
+
+        Args:
+            array: The constant.
+            dtype: Its dtype.
+        """
+        array = np.ascontiguousarray(array, dtypes.from_name(dtype).numpy)
+        key = dtype, array.shape, hashlib.blake2b(array.tobytes()).digest()
+        if key not in self._shared:
+            if splat(array).size != array.size:
+                return None
+            name = f"constant {len(self._shared)}"
+            self.constants[name] = self._shared[key] = SharedConstant(
+                name, array, dtype
+            )
+        return self._shared[key]
+
     # Afterwards
 
     def release(self) -> None:
         """Lets go of all but the library; nothing can be traced any more."""
-        for holder in (self.marks, self.calls, self._runs, self._cache):
+        holders = (self.marks, self.calls, self._runs, self._cache, self._shared)
+        for holder in holders:
             holder.clear()
 
     def add(
@@ -254,8 +282,9 @@ class Tracing:
             self._cache[key] = known
             # An id is only good as a key while its object lives.
             self._cache[(id(jaxpr), "alive")] = jaxpr
-        captures = tuple(variables[i] for i in known.operands if i in variables)
-        return replace(known, captures=captures)
+        captures = [variables[i] for i in known.operands if i in variables]
+        captures += [self.constants[s] for s in known.symbols if s in self.constants]
+        return replace(known, captures=tuple(captures))
 
     def _write(
         self,
@@ -307,7 +336,6 @@ class Tracing:
             symbols=tuple(graph.passed_symbols),
             results=wanted,
             is_stateful=graph.is_stateful,
-            captures=tuple(variables[i] for i in operands if i in variables),
         )
 
 

@@ -81,7 +81,7 @@ class _Body:
     """A function of a loop or branch: its arguments in order, keys left out."""
 
     def __init__(self, g: Graph, values: Sequence[Value], symbols: Sequence[str]):
-        self.graph = Graph(g.tracing)
+        self.graph = Graph(g.tracing, is_body=True)
         self.values = [self._argument(value) for value in values]
         for symbol in symbols:
             length = self.graph.argument(f"length_{symbol}".lower(), "int32", ())
