@@ -108,6 +108,34 @@ def test_calls_nested_10000_deep_do_not_deepen_pythons_stack() -> None:
     assert library.missing_ops("f0") == {}
 
 
+def _doubling(depth: int) -> FunctionLibrary:
+    """Each function calls the next one twice."""
+    functions = [
+        function(
+            f"f{i}",
+            {"x": "float32"},
+            [call("c", f"f{i + 1}", "x"), call("d", f"f{i + 1}", "c:output:0")],
+            {"y": "d:output:0"},
+        )
+        for i in range(depth)
+    ]
+    last = function(f"f{depth}", {"x": "float32"}, [], {"y": "x"})
+    return _library(*functions, last)
+
+
+def test_calls_of_calls_are_counted_without_making_them() -> None:
+    assert _doubling(10).expanded_calls("f0") == 2**11 - 2
+    assert _doubling(60).expanded_calls("f0") > 2**60
+
+
+def test_function_that_calls_itself_is_counted() -> None:
+    name = "f"
+    library = _library(
+        function(name, {"x": "float32"}, [call("c", "f", "x")], {"y": "c:output:0"})
+    )
+    assert library.expanded_calls(name) == 1
+
+
 def _python_calls(work: Callable[[], Any]) -> int:
     """How many Python functions a piece of work calls: its length on any machine."""
     count = 0
@@ -148,7 +176,7 @@ def test_calls_that_double_at_each_level_end_with_a_limit() -> None:
     library = _library(*functions, last, max_calls=10_000)
     with pytest.raises(LimitError, match="max_function_calls"):
         _run(library, "f0", 1.0)
-    with pytest.raises(LimitError, match="max_function_calls"):
+    with pytest.raises(LimitError, match="too often to be compiled"):
         jax.jit(lambda x: _run(library, "f0", x))(1.0)
 
 
@@ -560,3 +588,26 @@ def test_old_files_dont_say_of_how_many_tensors_something_is_made(
     assert spec.component_count == count
     assert structure.difference(spec, [np.zeros(2)] * count, "x") is None
     assert structure.difference(spec, [np.zeros(2)], "x") is not None
+
+
+def test_elements_that_are_skipped_are_not_made() -> None:
+    library = FunctionLibrary({}, max_calls=1000)
+    ctx = library.context()
+    attrs = {
+        "output_types": (ir.DataType.of("int64"),),
+        "output_shapes": (ir.TensorShape(()),),
+    }
+
+    def made(op: str, *inputs: Any) -> Any:
+        row = ir.Node("row", op, attrs=attrs)
+        return run_node(row, list(inputs), library, context=ctx)[0]
+
+    numbers = made("RangeDataset", *(np.int64(n) for n in (0, 2**62, 1)))
+    rest = made("SkipDataset", numbers, np.int64(2**61))
+    assert next(iter(rest))[0] == 2**61
+    # What can't be skipped is counted.
+    twice = made("ConcatenateDataset", numbers, numbers)
+    with pytest.raises(LimitError):
+        next(iter(made("SkipDataset", twice, np.int64(2**61))))
+    with pytest.raises(MismatchError, match="steps of 0"):
+        made("RangeDataset", *(np.int64(n) for n in (0, 1, 0)))

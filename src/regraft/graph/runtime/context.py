@@ -208,8 +208,8 @@ class Budget:
         """
         self.spend_many(plan, 1)
 
-    def spend_many(self, plan: Plan, count: int) -> None:
-        """Counts calls.
+    def spend_many(self, plan: Plan | None, count: int) -> None:
+        """Counts calls, or elements of pipelines.
 
         Raises:
             LimitError: They are too many.
@@ -218,7 +218,7 @@ class Budget:
         if self.spent > self.limit:
             raise LimitError(
                 "A run calls functions, or goes round loops, too often",
-                object_path=plan.name,
+                object_path=None if plan is None else plan.name,
                 expected=f"at most {self.limit} calls, two for each round of a loop "
                 "(LoadOptions.max_function_calls)",
             )

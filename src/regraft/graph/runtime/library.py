@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from regraft.errors import MismatchError
+from regraft.errors import LimitError, MismatchError
 from regraft.graph import ir
 from regraft.graph.op_defs import OpDefs
 from regraft.graph.runtime import kernels
@@ -33,6 +34,11 @@ kernels.load_all()
 MAX_CALLS = 10_000_000
 
 
+# A function that calls more is neither compiled nor traced anew: what comes of it would
+# be as long as that.
+MOST_TRACED_CALLS = 20_000
+
+
 class FunctionLibrary:
     """Functions by name.
 
@@ -57,6 +63,7 @@ class FunctionLibrary:
         self.resources = ResourceScope() if resources is None else resources
         self._plans: dict[str, Plan] = {}
         self._checked: set[str] = set()
+        self._expanded: dict[str, int] = {}
         self._generator: Any = None
         self._seed_resources: dict[int, KerasVariable] = {}
 
@@ -131,6 +138,43 @@ class FunctionLibrary:
             for node in self.functions[current].nodes
         )
 
+    def expanded_calls(self, name: str) -> int:
+        """How many calls a function makes in all, branches and bodies of loops once.
+
+        Functions that call the next one twice make of a few a great many; the number
+        is found by going through each once.
+        """
+        found = self._expanded
+        called = {name: self._calls(name)}
+        stack = [(name, iter(called[name]))]
+        while stack:
+            current, rest = stack[-1]
+            below = next((n for n in rest if n not in called), None)
+            if below is not None:
+                called[below] = [] if below in found else self._calls(below)
+                stack.append((below, iter(called[below])))
+            else:
+                # One that calls itself is stopped when it runs.
+                total = sum(1 + found.get(n, 0) for n in called[current])
+                found.setdefault(current, min(total, sys.maxsize))
+                stack.pop()
+        return found[name]
+
+    def _calls_often(self, name: str) -> bool:
+        """Whether a function is not compiled, for what it calls."""
+        known = name in self.functions
+        return known and self.expanded_calls(name) > MOST_TRACED_CALLS
+
+    def _calls(self, name: str) -> list[str]:
+        """The functions that a function's nodes name, as often as they do."""
+        return [
+            ref.name
+            for node in self.functions[name].nodes
+            for value in node.attrs.values()
+            for ref in (value if isinstance(value, tuple) else (value,))
+            if isinstance(ref, ir.FunctionRef) and ref.name in self.functions
+        ]
+
     def _within(self, name: str) -> Iterator[str]:
         """Yields a function and all that it calls, each once."""
         seen: set[str] = set()
@@ -181,7 +225,8 @@ class FunctionLibrary:
             context: What the run may touch; a fresh one if not given.
             seed_generator: For that fresh context.
         """
-        if self._compiler is not None and context is None and seed_generator is None:
+        is_plain = context is None and seed_generator is None
+        if self._compiler is not None and is_plain and not self._calls_often(plan.name):
             return self._compiler.run(plan, inputs, captures)
         ctx = context or self.context(seed_generator)
         return run(plan, [*inputs, *captures], ctx)
@@ -227,6 +272,10 @@ class GraphFunction:
         """Whether it, or a function that it calls, has a node of these ops."""
         return self.library.uses(self.name, ops)
 
+    def expanded_calls(self) -> int:
+        """How many calls it makes in all, branches and bodies of loops once."""
+        return self.library.expanded_calls(self.name)
+
     def may_need_values(self) -> bool:
         """Whether it may need values that no compiled step knows."""
         return self.library.may_need_values(self.name)
@@ -267,4 +316,13 @@ class GraphFunction:
             values.argument(value, arg.type.name)
             for value, arg in zip(inputs, self.signature.inputs, strict=False)
         ]
+        if self.expanded_calls() > MOST_TRACED_CALLS and any(
+            map(values.is_traced, given)
+        ):
+            raise LimitError(
+                "A function calls others too often to be compiled",
+                object_path=self.name,
+                expected=f"at most {MOST_TRACED_CALLS} calls, branches and loops once",
+                received=self.expanded_calls(),
+            )
         return self.library.call(plan, given, captures, context, seed_generator)

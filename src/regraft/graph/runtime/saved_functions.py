@@ -84,6 +84,10 @@ class Trace:
         """Whether it, or a function that it calls, has a node of these ops."""
         return self._function.uses(ops)
 
+    def expanded_calls(self) -> int:
+        """How many calls it makes in all, branches and bodies of loops once."""
+        return self._function.expanded_calls()
+
     def may_need_values(self) -> bool:
         """Whether it may need values that no compiled step knows."""
         return self._function.may_need_values()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -24,10 +25,23 @@ class Dataset:
 
     Args:
         start: Returns an iterator over the elements, each a list of tensors.
+        after: Returns the elements without the first ones, where that is known
+            without going through these.
     """
 
-    def __init__(self, start: Callable[[], Iterator[Element]]) -> None:
+    def __init__(
+        self,
+        start: Callable[[], Iterator[Element]],
+        after: Callable[[int], Dataset] | None = None,
+    ) -> None:
         self._start = start
+        self._after = after
+
+    def without(self, count: int) -> Dataset:
+        """Returns the elements without the first ones."""
+        if self._after is not None:
+            return self._after(count)
+        return Dataset(lambda: itertools.islice(self, min(count, sys.maxsize), None))
 
     def __iter__(self) -> Iterator[Element]:
         return self._start()
@@ -37,15 +51,25 @@ _SHAPES = ("output_shapes", "output_types", "metadata")
 _MAPS = (*_SHAPES, "Targuments", "use_inter_op_parallelism", "preserve_cardinality")
 
 
-def _slices(components: list[Any]) -> Dataset:
-    """The rows of tensors."""
-    count = values.shape_of(components[0])[0]
+def _counted(ctx: Context, places: range, element: Callable[[int], Element]) -> Dataset:
+    """An element for each number; a run has no more of them than its budget."""
 
     def start() -> Iterator[Element]:
-        for place in range(int(count)):
-            yield [component[place, ...] for component in components]
+        for place in places:
+            ctx.budget.spend_many(None, 1)
+            yield element(place)
 
-    return Dataset(start)
+    return Dataset(start, lambda count: _counted(ctx, places[count:], element))
+
+
+def _slices(ctx: Context, components: list[Any]) -> Dataset:
+    """The rows of tensors."""
+    count = values.shape_of(components[0])[0]
+    return _counted(
+        ctx,
+        range(int(count)),
+        lambda place: [component[place, ...] for component in components],
+    )
 
 
 register(
@@ -56,9 +80,9 @@ register(
 
 
 @kernel("TensorDataset", ignored=(*_SHAPES, "Toutput_types"))
-def tensor_dataset(components: list[Any]) -> Dataset:
+def tensor_dataset(ctx: Context, components: list[Any]) -> Dataset:
     """One element."""
-    return Dataset(lambda: iter([components]))
+    return _counted(ctx, range(1), lambda _: components)
 
 
 @kernel(
@@ -67,12 +91,14 @@ def tensor_dataset(components: list[Any]) -> Dataset:
     ignored=("output_shapes", "metadata", "replicate_on_split"),
 )
 def range_dataset(
-    start: Any, stop: Any, step: Any, *, output_types: tuple[str, ...]
+    ctx: Context, start: Any, stop: Any, step: Any, *, output_types: tuple[str, ...]
 ) -> Dataset:
     """Numbers."""
+    if not int(step):
+        raise MismatchError("A pipeline of numbers has steps of 0.")
     bounds = range(int(start), int(stop), int(step))
     kind = values.numpy_dtype(output_types[0])
-    return Dataset(lambda: ([np.asarray(number, kind)] for number in bounds))
+    return _counted(ctx, bounds, lambda number: [np.asarray(number, kind)])
 
 
 def _mapped(
@@ -218,7 +244,7 @@ def skip_dataset(input_dataset: Dataset, count: Any) -> Dataset:
     """The elements without the first ones; none of them for -1."""
     if count < 0:
         return Dataset(lambda: iter(()))
-    return Dataset(lambda: itertools.islice(input_dataset, int(count), None))
+    return input_dataset.without(int(count))
 
 
 @kernel("RepeatDataset", static=("count",), ignored=_SHAPES)
