@@ -22,6 +22,11 @@ _AS_CONSTRAINT = {
     "<": "{0} + 1 <= {1}",
     ">": "{0} >= {1} + 1",
 }
+# What a reflection takes of a length.
+_REFLECTED = re.compile(
+    r"axis size \(= (.+?)\) is larger than 1 and larger or equal than the padding "
+    r"length \(= (\d+)\)"
+)
 # How JAX and Keras say that shapes don't fit, each giving them as tuples.
 _UNLIKE = re.compile(
     r"ncompatible shapes|broadcastable|same shape|shapes must|must match|concatenate"
@@ -65,6 +70,9 @@ def demanded_of_lengths(error: BaseException) -> str | None:
     if found is not None and _is_of_rule(error):
         left, comparison, right = found.groups()
         return _AS_CONSTRAINT[comparison].format(left, right)
+    reflected = _REFLECTED.search(text)
+    if reflected is not None:
+        return f"{reflected[1]} >= {max(int(reflected[2]) + 1, 2)}"
     if _UNLIKE.search(text):
         return _demand_of_shapes(text.partition(_DETAILS)[0])
     return None

@@ -21,6 +21,14 @@ from regraft.graph.tracing.composite import Results
 from regraft.graph.tracing.tracer import Tracing, active
 from regraft.saving.trace_marks import Function, alike, in_a_tuple, is_float
 from regraft.saving.trace_random import RANDOM_MARKS
+from regraft.saving.trace_sizes import (
+    adaptive_pool,
+    aspect_crop,
+    aspect_pad,
+    average,
+    is_known,
+    largest,
+)
 
 
 @contextmanager
@@ -281,14 +289,27 @@ def _resize(
         data_format=data_format,
     )
     layout = data_format or keras.config.image_data_format()
-    special = crop_to_aspect_ratio or pad_to_aspect_ratio or antialias
-    # Sizes that depend on the input's are symbolic in JAX.
-    static = isinstance(size, tuple | list) and all(isinstance(n, int) for n in size)
-    if special or layout == "channels_first" or not is_float(images) or not static:
+    axes = (-2, -1) if layout == "channels_first" else (-3, -2)
+    at = (images.ndim + axes[0], images.ndim + axes[1])
+    ratio = crop_to_aspect_ratio or pad_to_aspect_ratio
+    if ratio and not is_known([images.shape[axis] for axis in at]):
+        if crop_to_aspect_ratio:
+            images = aspect_crop(images, size, at)
+        else:
+            images = aspect_pad(images, size, at, fill_value)
+        return _resize(
+            tracing,
+            original,
+            images,
+            size,
+            interpolation,
+            antialias,
+            data_format=data_format,
+        )
+    special = ratio or antialias
+    if special or layout == "channels_first" or not is_float(images):
         return run(images)
-    return tracing.composite(
-        "resize", run, images, size=tuple(size), interpolation=interpolation
-    )
+    return tracing.composite("resize", run, images, interpolation=interpolation)
 
 
 def _one_hot(
@@ -418,6 +439,8 @@ def _qr(tracing: Tracing, original: Function, x: Any, mode: str = "reduced") -> 
 
 _MARKS: dict[str, dict[str, Function]] = {
     "nn": {
+        "adaptive_average_pool": adaptive_pool(average),
+        "adaptive_max_pool": adaptive_pool(largest),
         "average_pool": _average_pool,
         "batch_normalization": _batch_normalization,
         "conv_transpose": _conv_transpose,

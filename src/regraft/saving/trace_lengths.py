@@ -16,6 +16,8 @@ from keras import ops
 
 from regraft.graph.tracing.tracer import active
 from regraft.model.state_tree import call_signature
+from regraft.saving.trace_marks import Function, is_float
+from regraft.saving.trace_sizes import random_crop
 
 
 def _time_distributed(
@@ -45,20 +47,78 @@ def _takes(layer: keras.Layer, name: str) -> bool:
     return name in call_signature(layer).parameters
 
 
-@contextmanager
-def named_lengths() -> Iterator[None]:
-    """Makes Keras' layers take lengths that have a name instead of a number."""
-    layer = keras.layers.TimeDistributed
-    original: Callable[..., Any] = layer.call
+def _rolled(original: Function) -> Function:
+    """Returns a recurrent layer's call: over a named length it can't be unrolled."""
 
+    @functools.wraps(original)
+    def call(self: Any, sequences: Any, *args: Any, **kwargs: Any) -> Any:
+        if active() is None or isinstance(sequences.shape[1], int) or not self.unroll:
+            return original(self, sequences, *args, **kwargs)
+        self.unroll = False
+        try:
+            return original(self, sequences, *args, **kwargs)
+        finally:
+            self.unroll = True
+
+    return call
+
+
+def _step_by_step(original: Function) -> Function:
     @functools.wraps(original)
     def call(self: Any, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         if active() is None or isinstance(inputs.shape[1], int):
             return original(self, inputs, training=training, mask=mask)
         return _time_distributed(self, inputs, training, mask)
 
-    layer.call = call
+    return call
+
+
+def _cut(original: Function) -> Function:
+    """Returns a random crop's call: Keras wants to know where to cut."""
+
+    @functools.wraps(original)
+    def call(self: Any, data: Any, training: Any = True) -> Any:
+        if active() is None or isinstance(data, dict):
+            return original(self, data, training=training)
+        return random_crop(self, data) if training else data
+
+    return call
+
+
+def _upsampled(original: Function) -> Function:
+    """Returns the call of a layer that repeats pixels, which is a way to resize."""
+
+    @functools.wraps(original)
+    def call(self: Any, inputs: Any) -> Any:
+        tracing = active()
+        plain = self.interpolation == "nearest" and self.data_format == "channels_last"
+        if tracing is None or not plain or not is_float(inputs):
+            return original(self, inputs)
+        run = functools.partial(original, self)
+        return tracing.composite("resize", run, inputs, interpolation="nearest")
+
+    return call
+
+
+_CALLS: dict[type[keras.Layer], Callable[[Function], Function]] = {
+    keras.layers.TimeDistributed: _step_by_step,
+    keras.layers.RNN: _rolled,
+    keras.layers.RandomCrop: _cut,
+    keras.layers.UpSampling2D: _upsampled,
+}
+
+
+@contextmanager
+def named_lengths() -> Iterator[None]:
+    """Makes Keras' layers take lengths that have a name instead of a number."""
+    before = {layer: layer.__dict__.get("call") for layer in _CALLS}
+    for layer, replaced in _CALLS.items():
+        layer.call = replaced(layer.call)
     try:
         yield
     finally:
-        layer.call = original
+        for layer, original in before.items():
+            if original is None:
+                del layer.call
+            else:
+                layer.call = original

@@ -65,6 +65,9 @@ def _holds(results: Sequence[Any]) -> bool:
 def _eager(ctx: Context, cond: Plan, body: Plan, state: list[Any]) -> list[Any]:
     while _holds(ctx.call(cond, state)):
         state = ctx.call(body, state)
+        # A compiled step doesn't know the random numbers that a body draws.
+        if _traces(state, ctx, body):
+            return run_loop(ctx, cond, body, state)
     return state
 
 

@@ -317,16 +317,14 @@ def _conv_transpose_1d(
 
 
 @composite("resize")
-def resize(
-    g: Graph, x: Value, *, size: Sequence[int], interpolation: str
-) -> Value | None:
+def resize(g: Graph, x: Value, *, interpolation: str) -> Value | None:
     """Resizes images, channels last."""
     if x.rank != 4:
         return None
     op = {"nearest": "ResizeNearestNeighbor", "bilinear": "ResizeBilinear"}
     if interpolation not in op:
         return None
-    target = np.array(size, np.int32)
+    target = g.shape_tensor(g.shape_of()[1:3])
     result = g.op(op[interpolation], x, target, half_pixel_centers=True)
     return cast(g, result, g.dtype_of()).shaped(g.shape_of())
 
