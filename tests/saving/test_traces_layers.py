@@ -88,10 +88,10 @@ def _library(traces):
 
 def _expected(model, arrays, training, captures):
     """What the model gives, and what its variables hold then; they are put back."""
-    before = [variable.value for variable in model.variables]
+    before = [variable.value for variable in captures]
     output = model(arrays if len(arrays) > 1 else arrays[0], training=training)
     after = [np.asarray(v) for v in captures]
-    for variable, value in zip(model.variables, before, strict=True):
+    for variable, value in zip(captures, before, strict=True):
         variable.assign(value)
     return jax.tree.map(np.asarray, keras.tree.flatten(output)), after
 

@@ -102,6 +102,27 @@ def test_training_updates_variables(peer, tmp_path):
     np.testing.assert_allclose(got, np.asarray(means[0]), rtol=1e-5)
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_states_go_on_from_call_to_call(again, peer, tmp_path):
+    """Those of stateful cells, from where they were when the model was saved."""
+    x = keras.Input(batch_shape=(2, 3, 4), name="x")
+    h = keras.layers.LSTM(3, stateful=True, return_sequences=True)(x)
+    model = keras.Model(x, keras.layers.GRU(2, stateful=True)(h))
+    batches = np.random.default_rng(0).normal(size=(3, 2, 3, 4)).astype("float32")
+    model(batches[0])
+    path = tmp_path / "model"
+    regraft.save_model(model, path)
+    if again:
+        model = regraft.load_model(path)
+        regraft.save_model(model, path)
+    found = peer.call(
+        "saved_functions.serve_batches", str(path), [{"x": b} for b in batches]
+    )
+    for outputs, batch in zip(found, batches, strict=True):
+        (output,) = keras.tree.flatten(outputs)
+        np.testing.assert_allclose(output, model(batch), rtol=1e-5, atol=1e-6)
+
+
 class Rows(keras.layers.Layer):
     """Looks ids up, as a layer that no Keras has."""
 

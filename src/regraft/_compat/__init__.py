@@ -129,13 +129,34 @@ def keep_recurrent_states(model: keras.Model) -> None:
     if keras.backend.backend() != "jax":
         return
     for layer in all_layers(model):
-        if isinstance(layer, keras.layers.RNN) and layer.stateful:
-            known = {id(variable) for variable in layer.variables}
-            layer._seed_generators += [
-                _KeptState(state)
-                for state in keras.tree.flatten(layer.states)
-                if state is not None and id(state) not in known
-            ]
+        if isinstance(layer, keras.layers.RNN):
+            layer._seed_generators += map(_KeptState, _untracked_states(layer))
+
+
+def _untracked_states(layer: keras.layers.RNN) -> list[keras.Variable]:
+    """What a stateful RNN keeps between batches, and doesn't count as a variable."""
+    if not layer.stateful:
+        return []
+    known = {id(variable) for variable in layer.variables}
+    return [
+        state
+        for state in keras.tree.flatten(layer.states)
+        if state is not None and id(state) not in known
+    ]
+
+
+def kept_variables(layer: keras.Layer) -> list[keras.Variable]:
+    """Returns what a layer keeps between calls: variables, and states of RNNs.
+
+    Keras 3.12 to 3.15 tracks such states nowhere.
+    """
+    states = [
+        state
+        for inner in all_layers(layer)
+        if isinstance(inner, keras.layers.RNN)
+        for state in _untracked_states(inner)
+    ]
+    return [*layer.variables, *states]
 
 
 def sublayers(layer: keras.Layer) -> list[keras.Layer]:

@@ -255,7 +255,7 @@ class _TracedCall:
         self._tensors = tensors
         self._outer = outer
         self._masks = [_compat.keras_mask(tensor) for tensor in tensors]
-        self._variables = [v for v in layer.variables if v.name != SEED_STATE]
+        self._variables = kept_variables(layer)
         specs = tuple(jax.ShapeDtypeStruct(t.shape, t.dtype) for t in tensors)
         training = calls.training_of(kwargs)
         self._record = LayerCall(layer, training, args, kwargs, specs)
@@ -532,6 +532,11 @@ def distinct_calls(
 
 def _generic(shape: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(d if isinstance(d, int) else None for d in shape)
+
+
+def kept_variables(layer: keras.Layer) -> list[keras.Variable]:
+    """Returns what a layer keeps between calls, without states of random numbers."""
+    return [v for v in _compat.kept_variables(layer) if v.name != SEED_STATE]
 
 
 def own_variables(layer: keras.Layer, traced: Container[int]) -> list[keras.Variable]:

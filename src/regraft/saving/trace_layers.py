@@ -24,10 +24,10 @@ from regraft.model.keras2.host_layers import traced_by
 from regraft.model.keras2.host_pass import host_layers
 from regraft.model.keras2.regularizers import before_averaging
 from regraft.saving.trace_calls import (
-    SEED_STATE,
     LayerCall,
     LayerCalls,
     distinct_calls,
+    kept_variables,
     node_name,
     own_variables,
     restored,
@@ -145,7 +145,7 @@ class _ModelTracer:
         self._taken: dict[str, TracedFunction] = {}
         self._regularizers: dict[int, SavedFunctionSpec] = {}
         self._below = {id(model): _compat.all_layers(model)}
-        self._variables = [v for v in model.variables if v.name != SEED_STATE]
+        self._variables = kept_variables(model)
 
     def traces(self, signatures: Mapping[str, SignatureRequest] | None) -> ModelTraces:
         with handles_are_text(self._tracing.has_text):

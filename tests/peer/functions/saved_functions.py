@@ -64,6 +64,17 @@ def serve(path, inputs):
     return new, old
 
 
+def serve_batches(path, batches):
+    """Calls `serving_default` on one batch after the other."""
+    import tensorflow as tf
+
+    signature = tf.saved_model.load(path).signatures["serving_default"]
+    return [
+        _arrays(signature(**{key: tf.constant(value) for key, value in batch.items()}))
+        for batch in batches
+    ]
+
+
 def lite(path, inputs):
     """Converts to TensorFlow Lite with its own ops alone, and runs it by names."""
     import tensorflow as tf
