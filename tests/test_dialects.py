@@ -25,6 +25,7 @@ KEPT = {
     "2.3.4/hashes",
     "2.3.4/tf_idf",
     "2.3.4/normalized_features",
+    "2.4.4/listed_features",
     "2.11.1/measured",
     "2.6.2/cells",
 }

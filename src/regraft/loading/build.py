@@ -369,8 +369,13 @@ def _check_text(network: keras.Model, description: ModelDescription) -> None:
     Raises:
         UnsupportedError: It can't be.
     """
-    deferred = isinstance(network, keras.Sequential) and not network.built
-    if deferred and description.functions is not None and takes_text(description):
+    if not isinstance(network, keras.Sequential) or network.built:
+        return
+    # Before TensorFlow 2.5 the file says the shapes of the inputs, not their dtypes.
+    text = takes_text(description) or any(
+        isinstance(layer, Revived) and layer.reads_text for layer in network.layers
+    )
+    if text and description.functions is not None:
         raise UnsupportedError(
             f"Model '{network.name}' reads text, its config has no inputs, and the "
             "file no traced functions. Save it with `save_traces=True`, or with an "

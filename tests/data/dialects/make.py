@@ -14,6 +14,7 @@ checkpoint: `weight_<k>`, what `get_weights` gave. A key is a number or a featur
 
 import os
 import sys
+import tempfile
 import traceback
 
 import numpy as np
@@ -229,6 +230,21 @@ def normalized_features():
     m.compile("sgd", "mse")
     m.fit(features(9, 5, "age", "vec"), f32(3, 5, 1), verbose=0)
     return m, features(1, 4, "age", "vec"), features(9, 5, "age", "vec"), f32(3, 5, 1)
+
+
+@model(since=(2, 2))
+def listed_features():
+    """Text in a chain without inputs; the words are in a file of the writer's."""
+    words = os.path.join(tempfile.mkdtemp(), "words.txt")
+    with open(words, "w") as file:
+        file.write("red\ngreen\n")
+    color = FC.categorical_column_with_vocabulary_file("color", words, 2)
+    m = keras.Sequential([
+        L.DenseFeatures([FC.numeric_column("age"), FC.embedding_column(color, 2)]),
+        L.Dense(1)])
+    m.compile("sgd", "mse")
+    m.fit(features(9, 5, "age", "color"), f32(3, 5, 1), verbose=0)
+    return m, features(1, 4, "age", "color"), features(9, 5, "age", "color"), f32(3, 5, 1)
 
 
 @model(weights=True)
