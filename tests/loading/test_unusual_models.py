@@ -94,14 +94,16 @@ def test_added_loss_is_shown_as_its_mean_and_stepped_by_its_sum(
     assert_same_step(model, theirs)
 
 
+@pytest.mark.parametrize("nested", [False, True])
 def test_mask_that_only_code_makes_is_in_the_traces_of_the_whole(
-    tmp_path: Path, peer: Peer
+    nested: bool, tmp_path: Path, peer: Peer
 ) -> None:
-    theirs = _saved(peer, "mask_of_its_own", tmp_path / "m")
+    theirs = _saved(peer, "mask_of_its_own", tmp_path / "m", nested=nested)
     model = regraft.load_model(tmp_path / "m")
     (note,) = regraft.load_report(model).notes
     assert "runs as a whole from its traced functions" in note
-    assert model.get_layer("last").units == 2
+    last = model.get_layer("last")
+    assert (last.get_layer("last") if nested else last).units == 2
     assert_same_outputs(model, theirs, training=False)
     found = model.predict(theirs["inputs"], verbose=0)
     np.testing.assert_allclose(found, theirs["outputs"], rtol=1e-5, atol=1e-6)

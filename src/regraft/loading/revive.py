@@ -371,9 +371,12 @@ class Reviver:
     def _child(
         self, layer: keras.Layer, name: str, child: ObjectNode | Variable
     ) -> Any:
-        for made in (self._live, self._context.placed_layers):
-            if child.node_id in made:
-                return made[child.node_id]
+        if child.node_id in self._live:
+            return self._live[child.node_id]
+        placed = self._context.placed_layers.get(child.node_id)
+        # One that a network was to call, which then could not be made, has no weights.
+        if placed is not None and placed.built:
+            return placed
         if isinstance(child, Variable):
             return self._variable(layer, name, child)
         value = self._object(layer, name, child)

@@ -122,10 +122,14 @@ class Pool(layers.Layer):
 
 
 @case
-def mask_of_its_own() -> Built:
+def mask_of_its_own(nested: bool = False) -> Built:
     inputs = tf_keras.Input((5,), dtype="int32")
     outputs = layers.Dense(2, name="last")(Pool()(Tokens()(inputs)))
     model = tf_keras.Model(inputs, outputs)
+    if nested:
+        outer = tf_keras.Input((5,), dtype="int32")
+        model._name = "last"
+        model = tf_keras.Model(outer, model(outer))
     model.compile(tf_keras.optimizers.SGD(0.1), {"last": "mse"})
     tokens = np.random.default_rng(0).integers(0, 6, (4, 5)).astype("int32")
     return Built(model, tokens, (tokens, _batch(4, 2, seed=1)))
