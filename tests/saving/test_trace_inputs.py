@@ -39,6 +39,30 @@ class Pair(keras.Model):
         return ops.concatenate([self.towers[0](left), self.towers[1](right)], axis=-1)
 
 
+class Boxes(keras.Model):
+    """A dict that holds a dict and a pair."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = L.Dense(4)
+
+    def call(self, inputs, training=None):
+        left, right = inputs["pair"]
+        return self.dense(inputs["first"]["x"]) * left + ops.sum(right, axis=-1)
+
+
+def _boxes():
+    model = Boxes()
+    rng = np.random.default_rng(0)
+    x, left, right = (
+        rng.normal(size=shape).astype("float32")
+        for shape in ((3, 2), (3, 4), (3, 4, 2))
+    )
+    given = {"first": {"x": x}, "pair": (left, right)}
+    model(given)
+    return model, {"first_x": x, "pair_1": left, "pair_2": right}, given
+
+
 def _towers():
     model = Towers()
     rng = np.random.default_rng(0)
@@ -65,7 +89,7 @@ def test_ids_of_a_subclassed_model_are_integers():
 
 
 @pytest.mark.peer
-@pytest.mark.parametrize("make", [_towers, _pair])
+@pytest.mark.parametrize("make", [_towers, _pair, _boxes])
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_tensorflow_and_tf_keras_take_what_the_model_takes(make, tmp_path):
     model, inputs, given = make()

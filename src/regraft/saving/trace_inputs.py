@@ -421,11 +421,23 @@ def input_names(model: keras.Model, inputs: Any) -> list[str]:
         first, rest = split_arguments(inputs)
         names = [f"input_{i + 1}" for i in range(len(keras.tree.flatten(first)))]
         if isinstance(first, dict):
-            names = sorted(map(str, first))
+            names = _path_names(first)
         for name in sorted(rest):
             names += [name] * len(keras.tree.flatten(rest[name]))
         return _unique(names)
     return _unique([_compat.source_name(t) for t in tensors])
+
+
+def _path_names(structure: Any, path: str = "") -> list[str]:
+    """Returns names of the places in a structure, where lists count from one."""
+    if isinstance(structure, dict):
+        parts = [(str(key), structure[key]) for key in sorted(structure, key=str)]
+    elif isinstance(structure, list | tuple):
+        parts = [(str(i + 1), item) for i, item in enumerate(structure)]
+    else:
+        return [path]
+    prefix = f"{path}_" if path else ""
+    return [name for part, item in parts for name in _path_names(item, prefix + part)]
 
 
 def output_names(model: keras.Model, record: LayerCall) -> list[str]:
