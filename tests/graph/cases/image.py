@@ -111,7 +111,19 @@ ROWS = [
     Case("RGBToHSV", {"images": _COLOURS}),
     Case("HSVToRGB", {"images": _COLOURS}),
     Case("AdjustHue", {"images": _COLOURS, "delta": f32(0.3)}, tolerance=1e-5),
+    Case(
+        "AdjustHue",
+        {"images": normal(3, 4, 5, 3), "delta": f32(-0.4)},
+        label="beyond",
+        tolerance=1e-5,
+    ),
     Case("AdjustSaturation", {"images": _COLOURS, "scale": f32(1.4)}, tolerance=1e-5),
+    Case(
+        "AdjustSaturation",
+        {"images": normal(3, 4, 5, 3), "scale": f32(0.6)},
+        label="beyond",
+        tolerance=1e-5,
+    ),
     Case(
         "NonMaxSuppression",
         {"boxes": _BOXES, "scores": _SCORES, "max_output_size": i32(3)},

@@ -414,22 +414,31 @@ def hsv_to_rgb(images: Any) -> Any:
     """Colours of hue, saturation and value."""
     x = values.to_tensor(images)
     hue, saturation, value = (x[..., i] for i in range(3))
-    turn = hue * 6
-    red = ops.clip(ops.abs(turn - 3) - 1, 0, 1)
-    green = ops.clip(2 - ops.abs(turn - 2), 0, 1)
-    blue = ops.clip(2 - ops.abs(turn - 4), 0, 1)
     rest = 1 - saturation
-    parts = [(rest + saturation * c) * value for c in (red, green, blue)]
+    parts = [(rest + saturation * c) * value for c in _pure_colour(hue)]
     return ops.stack(parts, axis=-1)
+
+
+def _pure_colour(hue: Any) -> tuple[Any, Any, Any]:
+    """Red, green and blue of the brightest colours."""
+    turn = hue * 6
+    return (
+        ops.clip(ops.abs(turn - 3) - 1, 0, 1),
+        ops.clip(2 - ops.abs(turn - 2), 0, 1),
+        ops.clip(2 - ops.abs(turn - 4), 0, 1),
+    )
 
 
 @kernel("AdjustHue")
 def adjust_hue(images: Any, delta: Any) -> Any:
     """Colours with their hue turned."""
-    hsv = rgb_to_hsv(images)
-    hue = hsv[..., :1] + values.to_tensor(delta)
-    hue = hue - ops.floor(hue)
-    return hsv_to_rgb(ops.concatenate([hue, hsv[..., 1:]], axis=-1))
+    x = values.to_tensor(images)
+    hue = rgb_to_hsv(x)[..., 0] + values.to_tensor(delta)
+    # Between the same bounds: saturation has no meaning where none is above zero.
+    low = ops.min(x, axis=-1)
+    span = ops.max(x, axis=-1) - low
+    parts = [low + span * c for c in _pure_colour(hue - ops.floor(hue))]
+    return ops.stack(parts, axis=-1)
 
 
 @kernel("AdjustSaturation")
