@@ -53,12 +53,22 @@ RESULTS = ROOT / "benchmarks" / "results" / "compatibility.json"
 
 
 class Counts(collections.Counter[str]):
-    """Files, and how many opened, predicted and trained as they should."""
+    """Files, and how many opened, predicted and trained as they should.
 
-    def add(self, outcome: Outcome) -> None:
+    Attributes:
+        short: Names of the files that did not do all of it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.short: list[str] = []
+
+    def add(self, name: str, outcome: Outcome) -> None:
         self.update(files=1)
-        for name, holds in zip(("opened", "predicts", "trains"), outcome, strict=True):
-            self.update({name: int(holds)})
+        if not all(outcome):
+            self.short.append(name)
+        for part, holds in zip(("opened", "predicts", "trains"), outcome, strict=True):
+            self.update({part: int(holds)})
 
     def cell(self) -> str:
         if not self["files"]:
@@ -173,7 +183,7 @@ def vintage_rows(peer: Peer, wanted: Wanted, folder: Path) -> Iterator[Row]:
         for case in cases if readers else ():
             expected, path = Expected(case.arrays(root)), case.path(root)
             for reader, outcome in try_readers(peer, readers, path, expected):
-                counts[reader].add(outcome)
+                counts[reader].add(f"{case.name} ({case.format})", outcome)
         yield Row(name, len(cases), counts)
 
 
@@ -192,7 +202,7 @@ def written_rows(peer: Peer, wanted: Wanted, folder: Path) -> Iterator[Row]:
             path = folder / f"{model_name}-{dialect}{'.h5' if kind == 'HDF5' else ''}"
             expected = save_example(model_name, path, dialect)
             for reader, outcome in try_readers(peer, readers, path, expected):
-                counts[reader].add(outcome)
+                counts[reader].add(model_name, outcome)
         yield Row(name, len(interop_models.MODELS), counts)
 
 
@@ -227,7 +237,9 @@ def table(title: str, rows: Iterator[Row], known: dict[str, Any]) -> list[str]:
     ]
     for row in rows:
         cells = known.setdefault(row.name, {})
-        cells |= {reader: counts.cell() for reader, counts in row.counts.items()}
+        for reader, counts in row.counts.items():
+            cells[reader] = counts.cell()
+            cells[f"{reader} falls short of"] = counts.short
         shown = " | ".join(cells.get(reader, "?") for reader in READERS)
         lines.append(f"| {row.name} | {row.files} | {shown} |")
         print(lines[-1], flush=True)

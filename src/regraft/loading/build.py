@@ -23,6 +23,7 @@ from regraft.loading.frozen import (
 )
 from regraft.loading.functions import FunctionStore
 from regraft.loading.host_state import HostState, check_vocabularies, fill_stored
+from regraft.loading.inner_names import restore_inner_names, restore_paths
 from regraft.loading.optimizer import compile_model
 from regraft.loading.places import with_nodes
 from regraft.loading.revive import MODELS, Reviver
@@ -224,6 +225,8 @@ def _build_and_plan(
         if extras.changed:
             plan = make_plan(description, state_tree(model))
             plan.assignments += extras.metrics
+    restore_inner_names(plan.layers)
+    restore_paths(plan.assignments)
     plan.add_forgotten(model)
     if reviver is not None:
         reviver.bind(plan)

@@ -21,6 +21,7 @@ from regraft.model.optimizers import (
     OptimizerState,
     build_optimizer,
     inner_optimizer,
+    is_unbuilt,
     plan_restore,
     state_from_hdf5,
     state_from_object_graph,
@@ -123,10 +124,11 @@ def _restore_optimizer(
         return f"{type(optimizer).__name__}: fresh"
     # Keras hands gradients over by their place in `model.trainable_variables`, which
     # may not be the file's order.
-    if not _compat.builds_deferred(optimizer):
+    builds = not is_unbuilt(state)
+    if builds and not _compat.builds_deferred(optimizer):
         optimizer.build(model.trainable_variables)
     with _compat.deferred_variables() as values:
-        if not optimizer.built:
+        if builds and not optimizer.built:
             optimizer.build(model.trainable_variables)
         pairs = plan_restore(optimizer, variables, state, context.notes)
         found = restore.RestorePlan(

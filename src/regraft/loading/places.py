@@ -7,7 +7,8 @@ object it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -140,14 +141,51 @@ def later(edge: str, count: int) -> str:
     return f"{prefix}-{int(index) + count}" if count and prefix == "layer" else edge
 
 
-def layers_by_name(node: ObjectNode) -> dict[str, tuple[str, ObjectNode]]:
-    """The layers of a network's node, by the names that the file has for them."""
+def layers_by_name(
+    node: ObjectNode, names: Sequence[str]
+) -> dict[str, tuple[str, ObjectNode]]:
+    """Which layer of a network's node each of a live network's layers is.
+
+    A network that a class makes has layers that Keras named, by their class and a
+    count of the process. Another process counts from another number, but in the same
+    order.
+
+    Args:
+        node: The network's object.
+        names: Of the live layers, as files have them.
+
+    Returns:
+        Edge and object by live name; nothing where the file knows no names.
+    """
     found: dict[str, tuple[str, ObjectNode]] = {}
     for edge, child in layer_nodes(node):
         name = (child.metadata or {}).get("name")
         if isinstance(name, str):
             found.setdefault(name, (edge, child))
-    return found
+    if found.keys() >= set(names):
+        return found
+    saved = _counted(found)
+    pairs: dict[str, str] = {}
+    for kind, ours in _counted(names).items():
+        theirs = saved.get(kind, [])
+        if len(ours) != len(theirs):
+            ours = theirs = [name for name in ours if name in found]
+        pairs.update(zip(ours, theirs, strict=True))
+    return {ours: found[theirs] for ours, theirs in pairs.items()}
+
+
+def without_count(name: str) -> tuple[str, int]:
+    """Splits a name that Keras gives into the part for the class and the count."""
+    kind, _, count = name.rpartition("_")
+    return (kind, int(count)) if kind and count.isdecimal() else (name, 0)
+
+
+def _counted(names: Iterable[str]) -> dict[str, list[str]]:
+    """The names of each kind in the order in which they were given."""
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(names, key=without_count):
+        kinds[without_count(name)[0]].append(name)
+    return kinds
 
 
 def added_metrics(node: ObjectNode) -> Mapping[str, ObjectNode | Variable]:

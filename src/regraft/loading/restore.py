@@ -21,6 +21,7 @@ from regraft.errors import MismatchError, UnsupportedError
 from regraft.loading.places import (
     added_metrics,
     later,
+    layer_nodes,
     layers_before,
     layers_by_name,
     weighted_layers,
@@ -252,20 +253,21 @@ class _ObjectMatch:
         """
         if tree.kind != "network":
             return [(edge, child, _find(node, edge)) for edge, child in tree.children]
-        layers = layers_by_name(node)
+        names = [original_name(c.owner) if c.owner else "" for _, c in tree.children]
+        layers = layers_by_name(node, names)
         if not layers and (weighted := weighted_layers(tree, node)) is not None:
             return weighted
         skipped = layers_before(tree, node) if not layers else 0
-        order = {edge: place for place, (edge, _) in enumerate(layers.values())}
+        edges = [edge for edge, _ in layer_nodes(node)] if layers else []
         pairs: list[tuple[str, StateNode, Any]] = []
-        for edge, child in tree.children:
-            name = original_name(child.owner) if child.owner is not None else ""
+        for name, (edge, child) in zip(names, tree.children, strict=True):
             found = layers.get(name)
             pairs.append(
                 (found[0], child, found[1])
                 if found is not None
                 else (edge, child, _find(node, later(edge, skipped)))
             )
+        order = {edge: place for place, edge in enumerate(edges)}
         return sorted(pairs, key=lambda pair: order.get(pair[0], len(order)))
 
     def _assign(self, variable: keras.Variable, found: Any, path: str) -> None:

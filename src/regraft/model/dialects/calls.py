@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -106,8 +106,25 @@ def _offset(seen: set[int], count: int) -> int:
     return 0 if 0 in seen and max(seen) < count else 1
 
 
-def tensors_of(data: Any, tensors: Tensors, layers: Mapping[str, Any]) -> Any:
-    """Replaces references in a nested structure by the tensors they name."""
+def tensors_of(
+    data: Any,
+    tensors: Tensors,
+    layers: Mapping[str, Any],
+    sequence: Callable[[Any], Any] = list,
+) -> Any:
+    """Replaces references in a nested structure by the tensors they name.
+
+    Args:
+        data: The structure.
+        tensors: Outputs of the calls so far.
+        layers: Whatever a reference can name.
+        sequence: Of the items of a tuple, what the call gets. Keras 2 recorded
+            lists alone, whatever it was that its layers were called with.
+    """
+
+    def convert(item: Any) -> Any:
+        return tensors_of(item, tensors, layers, sequence)
+
     if _is_keras_tensor(data):
         return _tensor(*_history(data), tensors)
     if is_reference(data, layers):
@@ -116,10 +133,12 @@ def tensors_of(data: Any, tensors: Tensors, layers: Mapping[str, Any]) -> Any:
         return _tensor(data[0], data[1], data[2], tensors)
     if isinstance(data, Mapping):
         if is_entry(data):
-            return plain(data, lambda item: tensors_of(item, tensors, layers))
-        return {k: tensors_of(v, tensors, layers) for k, v in data.items()}
-    if isinstance(data, (list, tuple)):
-        return [tensors_of(item, tensors, layers) for item in data]
+            return plain(data, convert)
+        return {key: convert(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [convert(item) for item in data]
+    if isinstance(data, tuple):
+        return sequence(map(convert, data))
     return data
 
 
@@ -182,8 +201,8 @@ def arguments(
 ) -> tuple[list[Any], dict[str, Any]]:
     """Returns positional and keyword arguments of a recorded call of `layer`."""
     if isinstance(data, Mapping) and set(data) == {"args", "kwargs"}:
-        args = tensors_of(data["args"], tensors, layers)
-        keywords = tensors_of(data["kwargs"], tensors, layers)
+        args = tensors_of(data["args"], tensors, layers, tuple)
+        keywords = tensors_of(data["kwargs"], tensors, layers, tuple)
         return list(args), dict(keywords)
     keywords = {}
     for reference in _leaves(data, layers):

@@ -11,6 +11,7 @@ from regraft.model.optimizers.object_graph import (
 from regraft.model.optimizers.state import (
     OptimizerState,
     inner_optimizer,
+    is_unbuilt,
     plan_restore,
     restore_state,
     state_from_keras,
@@ -22,6 +23,7 @@ __all__ = [
     "describe_optimizer",
     "describe_optimizer_state",
     "inner_optimizer",
+    "is_unbuilt",
     "plan_restore",
     "restore_state",
     "state_from_hdf5",

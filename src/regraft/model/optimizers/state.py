@@ -204,7 +204,8 @@ def plan_restore(
     """Pairs the variables of a built optimizer with the values that they had.
 
     Args:
-        optimizer: Built with all trainable variables of the model, in any order.
+        optimizer: Built with all trainable variables of the model, in any order;
+            not built where `is_unbuilt(state)`.
         variables: The trainable variables in the order of `state.slots`.
         state: What the file holds.
         notes: Told what isn't in the file; the rest starts fresh.
@@ -217,6 +218,8 @@ def plan_restore(
     _pair(pairs, inner._iterations, state.iterations)
     if isinstance(inner._learning_rate, keras.Variable):
         _pair(pairs, inner._learning_rate, state.hyperparameters.get("learning_rate"))
+    if not optimizer.built:
+        return pairs
     if inner is not optimizer:
         _pair(pairs, optimizer.dynamic_scale, state.scalars.get("loss_scale"))
         _pair(pairs, optimizer.step_counter, state.scalars.get("good_steps"))
@@ -294,6 +297,12 @@ def _names_in_files(class_name: str, style: str) -> dict[str, str]:
     if style == "legacy":
         return {slot.name: slot.legacy for slot in rows if slot.legacy}
     return {slot.name: slot.child for slot in rows}
+
+
+def is_unbuilt(state: OptimizerState) -> bool:
+    """Whether this is an optimizer that has seen no variables yet."""
+    kept = state.slots or state.scalars or state.loose
+    return state.style != "legacy" and not kept and not _has_stepped(state)
 
 
 def _has_stepped(state: OptimizerState) -> bool:
