@@ -264,3 +264,45 @@ def test_layers_whose_shapes_follow_from_values_run_step_by_step(
     model.compile("sgd", "mse", jit_compile=True)
     history = model.fit(*theirs["batch"], epochs=2, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "functional"),
+    [
+        ("Attention", False),
+        ("Attention", True),
+        ("Softmax", True),
+        ("PReLU", True),
+        ("LayerNormalization", False),
+        ("Mine>Identity", True),
+    ],
+)
+def test_classes_of_a_name_that_keras_has_too(
+    kind: str, functional: bool, tmp_path: Path, peer: Peer
+) -> None:
+    path = tmp_path / "m"
+    theirs = _saved(peer, "namesake", path, kind=kind, functional=functional)
+    model = regraft.load_model(path)
+    (layer,) = (
+        layer
+        for layer in regraft.load_report(model).layers
+        if layer.class_name.rpartition(">")[2] == kind.rpartition(">")[2]
+    )
+    assert layer.source == "traces"
+    second = again(model, tmp_path / "again")
+    _predicts(second, theirs)
+    assert_same(model, theirs)
+    (opened,) = peer.call(
+        "keras_models.predict", str(tmp_path / "again"), theirs["inputs"]
+    )
+    np.testing.assert_allclose(opened, theirs["outputs"], rtol=1e-5, atol=1e-6)
+
+
+def test_weights_that_a_wrapper_lists_beside_its_layer_are_one(
+    tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "weights_listed_beside_their_layer", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    assert regraft.load_report(model).notes == []
+    assert len(model.trainable_variables) == 4
+    _predicts(again(model, tmp_path / "again"), theirs)

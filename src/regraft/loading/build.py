@@ -24,6 +24,7 @@ from regraft.loading.frozen import (
 from regraft.loading.functions import FunctionStore
 from regraft.loading.host_state import HostState, check_vocabularies, fill_stored
 from regraft.loading.inner_names import restore_inner_names, restore_paths
+from regraft.loading.namesakes import find_namesakes
 from regraft.loading.optimizer import compile_model
 from regraft.loading.places import with_nodes
 from regraft.loading.revive import MODELS, Reviver
@@ -176,6 +177,7 @@ def _begin_again(context: BuildContext) -> None:
     context.original_names.clear()
     context.depth = 0
     context.call_failed = False
+    context.stuck = None
     context.unknown_networks = False
 
 
@@ -184,6 +186,32 @@ def _build_deferred(
     context: BuildContext,
     options: LoadOptions,
     from_traces: bool = False,
+) -> tuple[keras.Model, restore.RestorePlan]:
+    while True:
+        known = len(context.namesakes)
+        try:
+            return _build_once(description, context, options, from_traces)
+        except Exception:
+            # Layers that don't fit may be others than Keras' of the same name.
+            if len(context.namesakes) == known and not _looked_for(
+                description, context, options
+            ):
+                raise
+            _begin_again(context)
+
+
+def _looked_for(
+    description: ModelDescription, context: BuildContext, options: LoadOptions
+) -> bool:
+    reviver = _reviver(description, context, options)
+    return reviver is not None and find_namesakes(reviver, context)
+
+
+def _build_once(
+    description: ModelDescription,
+    context: BuildContext,
+    options: LoadOptions,
+    from_traces: bool,
 ) -> tuple[keras.Model, restore.RestorePlan]:
     try:
         with (

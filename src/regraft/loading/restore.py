@@ -146,7 +146,7 @@ class RestorePlan:
         """Takes out assignments whose shapes differ, and says which."""
         kept, dropped = [], []
         for item in self.assignments:
-            if _fits(item):
+            if fits(item):
                 kept.append(item)
             else:
                 dropped.append(
@@ -521,7 +521,7 @@ def apply(plan: RestorePlan, values: _compat.DeferredValues, *, path: str) -> No
 
 
 def _check_shape(item: Assignment, path: str) -> None:
-    if not _fits(item):
+    if not fits(item):
         raise MismatchError(
             f"Shape mismatch for variable '{item.variable.path}': the model has "
             f"{tuple(item.variable.shape)}, '{path}' has {tuple(item.tensor.shape)} at "
@@ -529,7 +529,7 @@ def _check_shape(item: Assignment, path: str) -> None:
         )
 
 
-def _fits(item: Assignment) -> bool:
+def fits(item: Assignment) -> bool:
     """Whether shapes agree; axes of length one may differ, as in old files."""
     return _squeezed(item.variable.shape) == _squeezed(item.tensor.shape)
 

@@ -93,6 +93,12 @@ class Reviver:
                 f"Layer '{name}' of class {entry.get('class_name')!r} can only be "
                 "rebuilt from its class."
             )
+        if node.node_id in self._context.namesakes:
+            self._context.note(
+                f"layer {name!r}",
+                f"its class {entry.get('class_name')!r} is not Keras' of that name: it "
+                "runs from its traced functions; pass the class in `custom_objects`",
+            )
         return self.layer(node, f"unknown class {entry.get('class_name')!r}")
 
     def root(self, node: ObjectNode) -> keras.Model:
@@ -117,6 +123,10 @@ class Reviver:
     def has_traces(self, node: ObjectNode) -> bool:
         """Whether the file holds functions by which a model can be called."""
         return node.identifier in MODELS and bool(self._functions(node))
+
+    def can_call(self, node: ObjectNode) -> bool:
+        """Whether the file holds functions by which an object can be called."""
+        return bool(self._functions(node))
 
     def bind(self, plan: RestorePlan) -> None:
         """Makes functions use the variables of a plan."""
@@ -224,6 +234,9 @@ class Reviver:
             class_name = cls.__name__
             ends = config.get("output_layers")
             config = {"output_layers": ends} if ends else {}
+        if node.node_id in self._context.namesakes and ">" not in class_name:
+            # A reader must not take it for Keras' own once more.
+            class_name = f"Custom>{class_name}"
         layer = cls(
             functions=functions,
             saved_class_name=class_name,
@@ -302,7 +315,9 @@ class Reviver:
     # ------------------------------------------------------------ children
 
     def _add_children(self, layer: keras.Layer, node: ObjectNode) -> None:
-        for name, child in node.children.items():
+        # Layers first: what they own may also be listed beside them, as the weights
+        # that a wrapper prunes.
+        for name, child in sorted(node.children.items(), key=_comes_late):
             if name in KERAS_CHILDREN or name.startswith("layer_with_weights-"):
                 continue
             value = self._child(layer, name, child)
@@ -473,6 +488,9 @@ class Reviver:
         plan = plan_from_objects(state_tree(layer), node)
         if plan.missing or plan.unused:
             raise ValueError("The rebuilt layer has other variables than the file.")
+        for item in plan.assignments:
+            if item.node_id is not None:
+                self._live.setdefault(item.node_id, item.variable)
         return layer
 
 
@@ -536,3 +554,12 @@ def _plain_shape(shape: Any) -> Any:
     if isinstance(shape, list):
         return [_plain_shape(item) for item in shape]
     return shape
+
+
+def _comes_late(item: tuple[str, ObjectNode | Variable]) -> bool:
+    """Whether a child is neither a layer nor a collection that holds one."""
+    child = item[1]
+    if isinstance(child, Variable):
+        return True
+    below = (child, *child.children.values())
+    return not any(isinstance(b, ObjectNode) and b.metadata is not None for b in below)

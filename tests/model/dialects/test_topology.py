@@ -291,3 +291,35 @@ def test_shared_object_id_keeps_identity():
     }
     context = BuildContext(KERAS_2)
     assert build_layer(entry, context) is build_layer(entry, context)
+
+
+def test_calls_of_a_network_with_a_config_of_its_own_are_counted_from_one() -> None:
+    """Its own creation was its first node, though no config of layers says so."""
+    entries = [
+        {
+            "class_name": "InputLayer",
+            "config": {"batch_input_shape": [None, 2], "name": "x"},
+            "inbound_nodes": [],
+        },
+        {
+            "class_name": "Mine>Backbone",
+            "config": {"name": "backbone", "size": 3},
+            "inbound_nodes": [[["x", 0, 0, {}]]],
+        },
+        {
+            "class_name": "Dense",
+            "config": {"name": "dense", "units": 1},
+            "inbound_nodes": [[["backbone", 1, 0, {}]]],
+        },
+    ]
+    config = {
+        "name": "model",
+        "layers": [{**entry, "name": entry["config"]["name"]} for entry in entries],
+        "input_layers": [["x", 0, 0]],
+        "output_layers": [["dense", 0, 0]],
+    }
+    context = BuildContext(
+        KERAS_2, revive=lambda _: keras.layers.Dense(3, name="backbone")
+    )
+    model = build_network({"class_name": "Functional", "config": config}, context)
+    assert model.output_shape == (None, 1)

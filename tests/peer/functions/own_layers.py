@@ -379,3 +379,123 @@ def shapes_of_values(kind: str, subclassed: bool) -> Built:
         return _built(Chain(), _batch(5, 3), 5, 2)
     model = tf_keras.Sequential([tf_keras.Input((3,)), *parts])
     return _built(model, _batch(5, 3), 5, 2)
+
+
+def _attention() -> Any:
+    class Attention(layers.Layer):
+        """Weighs the steps of one sequence, which Keras' class doesn't take."""
+
+        def build(self, shape: Any) -> None:
+            self.weight = self.add_weight("weight", shape=(shape[-1], 1))
+
+        def call(self, inputs: Any) -> Any:
+            scores = tf.nn.softmax(inputs @ self.weight, 1)
+            return tf.reduce_sum(inputs * scores, 1, keepdims=True) + inputs
+
+    return Attention()
+
+
+def _softmax() -> Any:
+    class Softmax(layers.Layer):
+        """Has none of the words of Keras' config."""
+
+        def call(self, inputs: Any) -> Any:
+            return tf.nn.softmax(3.0 * inputs)
+
+    return Softmax()
+
+
+def _prelu() -> Any:
+    class PReLU(layers.Layer):
+        """Has the words of Keras' config, and a variable of another shape."""
+
+        def __init__(self, alpha_initializer: Any = None, **keywords: Any) -> None:
+            super().__init__(**keywords)
+
+        def build(self, shape: Any) -> None:
+            self.alpha = self.add_weight("alpha", shape=(shape[-1],))
+
+        def call(self, inputs: Any) -> Any:
+            return tf.maximum(inputs, 0.0) + self.alpha * tf.minimum(inputs, 0.0)
+
+        def get_config(self) -> Any:
+            return {**super().get_config(), "alpha_initializer": "zeros"}
+
+    return PReLU()
+
+
+def _normalization() -> Any:
+    class LayerNormalization(layers.Layer):
+        """Has a word that no Keras has."""
+
+        def __init__(self, eps: float = 0.1, **keywords: Any) -> None:
+            super().__init__(**keywords)
+            self.eps = eps
+
+        def build(self, shape: Any) -> None:
+            self.gamma = self.add_weight("gamma", shape=(shape[-1],))
+
+        def call(self, inputs: Any) -> Any:
+            return (
+                self.gamma * inputs / (self.eps + tf.norm(inputs, axis=-1)[..., None])
+            )
+
+        def get_config(self) -> Any:
+            return {**super().get_config(), "eps": self.eps}
+
+    return LayerNormalization()
+
+
+def _packaged() -> Any:
+    class Identity(layers.Layer):
+        """Is told from Keras' by its package alone."""
+
+        def call(self, inputs: Any) -> Any:
+            return inputs * 1.5
+
+    return tf_keras.utils.register_keras_serializable("Mine")(Identity)()
+
+
+_NAMESAKES = {
+    "Attention": _attention,
+    "Softmax": _softmax,
+    "PReLU": _prelu,
+    "LayerNormalization": _normalization,
+    "Mine>Identity": _packaged,
+}
+
+
+@case
+def namesake(kind: str, functional: bool) -> Built:
+    parts = [layers.Dense(4), _NAMESAKES[kind](), layers.Flatten(), layers.Dense(2)]
+    if functional:
+        inputs = outputs = tf_keras.Input((3, 4))
+        for part in parts:
+            outputs = part(outputs)
+        model = tf_keras.Model(inputs, outputs)
+    else:
+        model = tf_keras.Sequential([tf_keras.Input((3, 4)), *parts])
+    return _built(model, _batch(5, 3, 4), 5, 2)
+
+
+class Pruned(layers.Wrapper):
+    """Lists weights of the layer inside it beside that layer."""
+
+    def build(self, shape: Any) -> None:
+        super().build(shape)
+        kernel = self.layer.kernel
+        self.gate = self.add_weight(
+            "gate", shape=kernel.shape, initializer="ones", trainable=False
+        )
+        self.a_gated = [(kernel, self.gate)]
+
+    def call(self, inputs: Any) -> Any:
+        ((kernel, gate),) = self.a_gated
+        return inputs @ (kernel * gate * 0.5) + self.layer.bias
+
+
+@case
+def weights_listed_beside_their_layer() -> Built:
+    parts = [Pruned(layers.Dense(4)), Pruned(layers.Dense(2))]
+    model = tf_keras.Sequential([tf_keras.Input((3,)), *parts])
+    return _built(model, _batch(5, 3), 5, 2)

@@ -96,8 +96,11 @@ def node_offsets(
         network = isinstance(inner, list) or (
             isinstance(inner, Mapping) and "layers" in inner
         )
+        found = seen[name]
         if network and calls:
-            offset = _offset(seen[name], len(calls))
+            offset = _offset(found, len(calls))
+        elif calls and found and min(found) > 0 and max(found) >= len(calls):
+            offset = 1  # A network whose class writes a config of its own.
         offsets[name] = offset
     return offsets
 

@@ -51,6 +51,8 @@ class BuildContext:
         depth: How many networks or wrappers the layer being built is in.
         keras1_layout: Layout of images where a layer of Keras 1 doesn't say it.
         call_failed: Whether a layer could not be called as the file says it was.
+        stuck: The layer that could not be called, where it is known.
+        namesakes: Objects of the file whose class only shares its name with Keras'.
         unknown_networks: Whether a network came back without its own class.
     """
 
@@ -67,6 +69,8 @@ class BuildContext:
     depth: int = 0
     keras1_layout: str | None = None
     call_failed: bool = False
+    stuck: keras.Layer | None = None
+    namesakes: set[int] = field(default_factory=set)
     unknown_networks: bool = False
 
     def note(self, object_path: str, text: str) -> None:

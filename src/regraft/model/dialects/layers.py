@@ -12,7 +12,7 @@ import keras
 from regraft._compat import AVERAGES_ACTIVITY
 from regraft.errors import UnknownNameError, UnsafeFileError, UnsupportedError
 from regraft.model.dialects import keras1
-from regraft.model.dialects.context import BuildContext, Entry
+from regraft.model.dialects.context import NODE, BuildContext, Entry
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.lambdas import translate_lambda
 from regraft.model.dialects.objects import (
@@ -92,8 +92,9 @@ def find_layer_class(entry: Entry, context: BuildContext) -> type | None:
     module = entry.get("module")
     if module and module.split(".")[0] not in ("keras", "tf_keras", "tensorflow"):
         return None
-    plain = name.rpartition(">")[2]
-    plain = ALIASES.get(plain, plain)
+    if ">" in name:
+        return None  # Keras registers no layer of its own: it is another one.
+    plain = ALIASES.get(name, name)
     row = ROWS.get(plain, NO_ROW)
     if context.dialect.generation < 3 or row.replaces:
         chosen = _keras2_class(plain, row, entry["config"], context.dialect)
@@ -140,17 +141,74 @@ def _build_or_revive(
     entry: Entry, context: BuildContext, build: BuildLayer
 ) -> keras.layers.Layer:
     cls = find_layer_class(entry, context)
-    if cls is None:
+    if cls is None or entry.get(NODE) in context.namesakes:
         return _revive(entry, context, _unknown(entry))
     try:
-        if is_builtin(cls):
-            return _build_builtin(cls, entry, context, build)
-        return _build_custom(cls, entry, context, build)
+        if not is_builtin(cls):
+            return _build_custom(cls, entry, context, build)
+        layer = _build_builtin(cls, entry, context, build)
+        if _says_nothing(layer, entry) and context.dialect.generation == 2:
+            return _own_or(layer, entry, context)
+        return layer
+    except _OtherClassError as error:
+        return _namesake(entry, context, UnsupportedError(str(error)))
     except (
         *(UnknownNameError, UnsafeFileError),
         *(ImportError, NotImplementedError),
     ) as error:
         return _revive(entry, context, error)
+
+
+class _OtherClassError(UnsupportedError):
+    """A config has words that no Keras had for the class of that name."""
+
+
+# What `get_config` of every layer has, and what Keras adds to it.
+_EVERY_LAYER = {"name", "trainable", "dtype", "batch_input_shape", "build_config"}
+# Classes whose configs of Keras 2.0 say nothing.
+_MAY_SAY_NOTHING = {"Flatten", "InputLayer"}
+
+
+def _says_nothing(layer: keras.layers.Layer, entry: Entry) -> bool:
+    """Whether a config has none of the words that Keras writes for a class."""
+    own = set(layer.get_config()) - _EVERY_LAYER
+    name = entry["class_name"]
+    if not own or name in _MAY_SAY_NOTHING or name not in builtin_layers():
+        return False
+    return not set(entry["config"]) - _EVERY_LAYER
+
+
+def _own_or(
+    layer: keras.layers.Layer, entry: Entry, context: BuildContext
+) -> keras.layers.Layer:
+    """The layer as its traces have it, else Keras' of that name.
+
+    Without traces the config may as well have been written by hand.
+    """
+    try:
+        return _namesake(entry, context, _unknown(entry))
+    except UnknownNameError:
+        context.note(
+            _name(entry),
+            f"its config has no word of Keras' {entry['class_name']!r}, which it was "
+            "taken for; if it is your own class, pass it in `custom_objects`",
+        )
+        return layer
+
+
+def _namesake(
+    entry: Entry, context: BuildContext, error: Exception
+) -> keras.layers.Layer:
+    """Runs the traces of somebody's own class, of a name that Keras has."""
+    place = entry.get(NODE)
+    if not isinstance(place, int):
+        raise error
+    context.namesakes.add(place)
+    try:
+        return _revive(entry, context, error)
+    except Exception:
+        context.namesakes.discard(place)
+        raise
 
 
 def _unknown(entry: Entry) -> UnknownNameError:
@@ -314,7 +372,8 @@ def _accepted(
             if key in known:
                 kept[key] = value
             else:
-                raise UnsupportedError(
+                other = key not in row.dropped and key not in EVERYWHERE
+                raise (_OtherClassError if other else UnsupportedError)(
                     f"Keras 3 has no {key}={value!r} in {cls.__name__}, which {where} "
                     "needs. Pass a class that has it in "
                     f"`custom_objects={{{cls.__name__!r}: …}}`."

@@ -202,9 +202,20 @@ def _build_sequential(
         inputs = cls(batch_shape=shape, dtype=dtype, name=entry)
         layers.insert(0, inputs)
     cls = custom or keras.Sequential
-    model = cls(name=name.replace("/", "__"), layers=layers)
+    try:
+        model = cls(name=name.replace("/", "__"), layers=layers)
+    except (ValueError, TypeError, NotImplementedError):
+        context.stuck = next((la for la in layers if not _was_called(la)), None)
+        raise
     _remember(model, name, context)
     return model
+
+
+def _was_called(layer: keras.layers.Layer) -> bool:
+    try:
+        return layer.output is not None
+    except (AttributeError, ValueError):
+        return False
 
 
 def _with_adapted_shape(entries: list[Any], context: BuildContext) -> list[Any]:
@@ -429,6 +440,7 @@ class _Functional:
             self._keep_training(layer, keywords)
         except Exception as error:
             self.context.call_failed = True
+            self.context.stuck = layer
             error.add_note(
                 f"While calling layer {call.layer!r} (call {call.index}) of model "
                 f"{self.config.get('name')!r}."
