@@ -210,6 +210,52 @@ def test_endless_loop_is_not_handed_to_the_compiler() -> None:
         jax.jit(lambda x: _run(library, "f", x))(1.0)
 
 
+def test_loop_that_the_data_end_has_a_gradient_where_its_rounds_are_bounded() -> None:
+    kinds = {"i": "int32", "n": "int32", "x": "float32"}
+    five, one, zero = (
+        node(name, "Const", value=ir.TensorValue.from_numpy(np.array(number, np.int32)))
+        for name, number in (("five", 5), ("one", 1), ("zero", 0))
+    )
+    cond = function(
+        "cond",
+        kinds,
+        [
+            five,
+            node("few", "Less", "i", "five:output:0"),
+            node("more", "Less", "i", "n"),
+            node("both", "LogicalAnd", "few:z:0", "more:z:0"),
+        ],
+        {"y": "both:z:0"},
+    )
+    body = function(
+        "body",
+        kinds,
+        [one, node("j", "AddV2", "i", "one:output:0"), node("y", "AddV2", "x", "x")],
+        {"i_": "j:z:0", "n_": "n", "x_": "y:z:0"},
+    )
+    loop = node(
+        "w",
+        "While",
+        *("zero:output:0", "n", "x"),
+        cond=ir.FunctionRef("cond"),
+        body=ir.FunctionRef("body"),
+        T=(ir.DataType.of("int32"), ir.DataType.of("int32"), FLOAT),
+    )
+    given = {"n": "int32", "x": "float32"}
+    whole = function("f", given, [zero, loop], {"y": "w:output:2"})
+    library = _library(cond, body, whole)
+
+    def run(x: Any, n: Any) -> Any:
+        return library.callable("f")([n, x])[0]
+
+    both = jax.jit(jax.value_and_grad(run))
+    for rounds, expected in ((3, 8.0), (9, 32.0), (0, 1.0)):
+        value, slope = both(1.5, np.int32(rounds))
+        assert float(value) == 1.5 * expected
+        assert float(slope) == expected
+        assert float(jax.jit(run)(1.5, np.int32(rounds))) == 1.5 * expected
+
+
 def test_function_that_stands_for_an_op_is_called() -> None:
     called = function("f", {"x": "float32"}, [node("c", "double", "x")], {"y": "c:y:0"})
     assert _run(_library(DOUBLE, called), "f", 1.5) == 3.0

@@ -31,11 +31,12 @@ from regraft.graph.runtime.plan import Plan
 def run_loop(ctx: Context, cond: Plan, body: Plan, inputs: Sequence[Any]) -> list[Any]:
     """Returns the last results of `body`, begun with `inputs`."""
     state = list(inputs)
-    if not _traces(state, ctx, body):
+    if not _traces(state, ctx):
         return _eager(ctx, cond, body, state)
     trip = _trip(ctx, cond, body, state)
     if trip is None:
-        return _traced(ctx, cond, body, state, None)
+        most = _most_rounds(ctx, cond, body, state)
+        return _traced(ctx, cond, body, state, most, ends_early=True)
     if trip.count < 2 or _resizes_lists(ctx, body, bool(trip.lengths)):
         for _ in range(trip.count):
             state = ctx.call(body, state)
@@ -45,17 +46,17 @@ def run_loop(ctx: Context, cond: Plan, body: Plan, inputs: Sequence[Any]) -> lis
     return _traced(ctx, cond, body, state, trip.count)
 
 
-def _traces(state: Sequence[Any], ctx: Context, body: Plan) -> bool:
-    for item in state:
-        if isinstance(item, TensorList):
-            if values.is_traced([i for i in item.items if i is not None]):
-                return True
-        elif hasattr(item, "read") and hasattr(item, "assign"):
-            if values.is_traced(ctx.read(item)):
-                return True
-        elif values.is_traced(item):
-            return True
-    return False
+def _traces(state: Sequence[Any], ctx: Context) -> bool:
+    return any(values.is_traced(_tensors_of(ctx, item)) for item in state)
+
+
+def _tensors_of(ctx: Context, item: Any) -> list[Any]:
+    """Returns the tensors that a loop variable holds now."""
+    if isinstance(item, TensorList):
+        return [tensor for tensor in item.items if tensor is not None]
+    if hasattr(item, "read") and hasattr(item, "assign"):
+        return [ctx.read(item)]
+    return [item]
 
 
 def _holds(results: Sequence[Any]) -> bool:
@@ -66,7 +67,7 @@ def _eager(ctx: Context, cond: Plan, body: Plan, state: list[Any]) -> list[Any]:
     while _holds(ctx.call(cond, state)):
         state = ctx.call(body, state)
         # A compiled step doesn't know the random numbers that a body draws.
-        if _traces(state, ctx, body):
+        if _traces(state, ctx):
             return run_loop(ctx, cond, body, state)
     return state
 
@@ -178,6 +179,43 @@ def _trip(ctx: Context, cond: Plan, body: Plan, state: Sequence[Any]) -> _Trip |
     return _Trip(count, {i: n for i, n in lengths.items() if n > len(state[i])})
 
 
+def _most_rounds(
+    ctx: Context, cond: Plan, body: Plan, state: Sequence[Any]
+) -> int | None:
+    """Returns a bound of the rounds of a loop that is differentiated, if there is one.
+
+    Rounds that the data end have no derivative as a loop of their own. Where the
+    condition is several that must all hold, those that are known bound the rounds, as
+    in recurrent layers over sequences of different lengths.
+    """
+    if not any(
+        values.is_differentiated(tensor)
+        for item in state
+        for tensor in _tensors_of(ctx, item)
+    ):
+        return None
+    found = [
+        trip.count
+        for part in _conjuncts(cond)
+        if (trip := _trip(ctx, part, body, state)) is not None
+    ]
+    return min(found, default=None)
+
+
+def _conjuncts(cond: Plan) -> list[Plan]:
+    """Returns conditions that must all hold for a condition to hold."""
+    by_output = {step.outputs[0]: step for step in cond.steps if step.outputs}
+    pending, found = [cond.results[0]], []
+    while pending:
+        slot = pending.pop()
+        step = by_output.get(slot)
+        if step is not None and step.node.op == "LogicalAnd":
+            pending += [each for each in step.inputs if isinstance(each, int)]
+        else:
+            found.append(dataclasses.replace(cond, results=(slot,)))
+    return found if len(found) > 1 else []
+
+
 def _known(control: Sequence[int], body: Plan, state: Sequence[Any]) -> bool:
     """Whether the host can follow; of what never changes it may ask the shape."""
     fixed = _invariant(body)
@@ -250,8 +288,24 @@ def _with_known_lists(
 
 
 def _traced(
-    ctx: Context, cond: Plan, body: Plan, state: list[Any], count: int | None
+    ctx: Context,
+    cond: Plan,
+    body: Plan,
+    state: list[Any],
+    count: int | None,
+    *,
+    ends_early: bool = False,
 ) -> list[Any]:
+    """Runs a loop that is compiled.
+
+    Args:
+        ctx: Of the run.
+        cond: Whether there is another round.
+        body: A round.
+        state: The loop variables.
+        count: Of its rounds, if it is known.
+        ends_early: Whether there may be fewer rounds.
+    """
     variables = carry.written_variables(ctx, [cond, body], state)
     fixed = _invariant(body)
     state = _with_known_lists(ctx, body, state, variables, fixed)
@@ -287,8 +341,19 @@ def _traced(
             return goes_on
         return goes_on & (inner.read(inner.rounds) < ctx.budget.rounds)
 
+    def step_or_stay(items: Sequence[Any]) -> list[Any]:
+        goes_on = items[-1] & test(*items[:-1])
+        made = step(items[:-1])
+        kept = [
+            ops.where(goes_on, new, old) for new, old in zip(made, items, strict=False)
+        ]
+        return [*kept, goes_on]
+
     start = [ops.convert_to_tensor(t) for t in (*tensors, *before)]
-    if count is not None:
+    if count is not None and ends_early:
+        begin = [*start, ops.convert_to_tensor(True)]
+        out = ops.fori_loop(0, count, lambda _, items: step_or_stay(items), begin)[:-1]
+    elif count is not None:
         out = ops.fori_loop(0, count, lambda _, items: step(items), start)
     else:
         out = ops.while_loop(test, lambda *items: tuple(step(items)), tuple(start))

@@ -107,6 +107,18 @@ def is_traced(value: Any) -> bool:
     return keras.backend.backend() == "tensorflow" and not hasattr(value, "numpy")
 
 
+def is_differentiated(value: Any) -> bool:
+    """Whether derivatives are taken with respect to what a tensor depends on.
+
+    JAX 0.4 to 0.10: only the name of a tracer's class says it, and only outside of
+    what is compiled inside.
+    """
+    return is_traced(value) and type(value).__name__ in _DIFFERENTIATED
+
+
+_DIFFERENTIATED = frozenset({"JVPTracer", "LinearizeTracer"})
+
+
 def static(value: Any) -> Any:
     """Returns a value as NumPy's.
 
