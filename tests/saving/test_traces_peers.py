@@ -260,7 +260,8 @@ def test_equal_layers_share_a_body():
 
 
 def test_signature_requests_become_signatures():
-    from regraft.saving.trace_layers import SignatureRequest, TensorInput, trace_model
+    from regraft.saving.trace_inputs import SignatureRequest, TensorInput
+    from regraft.saving.trace_layers import trace_model
 
     model, _ = MODELS["dense"]()
     request = SignatureRequest(
