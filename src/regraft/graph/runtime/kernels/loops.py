@@ -64,12 +64,16 @@ def _holds(results: Sequence[Any]) -> bool:
 
 
 def _eager(ctx: Context, cond: Plan, body: Plan, state: list[Any]) -> list[Any]:
-    while _holds(ctx.call(cond, state)):
-        state = ctx.call(body, state)
+    while True:
+        goes_on = ctx.call(cond, state)
         # A compiled step doesn't know the random numbers that a body draws.
-        if _traces(state, ctx):
-            return run_loop(ctx, cond, body, state)
-    return state
+        if values.is_traced(goes_on):
+            if _traces(state, ctx):
+                return run_loop(ctx, cond, body, state)
+            return _traced(ctx, cond, body, state, None)
+        if not _holds(goes_on):
+            return state
+        state = ctx.call(body, state)
 
 
 # How often a loop runs, and how long its lists get
