@@ -147,7 +147,7 @@ def _build_or_revive(
         if not is_builtin(cls):
             return _build_custom(cls, entry, context, build)
         layer = _build_builtin(cls, entry, context, build)
-        if _says_nothing(layer, entry) and context.dialect.generation == 2:
+        if context.dialect.generation == 2 and _says_nothing(layer, entry):
             return _own_or(layer, entry, context)
         return layer
     except _OtherClassError as error:
@@ -171,11 +171,13 @@ _MAY_SAY_NOTHING = {"Flatten", "InputLayer"}
 
 def _says_nothing(layer: keras.layers.Layer, entry: Entry) -> bool:
     """Whether a config has none of the words that Keras writes for a class."""
-    own = set(layer.get_config()) - _EVERY_LAYER
     name = entry["class_name"]
-    if not own or name in _MAY_SAY_NOTHING or name not in builtin_layers():
+    if name in _MAY_SAY_NOTHING or name not in builtin_layers():
         return False
-    return not set(entry["config"]) - _EVERY_LAYER
+    if set(entry["config"]) - _EVERY_LAYER:
+        return False
+    # Last, since it describes all that the layer has: most configs say enough.
+    return bool(set(layer.get_config()) - _EVERY_LAYER)
 
 
 def _own_or(
