@@ -14,10 +14,10 @@ from typing import Any
 import keras
 
 from regraft import _compat
-from regraft.loading.places import without_count
+from regraft.loading.places import entry_name, is_input
 from regraft.loading.restore import Assignment
 from regraft.model.description import ObjectNode
-from regraft.model.dialects.names import ORIGINAL
+from regraft.model.dialects.names import ORIGINAL, without_count
 
 
 def restore_inner_names(layers: Iterable[tuple[keras.Layer, ObjectNode]]) -> None:
@@ -54,11 +54,9 @@ def restore_paths(assignments: Iterable[Assignment]) -> None:
 def _restore_input_name(model: keras.Sequential, config: Any) -> None:
     """Names the input of a network that its class made and nobody named."""
     entries = config.get("layers") if isinstance(config, Mapping) else None
-    entry = entries[0] if isinstance(entries, list) and entries else None
-    if not isinstance(entry, Mapping) or entry.get("class_name") != "InputLayer":
+    if not isinstance(entries, list) or not entries or not is_input(entries[0]):
         return
-    saved = entry.get("config")
-    name = saved.get("name") if isinstance(saved, Mapping) else None
+    name = entry_name(entries[0])
     layer = _compat.maker(model.inputs[0])
     if layer is not None and _differs_by_count(layer.name, name):
         layer.name = name

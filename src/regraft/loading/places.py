@@ -15,6 +15,7 @@ import keras
 
 from regraft.model.description import ObjectNode, Variable
 from regraft.model.dialects.context import NODE
+from regraft.model.dialects.names import without_count
 from regraft.model.dialects.topology import MAX_NESTING, is_network
 from regraft.model.state_tree import StateNode, network_layers
 
@@ -49,19 +50,21 @@ def _pairs(
     """The object of each entry: in a Sequential by order, else by name."""
     nodes = [child for _, child in layer_nodes(node)]
     if is_sequential:
-        counted = [item for item in entries if not _is_input(item)]
+        counted = [item for item in entries if not is_input(item)]
         if len(counted) == len(nodes):
             rest = iter(nodes)
-            return [None if _is_input(item) else next(rest) for item in entries]
+            return [None if is_input(item) else next(rest) for item in entries]
     by_name = {(child.metadata or {}).get("name"): child for child in nodes}
-    return [by_name.get(_name(item)) for item in entries]
+    return [by_name.get(entry_name(item)) for item in entries]
 
 
-def _is_input(entry: Any) -> bool:
+def is_input(entry: Any) -> bool:
+    """Whether an entry of a network's config is an input."""
     return isinstance(entry, Mapping) and entry.get("class_name") == "InputLayer"
 
 
-def _name(entry: Any) -> str | None:
+def entry_name(entry: Any) -> str | None:
+    """The name of a layer in a network's config, if that says one."""
     if not isinstance(entry, Mapping):
         return None
     config = entry.get("config")
@@ -76,7 +79,7 @@ def _placed(entry: Any, node: ObjectNode, depth: int) -> Any:
         return entry
     placed = {**with_nodes(entry, node, depth + 1), NODE: node.node_id}
     name = (node.metadata or {}).get("name")
-    if _name(entry) is None and isinstance(name, str):
+    if entry_name(entry) is None and isinstance(name, str):
         placed["name"] = name
     config = placed.get("config")
     if isinstance(config, Mapping) and _UNDEFINED in config:
@@ -172,12 +175,6 @@ def layers_by_name(
             ours = theirs = [name for name in ours if name in found]
         pairs.update(zip(ours, theirs, strict=True))
     return {ours: found[theirs] for ours, theirs in pairs.items()}
-
-
-def without_count(name: str) -> tuple[str, int]:
-    """Splits a name that Keras gives into the part for the class and the count."""
-    kind, _, count = name.rpartition("_")
-    return (kind, int(count)) if kind and count.isdecimal() else (name, 0)
 
 
 def _counted(names: Iterable[str]) -> dict[str, list[str]]:

@@ -258,7 +258,6 @@ class _ObjectMatch:
         if not layers and (weighted := weighted_layers(tree, node)) is not None:
             return weighted
         skipped = layers_before(tree, node) if not layers else 0
-        edges = [edge for edge, _ in layer_nodes(node)] if layers else []
         pairs: list[tuple[str, StateNode, Any]] = []
         for name, (edge, child) in zip(names, tree.children, strict=True):
             found = layers.get(name)
@@ -267,7 +266,8 @@ class _ObjectMatch:
                 if found is not None
                 else (edge, child, _find(node, later(edge, skipped)))
             )
-        order = {edge: place for place, edge in enumerate(edges)}
+        edges = layer_nodes(node) if layers else ()
+        order = {edge: place for place, (edge, _) in enumerate(edges)}
         return sorted(pairs, key=lambda pair: order.get(pair[0], len(order)))
 
     def _assign(self, variable: keras.Variable, found: Any, path: str) -> None:

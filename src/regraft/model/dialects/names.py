@@ -12,6 +12,7 @@ import keras
 
 ORIGINAL = "_regraft_name"
 _MOST_NUMBERS = 10_000
+_MOST_DIGITS = 6
 
 
 def stand_in(name: str, taken: Iterable[str]) -> str:
@@ -45,14 +46,23 @@ def stand_ins(names: Iterable[str]) -> list[str]:
     return found
 
 
+def without_count(name: str) -> tuple[str, int]:
+    """Splits a name as Keras gives it into the part for the class and the count.
+
+    >>> without_count("dense_12"), without_count("dense")
+    (('dense', 12), ('dense', 0))
+    """
+    kind, _, count = name.rpartition("_")
+    if kind and count.isdecimal() and len(count) < _MOST_DIGITS:
+        return kind, int(count)
+    return name, 0
+
+
 def reserve_names(names: Iterable[str]) -> None:
     """Keeps Keras from giving one of these names to something it names itself."""
     highest: dict[str, int] = {}
-    for name in names:
-        prefix, _, number = name.rpartition("_")
-        if not (prefix and number.isdecimal() and len(number) < 6):
-            prefix, number = name, "0"
-        highest[prefix] = max(highest.get(prefix, 0), int(number) + 1)
+    for prefix, count in map(without_count, names):
+        highest[prefix] = max(highest.get(prefix, 0), count + 1)
     for prefix, wanted in highest.items():
         # Each call counts one further.
         while wanted <= _MOST_NUMBERS and keras.backend.get_uid(prefix) < wanted:
