@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import jax
 import keras
 from keras.src.backend.common import global_state
 from keras.src.backend.common.variables import initialize_all_variables
@@ -18,12 +19,16 @@ from keras.src.utils import tracking
 # variables is the global attribute below.
 _WAITING = "uninitialized_variables"
 
+# Values read at a time. Those of a memory map take no memory, others do so twice.
+_BATCH_BYTES = 1 << 22
+
 
 class DeferredValues:
     """What variables made in a `deferred_variables` block start with."""
 
     def __init__(self) -> None:
         self._later: list[tuple[keras.Variable, Callable[[], Any]]] = []
+        self._first: dict[int, tuple[keras.Variable, Callable[[], Any], str]] = {}
 
     def set(
         self, variable: keras.Variable, read: Callable[[], Any], dtype: str
@@ -38,15 +43,46 @@ class DeferredValues:
         if variable._value is not None:
             self._later.append((variable, read))
             return
-        # Only with `dtype` given does JAX keep a view of a memory map a view.
-        variable._initializer = lambda *_, **__: keras.ops.convert_to_tensor(
-            read(), dtype=dtype
-        )
+        self._first[id(variable)] = (variable, read, dtype)
+
+    def initialize(self) -> None:
+        """Gives the waiting variables their values in place of their initializers."""
+        batch: list[tuple[keras.Variable, Any, str]] = []
+        size = 0
+        for variable, read, dtype in self._first.values():
+            value = read()
+            batch.append((variable, value, dtype))
+            size += value.nbytes
+            if size >= _BATCH_BYTES:
+                _initialize(batch)
+                batch, size = [], 0
+        _initialize(batch)
+        self._first = {}
 
     def assign_existing(self) -> None:
         """Assigns to the variables that had a value before the block."""
         for variable, read in self._later:
             variable.assign(read())
+
+
+def _initialize(batch: list[tuple[keras.Variable, Any, str]]) -> None:
+    for (variable, _, _), tensor in zip(batch, _to_tensors(batch), strict=True):
+        # Keras looks whether the arguments of an initializer name a layout.
+        variable._initializer = lambda shape, dtype, tensor=tensor: tensor
+        variable._deferred_initialize()
+
+
+def _to_tensors(batch: list[tuple[keras.Variable, Any, str]]) -> list[Any]:
+    values = [value for _, value, _ in batch]
+    if keras.backend.backend() == "jax" and all(
+        value.dtype.name == dtype for _, value, dtype in batch
+    ):
+        # One call for many: it costs more than a small value does.
+        return list(jax.device_put(values))
+    # Only with `dtype` given does JAX keep a view of a memory map a view.
+    return [
+        keras.ops.convert_to_tensor(value, dtype=dtype) for _, value, dtype in batch
+    ]
 
 
 @contextmanager
@@ -62,6 +98,10 @@ def deferred_variables() -> Iterator[DeferredValues]:
     try:
         with keras.StatelessScope(initialize_variables=False), _waiting_states():
             yield values
+        values.initialize()
+        waiting = global_state.get_global_attribute(_WAITING) or ()
+        left = [variable for variable in waiting if variable._value is None]
+        global_state.set_global_attribute(_WAITING, left)
         initialize_all_variables()
     except BaseException:
         global_state.set_global_attribute(_WAITING, before)
