@@ -20,6 +20,7 @@ from regraft.model.description import (
 )
 from regraft.options import LoadOptions
 from regraft.storage.filesystem import is_zip_archive
+from regraft.storage.proto import messages
 from regraft.storage.saved_model_directory import (
     SavedModelDirectory,
     asset_files,
@@ -38,12 +39,15 @@ class TensorInfo:
         dtype: Name of its dtype.
         shape: Length of each dimension; `None` where unknown.
         size_bytes: Size of its values in bytes; 0 where unknown.
+        form: `"sparse"`, or what a signature's tensor of several parts is called
+            in the file; `"dense"` for all others.
     """
 
     name: str
     dtype: str
     shape: tuple[int | None, ...] | None
     size_bytes: int = 0
+    form: str = "dense"
 
 
 @dataclass(frozen=True)
@@ -302,11 +306,24 @@ def _signatures(meta_graph: Any) -> Iterator[SignatureInfo]:
 
 def _infos(tensors: Any) -> Iterator[TensorInfo]:
     for name, info in sorted(tensors.items()):
-        shape = info.tensor_shape
+        form = {"coo_sparse": "sparse", "composite_tensor": "composite"}.get(
+            info.WhichOneof("encoding"), "dense"
+        )
+        shape, number = info.tensor_shape, info.dtype
+        if form == "composite":
+            # It says so in its type, whose state begins with both.
+            spec = info.composite_tensor.type_spec
+            form = spec.type_spec_class_name or form
+            state = spec.type_state.tuple_value.values
+            shape, number = (
+                (state[0].tensor_shape_value, state[1].tensor_dtype_value)
+                if len(state) > 1
+                else (messages.TensorShapeProto(unknown_rank=True), 0)
+            )
         dims = (
             None
             if shape.unknown_rank
             else tuple(None if dim.size < 0 else int(dim.size) for dim in shape.dim)
         )
-        dtype = dtypes.from_number(info.dtype).name if info.dtype else "unknown"
-        yield TensorInfo(name, dtype, dims)
+        dtype = dtypes.from_number(number).name if number else "unknown"
+        yield TensorInfo(name, dtype, dims, form=form)

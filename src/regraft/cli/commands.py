@@ -109,13 +109,16 @@ def show(model: Model, as_json: AsJson = False) -> None:
         if table.row_count:
             _console.print(table)
     for signature in contents.signatures:
-        inputs = ", ".join(f"{t.name}: {t.dtype}{_shape(t)}" for t in signature.inputs)
-        outputs = ", ".join(
-            f"{t.name}: {t.dtype}{_shape(t)}" for t in signature.outputs
-        )
+        inputs = ", ".join(map(_described, signature.inputs))
+        outputs = ", ".join(map(_described, signature.outputs))
         _print(f"Signature {signature.name}({inputs}) -> {outputs}")
     for name in contents.callables:
         _print(f"Function {name}, of what `regraft.load` returns")
+
+
+def _described(tensor: TensorInfo) -> str:
+    form = "" if tensor.form == "dense" else f"{tensor.form} "
+    return f"{tensor.name}: {form}{tensor.dtype}{_shape(tensor)}"
 
 
 def _print(line: str) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from regraft.dtypes import HANDLE
 from regraft.errors import FormatError
 from regraft.graph import ir
+from regraft.graph.runtime import structure
 from regraft.graph.runtime.context import HostVariable, KerasVariable
 from regraft.graph.runtime.main_graph import GraphSignature, MainGraph
 from regraft.graph.runtime.saved_functions import SignatureFunction
@@ -131,7 +132,7 @@ def _show_all(specs: Mapping[str, Any]) -> str:
 
 def _show(spec: Any) -> str:
     if not isinstance(spec, ir.TensorSpec):
-        return str(spec)
+        return structure.describe(spec)
     dims = spec.shape.dims
     shape = (
         "…" if dims is None else ", ".join("?" if d is None else str(d) for d in dims)
@@ -212,7 +213,7 @@ class SignatureLayer(HoldsTables, keras.layers.Layer):
 
 
 def _is_text(spec: Any) -> bool:
-    return isinstance(spec, ir.TensorSpec) and spec.dtype.name == "string"
+    return any(one.dtype.name == "string" for one in structure.flat_specs(spec))
 
 
 def _single(results: Mapping[str, Any]) -> Any:

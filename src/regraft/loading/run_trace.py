@@ -124,7 +124,11 @@ def _stand_ins(trace: Trace, args: Any, kwargs: Any) -> Any:
 
 
 def symbolic(spec: Any, text: str = "string") -> Any:
-    """`KerasTensor`s for the tensors of a signature, text as this dtype."""
+    """`KerasTensor`s for the tensors of a signature, text as this dtype.
+
+    Raises:
+        UnsupportedError: Nobody knows the parts of a composite tensor.
+    """
     if isinstance(spec, ir.TensorSpec):
         dims = spec.shape.dims
         dtype = spec.dtype.name
@@ -133,6 +137,11 @@ def symbolic(spec: Any, text: str = "string") -> Any:
             dtype=text if dtype == "string" else dtype,
             name=spec.name or None,
         )
+    if isinstance(spec, ir.TypeSpec):
+        parts = [symbolic(one, text) for one in structure.flat_specs(spec)]
+        if len(parts) != spec.component_count:
+            raise UnsupportedError(f"No layer gives a {structure.describe(spec)}.")
+        return structure.rebuilt(spec, iter(parts))
     if isinstance(spec, list | tuple):
         return type(spec)(symbolic(item, text) for item in spec)
     if isinstance(spec, Mapping):

@@ -1,6 +1,6 @@
 """Writes what TensorFlow 1 exported besides Keras' own SavedModels.
 
-    python make.py DIRECTORY    # in an environment with TensorFlow 1.15
+    python make.py DIRECTORY [CASE …]    # in an environment with TensorFlow 1.15
     python ../archive.py files.tar.xz DIRECTORY
 
 Per case a SavedModel, and `<case>.npz` with what it was given and what it gave:
@@ -87,6 +87,71 @@ def session(path):
         return {"a": X, "z": session.run(z, {a: X})}
 
 
+def composites(path):
+    """Sparse and ragged placeholders, alone, of known shape, of text; and results."""
+    v1 = tf.compat.v1
+    random = np.random.RandomState(1)
+    with tf.Graph().as_default(), v1.Session() as session:
+        fixed = v1.sparse_placeholder(tf.float32, [4, 5], name="fixed")
+        rows = v1.sparse_placeholder(tf.float32, [None, 5], name="rows")
+        free = v1.sparse_placeholder(tf.string, name="free")
+        ragged = tf.RaggedTensor.from_row_splits(
+            v1.placeholder(tf.float32, [None], name="flat"),
+            v1.placeholder(tf.int64, [None], name="splits"),
+        )
+        w = v1.get_variable("w", [5, 3], use_resource=False)
+        table = v1.get_variable("table", [11, 2])
+        ids = tf.SparseTensor(
+            free.indices,
+            tf.strings.to_hash_bucket_fast(free.values, 11),
+            free.dense_shape,
+        )
+        total = tf.sparse.add(fixed, rows)
+        results = {
+            "product": tf.sparse.sparse_dense_matmul(rows, w),
+            "dense": tf.sparse.to_dense(fixed),
+            "total": total,
+            "turned": tf.sparse.transpose(rows),
+            "ids": ids,
+            "found": tf.nn.safe_embedding_lookup_sparse(table, ids),
+            "sums": tf.reduce_sum(ragged, axis=1),
+            "doubled": ragged * 2.0,
+        }
+        session.run(v1.global_variables_initializer())
+        inputs = {"fixed": fixed, "rows": rows, "free": free, "ragged": ragged}
+        v1.saved_model.simple_save(session, path, inputs, results)
+        places = np.array([[0, 1], [0, 4], [2, 0], [3, 3]], np.int64)
+        words = np.array([b"a", b"bc", b"d", b"a"], object)
+        given = {
+            "fixed": (places, random.normal(size=4).astype("float32"), [4, 5]),
+            "rows": (places[1:], random.normal(size=3).astype("float32"), [4, 5]),
+            "free": (places, words, [4, 7]),
+        }
+        feeds = {
+            # A shape that is known is a constant, which no session can be given.
+            fixed.indices: places,
+            fixed.values: given["fixed"][1],
+            rows: given["rows"],
+            free: given["free"],
+            ragged.flat_values: X[0],
+            ragged.row_splits: np.array([0, 2, 2, 5]),
+        }
+        arrays = {"flat": X[0], "splits": np.array([0, 2, 2, 5])}
+        for name, value in given.items():
+            for part, one in zip(("indices", "values", "shape"), value):
+                one = np.asarray(one)
+                arrays["in/%s/%s" % (name, part)] = (
+                    one.astype("S") if one.dtype == object else one
+                )
+        for name, value in session.run(results, feeds).items():
+            parts = value if isinstance(value, tuple) else (value,)
+            if hasattr(value, "row_splits"):
+                parts = (value.values, value.row_splits)
+            for i, one in enumerate(parts):
+                arrays["out/%s/%d" % (name, i)] = one
+        return arrays
+
+
 def columns():
     fc = tf.feature_column
     num = fc.numeric_column("num")
@@ -140,6 +205,59 @@ def examples():
     return rows
 
 
+RAW = {
+    "num": X[:, 0],
+    "cat": (np.array([[0, 0], [1, 0], [1, 1], [4, 0]], np.int64),
+            np.array([b"a", b"b", b"zz", b"c"], object), np.array([8, 2], np.int64)),
+    "ids": np.arange(8) % 4,
+}
+
+
+def raw_receiver():
+    """An Estimator that takes features themselves, of which one is sparse."""
+    v1 = tf.compat.v1
+    features = {
+        "num": v1.placeholder(tf.float32, [None], name="num"),
+        "cat": v1.sparse_placeholder(tf.string, [None, None], name="cat"),
+        "ids": v1.placeholder(tf.int64, [None], name="ids"),
+    }
+    return tf.estimator.export.ServingInputReceiver(features, features)
+
+
+def raw_estimator(path):
+    with tempfile.TemporaryDirectory() as work:
+        made, _, label = wide_deep(os.path.join(work, "model"))
+        data = (FEATURES, label)
+        made.train(lambda: tf.data.Dataset.from_tensor_slices(data).batch(4), steps=9)
+        exported = made.export_saved_model(os.path.join(work, "out"), raw_receiver)
+        shutil.move(exported, path)
+    found = {}
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        loaded = v1.saved_model.load(session, ["serve"], path)
+        for key, signature in loaded.signature_def.items():
+            feeds = {}
+            for name, info in signature.inputs.items():
+                if info.WhichOneof("encoding") == "coo_sparse":
+                    parts = (
+                        info.coo_sparse.indices_tensor_name,
+                        info.coo_sparse.values_tensor_name,
+                        info.coo_sparse.dense_shape_tensor_name,
+                    )
+                    feeds.update(zip(parts, RAW[name]))
+                else:
+                    feeds[info.name] = RAW[name]
+            names = {name: info.name for name, info in signature.outputs.items()}
+            for name, value in session.run(names, feeds).items():
+                found["%s/%s" % (key, name)] = (
+                    value.astype("S") if value.dtype == object else value
+                )
+    places, words, shape = RAW["cat"]
+    cat = {"in/cat/indices": places, "in/cat/values": words.astype("S"),
+           "in/cat/shape": shape}
+    return dict(found, **cat, **{"in/num": RAW["num"], "in/ids": RAW["ids"]})
+
+
 def estimator(make):
     def write(path):
         with tempfile.TemporaryDirectory() as work:
@@ -178,13 +296,16 @@ CASES = {
     "dnn": estimator(dnn),
     "linear": estimator(linear),
     "wide_deep": estimator(wide_deep),
+    "composites": composites,
+    "raw_estimator": raw_estimator,
 }
 
 
 def main():
     directory = os.path.abspath(sys.argv[1])
     os.makedirs(directory)
-    for name, write in CASES.items():
+    for name in sys.argv[2:] or CASES:
+        write = CASES[name]
         tf.keras.backend.clear_session()
         arrays = write(os.path.join(directory, name))
         np.savez_compressed(os.path.join(directory, name + ".npz"), **arrays)

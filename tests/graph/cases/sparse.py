@@ -63,6 +63,17 @@ ROWS = [
         "adjoint",
     ),
     Case(
+        "SparseTensorDenseMatMul",
+        {
+            "a_indices": _INDICES,
+            "a_values": (normal(4) + 1j * normal(4, salt=1)).astype(np.complex64),
+            "a_shape": _SHAPE,
+            "b": (normal(2, 5) + 1j * normal(2, 5, salt=1)).astype(np.complex64),
+        },
+        {"adjoint_a": True, "adjoint_b": True},
+        "conjugate",
+    ),
+    Case(
         "SparseConcat",
         {
             "indices": [_INDICES, _INDICES[:2]],
@@ -90,6 +101,39 @@ ROWS = [
             "reduction_axes": i32([1]),
         },
         {"keep_dims": True},
+    ),
+    Case(
+        "SparseReduceSum",
+        {
+            "input_indices": i64([[0, 1, 0], [0, 2, 1], [1, 1, 1]]),
+            "input_values": f32(1, 2, 4),
+            "input_shape": i64(2, 3, 2),
+            "reduction_axes": i32([-1, 0]),
+        },
+        {"keep_dims": False},
+        "two",
+    ),
+    Case(
+        "SparseReduceSum",
+        {
+            "input_indices": _INDICES,
+            "input_values": _VALUES,
+            "input_shape": _SHAPE,
+            "reduction_axes": np.zeros(0, np.int32),
+        },
+        {"keep_dims": True},
+        "none",
+    ),
+    Case(
+        "SparseReduceSum",
+        {
+            "input_indices": _INDICES,
+            "input_values": _VALUES,
+            "input_shape": _SHAPE,
+            "reduction_axes": i32([0, 1]),
+        },
+        {"keep_dims": True},
+        "all",
     ),
     Case(
         "SparseBincount",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from regraft.errors import FormatError, MismatchError
 from regraft.graph import ir
-from regraft.graph.runtime import structure
+from regraft.graph.runtime import composites, structure
 from regraft.graph.runtime.context import Context
 from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.library import FunctionLibrary
@@ -171,15 +172,16 @@ class GraphSignature:
         Raises:
             UnsupportedOpError: There are any.
         """
-        self._graph.plan(tuple(self._feeds()), tuple(self._fetches().values()))
+        fetches = self._fetches().values()
+        self._graph.plan(self._feeds(), [name for names in fetches for name in names])
 
     def _feeds(self) -> list[str]:
-        return [info.name for info in self._signature.inputs.values()]
+        infos = self._signature.inputs.values()
+        return [name for info in infos for name in _tensors(info)]
 
-    def _fetches(self) -> dict[str, str]:
-        return {
-            key: info.name for key, info in self._signature.outputs.items() if info.name
-        }
+    def _fetches(self) -> dict[str, tuple[str, ...]]:
+        found = {k: _tensors(info) for k, info in self._signature.outputs.items()}
+        return {key: names for key, names in found.items() if all(names)}
 
     def __call__(
         self,
@@ -204,16 +206,23 @@ class GraphSignature:
                 + "."
             )
         for key, value in self._signature.defaults.items():
-            given.setdefault(key, value.numpy())
-        feeds = {self._signature.inputs[k].name: v for k, v in given.items()}
+            if isinstance(self.inputs.get(key), ir.TensorSpec):
+                given.setdefault(key, value.numpy())
+        feeds: dict[str, Any] = {}
+        for key, value in given.items():
+            parts = structure.flat_tensors(self.inputs[key], value)
+            names = _tensors(self._signature.inputs[key])
+            feeds |= zip(names, (part for part, _ in parts), strict=True)
         fetches = self._fetches()
         results = self._graph.run(
-            tuple(fetches.values()),
+            [name for names in fetches.values() for name in names],
             feeds,
             context=context,
             seed_generator=seed_generator,
         )
-        return dict(zip(fetches, results, strict=True))
+        specs = {key: self.outputs[key] for key in fetches}
+        flat = iter(results)
+        return {key: structure.rebuilt(spec, flat) for key, spec in specs.items()}
 
     def _named(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         if len(args) == 1 and not kwargs:
@@ -229,7 +238,21 @@ class GraphSignature:
         return dict(kwargs)
 
 
-def _spec(key: str, info: ir.TensorInfo) -> ir.TensorSpec:
+def _tensors(info: ir.TensorInfo) -> tuple[str, ...]:
+    """The names of the tensors that an input or output is made of."""
+    if info.sparse is not None:
+        found, indices, shape = info.sparse
+        return indices, found, shape
+    if info.type_spec is not None:
+        return tuple(part.name for part in info.components)
+    return (info.name,)
+
+
+def _spec(key: str, info: ir.TensorInfo) -> ir.TensorSpec | ir.TypeSpec:
+    if info.sparse is not None:
+        return composites.sparse_spec(info.shape, info.dtype)
+    if info.type_spec is not None:
+        return replace(info.type_spec, num_flat_components=len(info.components))
     return ir.TensorSpec(info.shape or ir.TensorShape(None), info.dtype, key)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from regraft.dtypes import HANDLE
 from regraft.errors import MismatchError
 from regraft.graph import ir
+from regraft.graph.runtime import composites
 from regraft.graph.runtime.kernels import values
 
 
@@ -23,7 +24,7 @@ def is_tensor_like(value: Any) -> bool:
 def describe(value: Any) -> str:
     """Returns a short text for a value or spec, as error messages show it."""
     if isinstance(value, ir.TypeSpec):
-        return value.class_name or value.kind.name
+        return composites.described(value)
     if isinstance(value, ir.BoundedTensorSpec):
         return f"{value.dtype.name}{value.shape}"
     if isinstance(value, Mapping):
@@ -46,10 +47,7 @@ def difference(spec: Any, value: Any, place: str) -> str | None:
     if isinstance(spec, (ir.TensorSpec, ir.BoundedTensorSpec)):
         return _tensor_difference(spec, value, place)
     if isinstance(spec, ir.TypeSpec):
-        count = spec.component_count
-        if isinstance(value, (list, tuple)) and len(value) == count:
-            return None
-        return f"{place}: expected {describe(spec)}, received {describe(value)}"
+        return _composite_difference(spec, value, place)
     if isinstance(spec, (list, tuple)):
         if not isinstance(value, (list, tuple)) or len(value) != len(spec):
             return _differs(spec, value, place)
@@ -67,6 +65,19 @@ def difference(spec: Any, value: Any, place: str) -> str | None:
     if is_tensor_like(value):
         return None if _equals(spec, value) else _differs(spec, value, place)
     return None if _same_constant(spec, value) else _differs(spec, value, place)
+
+
+def _composite_difference(spec: ir.TypeSpec, value: Any, place: str) -> str | None:
+    parts = composites.components(spec, value)
+    if parts is None:
+        return _differs(spec, value, place)
+    specs = composites.component_specs(spec)
+    for one, part in zip(specs, parts, strict=False):
+        found = _tensor_difference(one, part, f"{place}.{one.name}")
+        if found is not None:
+            return found
+    found = composites.difference(spec, parts)
+    return None if found is None else f"{place}: expected {describe(spec)}, not {found}"
 
 
 def _as_list(value: Any) -> Any:
@@ -152,8 +163,10 @@ def flat_tensors(spec: Any, value: Any) -> Iterator[tuple[Any, str]]:
     if isinstance(spec, (ir.TensorSpec, ir.BoundedTensorSpec)):
         yield value, spec.dtype.name
     elif isinstance(spec, ir.TypeSpec):
-        for item in value:
-            yield item, ""
+        parts = composites.components(spec, value) or ()
+        specs = composites.component_specs(spec)
+        for i, item in enumerate(parts):
+            yield item, specs[i].dtype.name if specs else ""
     elif isinstance(spec, (list, tuple)):
         for inner, item in zip(spec, value, strict=True):
             yield from flat_tensors(inner, item)
@@ -170,6 +183,8 @@ def flat_specs(spec: Any) -> Iterator[ir.TensorSpec]:
     """Yields the tensors of a structure of specs, in a trace's order."""
     if isinstance(spec, ir.TensorSpec):
         yield spec
+    elif isinstance(spec, ir.TypeSpec):
+        yield from composites.component_specs(spec)
     elif isinstance(spec, (list, tuple)):
         for inner in spec:
             yield from flat_specs(inner)
@@ -186,7 +201,8 @@ def rebuilt(spec: Any, flat: Iterator[Any]) -> Any:
     if isinstance(spec, (ir.TensorSpec, ir.BoundedTensorSpec)):
         return next(flat)
     if isinstance(spec, ir.TypeSpec):
-        return tuple(next(flat) for _ in range(spec.component_count))
+        taken = tuple(next(flat) for _ in range(spec.component_count))
+        return composites.rebuilt(spec, taken)
     if isinstance(spec, (list, tuple)):
         return type(spec)(rebuilt(inner, flat) for inner in spec)
     if isinstance(spec, ir.NamedTupleValue):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from regraft.errors import MismatchError
 from regraft.graph.runtime.kernels import hashing, values
 from regraft.graph.runtime.kernels.dual import xp
 from regraft.graph.runtime.kernels.gather import scatter_nd
@@ -78,9 +79,7 @@ def sparse_fill_empty_rows(
     return every[order], xp.take(joined, order, axis=0), empty, back[: len(indices)]
 
 
-@kernel(
-    "SparseTensorDenseMatMul", static=("a_indices", "a_shape"), ignored=("Tindices",)
-)
+@kernel("SparseTensorDenseMatMul", static=("a_shape",), ignored=("Tindices",))
 def sparse_tensor_dense_mat_mul(
     a_indices: Any,
     a_values: Any,
@@ -91,11 +90,29 @@ def sparse_tensor_dense_mat_mul(
     adjoint_b: bool,
 ) -> Any:
     """Product of a sparse and a dense matrix."""
-    numpy = values.numpy_dtype(values.dtype_of(a_values))
-    base = np.zeros(values.dims(a_shape), numpy)
-    dense = scatter_nd(base, a_indices, a_values, "add")
-    dense = xp.swapaxes(dense, 0, 1) if adjoint_a else dense
-    return xp.matmul(dense, xp.swapaxes(b, 0, 1) if adjoint_b else b)
+    rows, columns = a_indices[:, 0:1], a_indices[:, 1]
+    height, width = values.dims(a_shape)
+    if adjoint_a:
+        rows, columns = a_indices[:, 1:2], a_indices[:, 0]
+        height, width = width, height
+        a_values = _conjugate(a_values)
+    if adjoint_b:
+        b = _conjugate(xp.swapaxes(b, 0, 1))
+    if values.shape_of(b)[0] != width:
+        raise MismatchError(
+            f"Can't multiply a sparse matrix of {width} columns by a dense one of "
+            f"{values.shape_of(b)[0]} rows."
+        )
+    # As many products as the sparse one has entries: the whole may be huge.
+    parts = xp.multiply(xp.expand_dims(a_values, 1), xp.take(b, columns, axis=0))
+    numpy = values.numpy_dtype(values.dtype_of(parts))
+    shape = values.checked((height, *values.shape_of(b)[1:]))
+    return scatter_nd(np.zeros(shape, numpy), rows, parts, "add")
+
+
+def _conjugate(value: Any) -> Any:
+    is_complex = values.dtype_of(value).startswith("complex")
+    return xp.conjugate(value) if is_complex else value
 
 
 @kernel("SparseConcat", static=("indices", "shapes"), ignored=("N",))
@@ -141,11 +158,20 @@ def sparse_reduce_sum(
     keep_dims: bool,
 ) -> Any:
     """Sums of a sparse tensor along axes, dense."""
+    rank = len(input_shape)
+    axes = {axis % rank for axis in values.dims(reduction_axes)}
+    left = [axis for axis in range(rank) if axis not in axes]
+    lengths = values.checked(values.dims(input_shape[left]))
     numpy = values.numpy_dtype(values.dtype_of(input_values))
-    base = np.zeros(values.dims(input_shape), numpy)
-    dense = scatter_nd(base, input_indices, input_values, "add")
-    axes = values.dims(reduction_axes) or tuple(range(len(input_shape)))
-    return xp.sum(dense, axis=axes, keepdims=keep_dims)
+    if left:
+        base = np.zeros(lengths, numpy)
+        found = scatter_nd(base, input_indices[:, left], input_values, "add")
+    else:
+        found = xp.sum(input_values)
+    if not keep_dims:
+        return found
+    whole = values.dims(input_shape)
+    return xp.reshape(found, [1 if a in axes else whole[a] for a in range(rank)])
 
 
 @kernel(

@@ -87,7 +87,7 @@ register_table(
 )
 
 
-@kernel("SparseTensorDenseAdd", static=("a_indices", "a_shape"), ignored=("Tindices",))
+@kernel("SparseTensorDenseAdd", static=("a_shape",), ignored=("Tindices",))
 def sparse_tensor_dense_add(a_indices: Any, a_values: Any, a_shape: Any, b: Any) -> Any:
     """The dense sum."""
     del a_shape
