@@ -125,11 +125,18 @@ def _served(model: keras.Model, outputs: Any) -> dict[str, np.ndarray]:
     arrays = flat(outputs)
     if getattr(model, "outputs", None):
         names = [t._keras_history.operation.name for t in model.outputs]
-    elif isinstance(outputs, dict):
-        names = sorted(outputs)
     else:
-        names = [f"output_{i + 1}" for i in range(len(arrays))]
+        paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(outputs)[0]]
+        names = [_path_name(path) for path in paths]
     return dict(zip(names, arrays, strict=True))
+
+
+def _path_name(path: Any) -> str:
+    """Names a place in a structure as tf_keras does: lists count from one."""
+    steps = [str(s.idx + 1) if hasattr(s, "idx") else str(s.key) for s in path]
+    if not path or hasattr(path[0], "idx"):
+        steps = ["output", *(steps or ["1"])]
+    return "_".join(steps)
 
 
 def _training(model: keras.Model, example: Example) -> None:

@@ -40,7 +40,7 @@ class Pair(keras.Model):
 
 
 class Boxes(keras.Model):
-    """A dict that holds a dict and a pair."""
+    """A dict that holds a dict and a pair; gives a dict that holds a list."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -48,7 +48,8 @@ class Boxes(keras.Model):
 
     def call(self, inputs, training=None):
         left, right = inputs["pair"]
-        return self.dense(inputs["first"]["x"]) * left + ops.sum(right, axis=-1)
+        x = self.dense(inputs["first"]["x"])
+        return {"parts": [x, {"deep": x * left}], "last": ops.sum(right, axis=-1) + x}
 
 
 def _boxes():
@@ -82,6 +83,16 @@ def _pair():
     return model, dict(zip(("input_1", "input_2"), given, strict=True)), given
 
 
+def _edges():
+    """Finds edges with a kernel that the network holds."""
+    image = keras.Input((None, None, 1), name="image")
+    kernel = ops.convert_to_tensor(np.float32([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]))
+    found = ops.nn.conv(image, ops.reshape(kernel, (3, 3, 1, 1)), padding="same")
+    model = keras.Model(image, ops.sqrt(found**2 + 1))
+    x = np.random.default_rng(0).normal(size=(2, 5, 6, 1)).astype("float32")
+    return model, {"image": x}, x
+
+
 def test_ids_of_a_subclassed_model_are_integers():
     model, _, _ = _towers()
     dtypes = {name: tensor.dtype for name, tensor in model_inputs(model).items()}
@@ -89,7 +100,7 @@ def test_ids_of_a_subclassed_model_are_integers():
 
 
 @pytest.mark.peer
-@pytest.mark.parametrize("make", [_towers, _pair, _boxes])
+@pytest.mark.parametrize("make", [_towers, _pair, _boxes, _edges])
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_tensorflow_and_tf_keras_take_what_the_model_takes(make, tmp_path):
     model, inputs, given = make()
@@ -103,18 +114,31 @@ def test_tensorflow_and_tf_keras_take_what_the_model_takes(make, tmp_path):
                 assert cell.holds(1e-5 * COLUMNS[column]), (column, cell)
 
 
+@pytest.mark.parametrize("name", ["model", "model.h5"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_arrays_that_a_network_holds_are_in_its_configuration(name, tmp_path):
+    model, _, x = _edges()
+    regraft.save_model(model, tmp_path / name, save_traces=False)
+    again = regraft.load_model(tmp_path / name)
+    np.testing.assert_array_equal(again(x), model(x))
+
+
+@pytest.mark.parametrize("name", ["model", "model.h5"])
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
-def test_quantized_model_comes_back_from_its_configuration(tmp_path):
+def test_quantized_model_comes_back_from_its_configuration(name, tmp_path):
     tokens = keras.Input((6,), dtype="int32")
     x = L.Dense(8, activation="relu")(L.Embedding(20, 8)(tokens))
     model = keras.Model(tokens, L.Dense(3)(L.Flatten()(x)))
     with pytest.warns(UserWarning, match="does not have a `quantize` method"):
         model.quantize("int8")
     with pytest.warns(UserWarning, match="Keras 2 has no quant"):
-        regraft.save_model(model, tmp_path / "model")
-    again = regraft.load_model(tmp_path / "model")
+        regraft.save_model(model, tmp_path / name)
+    again = regraft.load_model(tmp_path / name)
     given = np.random.default_rng(0).integers(0, 20, (4, 6)).astype("int32")
     np.testing.assert_array_equal(model(given), again(given))
+    # What `quantize` makes anew comes after what it leaves.
+    trained = [[v.path for v in m.trainable_variables] for m in (model, again)]
+    assert trained[0] == trained[1] == ["dense/bias", "dense_1/bias"]
     layer = again.layers[2]
     assert layer.quantization_mode == "int8"
     if hasattr(layer, "quantization_config"):  # since Keras 3.13

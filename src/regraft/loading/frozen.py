@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from regraft import _compat
@@ -13,11 +15,19 @@ from regraft.model.state_tree import StateNode
 
 def train_again(tree: StateNode, description: ModelDescription) -> bool:
     """Marks each variable as trainable or not, if the file says so of each."""
-    flags = description.extra.get("trainable")
-    variables = [variable for _, variable in tree.edges()]
-    if not isinstance(flags, list) or len(flags) != len(variables):
-        return False
-    for variable, flag in zip(variables, flags, strict=True):
+    edges = list(tree.edges())
+    listed = description.extra.get("frozen")
+    if isinstance(listed, list):
+        # By name: variables are ordered as they were made, which `quantize` changes.
+        frozen = set(map(str, listed))
+        if not frozen <= {edge for edge, _ in edges}:
+            return False
+        flags: Any = [edge not in frozen for edge, _ in edges]
+    else:
+        flags = description.extra.get("trainable")
+        if not isinstance(flags, list) or len(flags) != len(edges):
+            return False
+    for (_, variable), flag in zip(edges, flags, strict=True):
         variable.trainable = bool(flag)
     return True
 

@@ -19,8 +19,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from regraft.errors import FormatError, LimitError
 
 # Keras' own metadata of 1,000 layers takes about 4 MB.
@@ -204,10 +202,8 @@ def encode(value: Any) -> Any:
 def _encode_other(value: Any) -> Any:
     if isinstance(value, list | set | frozenset):
         return [encode(item) for item in value]
-    if isinstance(value, np.ndarray):
+    if hasattr(value, "tolist"):  # an array or number of NumPy's or of a backend's
         return encode(value.tolist())
-    if isinstance(value, np.generic):
-        return encode(value.item())
     if value is Ellipsis:
         return {"class_name": "__ellipsis__"}
     if isinstance(value, bytes):

@@ -62,11 +62,11 @@ def describe(
     if seeds:
         extra["random_state"] = seeds
     tree = state_tree(model)
-    frozen = not all(layer.trainable for layer in _compat.all_layers(model))
-    if frozen or not all(variable.trainable for _, variable in tree.edges()):
+    frozen = [edge for edge, variable in tree.edges() if not variable.trainable]
+    if frozen or not all(layer.trainable for layer in _compat.all_layers(model)):
         # A layer made with `trainable=False` still trains what it makes later inside,
         # and a variable can be frozen by itself.
-        extra["trainable"] = [bool(variable.trainable) for _, variable in tree.edges()]
+        extra["frozen"] = frozen
     notes += [
         Note(layer.name, _name_clash(type(layer)))
         for layer in _compat.all_layers(model)

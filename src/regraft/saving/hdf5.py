@@ -139,7 +139,10 @@ def _spelled(value: Any) -> Any:
 
 def _plain_json(value: Any) -> Any:
     """JSON has no tuples: an HDF5 file spells them as lists."""
-    return None if value is None else json.loads(json.dumps(keras_json.plain(value)))
+    if value is None:
+        return None
+    text = json.dumps(keras_json.plain(value), default=keras_json.encode)
+    return json.loads(text)
 
 
 def _layers(

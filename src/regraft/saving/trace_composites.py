@@ -418,6 +418,31 @@ def _take(
     return tracing.composite("take", run, x, jnp.asarray(indices), axis=0)
 
 
+def _arg(name: str) -> Function:
+    """Orders zeros by their sign as Keras does, without looking at their bits.
+
+    Keras takes the negative one for the smallest number below zero; few readers of
+    graphs have an op for bits, but all can divide.
+    """
+    find = getattr(jnp, name)
+
+    def mark(
+        tracing: Tracing,
+        original: Function,
+        x: Any,
+        axis: Any = None,
+        keepdims: bool = False,
+    ) -> Any:
+        x = keras.ops.convert_to_tensor(x)
+        if x.dtype not in ("float32", "bfloat16", "float16") or x.ndim == 0:
+            return original(x, axis=axis, keepdims=keepdims)
+        x = x.astype("float32")
+        x = jnp.where(1.0 / x == -jnp.inf, -jnp.finfo(x.dtype).tiny, x)
+        return find(x, axis=axis, keepdims=keepdims)
+
+    return mark
+
+
 # Linear algebra
 
 
@@ -457,6 +482,8 @@ _MARKS: dict[str, dict[str, Function]] = {
         "softsign": _activation("Softsign"),
     },
     "numpy": {
+        "argmax": _arg("argmax"),
+        "argmin": _arg("argmin"),
         "einsum": _einsum,
         "mean": _mean,
         "slogdet": _matrix("LogMatrixDeterminant"),

@@ -419,13 +419,20 @@ def input_names(model: keras.Model, inputs: Any) -> list[str]:
     tensors = _named(model, "input")
     if tensors is None:
         first, rest = split_arguments(inputs)
-        names = [f"input_{i + 1}" for i in range(len(keras.tree.flatten(first)))]
-        if isinstance(first, dict):
-            names = _path_names(first)
+        names = _place_names(first, "input")
         for name in sorted(rest):
             names += [name] * len(keras.tree.flatten(rest[name]))
         return _unique(names)
     return _unique([_compat.source_name(t) for t in tensors])
+
+
+def _place_names(structure: Any, side: str) -> list[str]:
+    """Returns names of tensors by their places in what a model takes or gives."""
+    if isinstance(structure, dict):
+        return _path_names(structure)
+    if isinstance(structure, list | tuple):
+        return _path_names(structure, side)
+    return [f"{side}_1"]
 
 
 def _path_names(structure: Any, path: str = "") -> list[str]:
@@ -435,7 +442,7 @@ def _path_names(structure: Any, path: str = "") -> list[str]:
     elif isinstance(structure, list | tuple):
         parts = [(str(i + 1), item) for i, item in enumerate(structure)]
     else:
-        return [path]
+        return [] if structure is None else [path]
     prefix = f"{path}_" if path else ""
     return [name for part, item in parts for name in _path_names(item, prefix + part)]
 
@@ -445,9 +452,7 @@ def output_names(model: keras.Model, record: LayerCall) -> list[str]:
     names = layer_output_names(model)
     if names is not None:
         return names
-    if isinstance(record.outputs, dict):
-        return sorted(map(str, record.outputs))
-    return [f"output_{i + 1}" for i in range(record.output_count)]
+    return _place_names(record.outputs, "output")
 
 
 def layer_output_names(model: keras.Model) -> list[str] | None:

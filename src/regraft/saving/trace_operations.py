@@ -45,17 +45,25 @@ def tensors_alone(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
 ) -> tuple[Call, Any]:
-    """Returns a call of an operation that takes tensors alone, and these tensors."""
-    tensors = [x for x in keras.tree.flatten((args, kwargs)) if is_tensor(x)]
+    """Returns a call of an operation that takes tensors alone, and these tensors.
+
+    Arrays that a network holds are part of the call.
+    """
+    tensors = [x for x in keras.tree.flatten((args, kwargs)) if is_traced(x)]
 
     def run(_: keras.layers.Layer, inputs: Any) -> Any:
         given = iter(inputs if isinstance(inputs, list) else [inputs])
         filled, named = keras.tree.map_structure(
-            lambda x: next(given) if is_tensor(x) else x, (args, kwargs)
+            lambda x: next(given) if is_traced(x) else x, (args, kwargs)
         )
         return original(operation, *filled, **named)
 
     return run, tensors[0] if len(tensors) == 1 else tensors
+
+
+def is_traced(value: Any) -> bool:
+    """Whether a value is computed in the trace."""
+    return isinstance(value, jax.core.Tracer)
 
 
 def is_tensor(value: Any) -> bool:

@@ -166,6 +166,8 @@ for _options in ({}, {"axis": 1}, {"axis": -1, "keepdims": True}):
 for _function in ("argmax", "argmin", "nanargmax", "nanargmin"):
     row(_function, lambda x, f=_function: _get(f)(x, axis=-1), X)
     row(f"{_function}:flat", _get(_function), "f32[b,3]")
+for _function in ("argmax", "argmin"):  # of zeros of both signs
+    row(f"{_function}:zeros", lambda x, f=_function: _get(f)(x * 0, axis=-1), X)
 row("count_nonzero", lambda x: ops.count_nonzero(x > 0, axis=1), X)
 row("average", lambda x, y: ops.average(x, axis=1, weights=y), X, Y, low=0.1)
 row("quantile", lambda x: ops.quantile(x, [0.2, 0.5], axis=1), "f32[b,7]")
