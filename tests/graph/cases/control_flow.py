@@ -170,6 +170,56 @@ def _old_cond(tf: Any, flag: Any, x: Any) -> Any:
     return [plain, nested]
 
 
+def _old_conds(tf: Any, flag: Any, x: Any) -> Any:
+    """Several results, the same predicate again, other predicates, a shared draw."""
+    v1 = tf.compat.v1
+
+    def both() -> Any:
+        noise = v1.random_uniform([3])
+        return x + noise, noise, tf.constant(3)
+
+    plus, noise, number = v1.cond(
+        flag, both, lambda: (x - 1.0, x * 0.0, tf.constant(4))
+    )
+    small = tf.reduce_sum(x) < 100.0
+    after = v1.cond(flag, lambda: plus - noise, lambda: plus * tf.cast(number, x.dtype))
+    chosen = v1.case(
+        [(x[0] > 50.0, lambda: x + 50.0), (small, lambda: after * 2.0)],
+        default=lambda: x,
+    )
+    with tf.control_dependencies([v1.Assert(x[0] < 1e6, [x])]):
+        return [after, tf.identity(chosen), number]
+
+
+def _old_cond_and_loop(tf: Any, flag: Any, x: Any) -> Any:
+    v1 = tf.compat.v1
+
+    def loop(limit: int) -> Any:
+        def body(i: Any, v: Any) -> Any:
+            return i + 1, v1.cond(v[0] > 0.0, lambda: v - x, lambda: v * 0.5 + 1.0)
+
+        return v1.while_loop(lambda i, v: i < limit, body, [tf.constant(0), x])[1]
+
+    return [loop(3), v1.cond(flag, lambda: loop(4), lambda: -x)]
+
+
+def _old_reads(tf: Any, flag: Any, x: Any) -> Any:
+    """Branches that read variables of both kinds, and one that writes."""
+    v1 = tf.compat.v1
+    raw = tf.raw_ops
+    empty = raw.VariableV2(shape=[3], dtype=tf.float32, shared_name="plain")
+    plain = raw.Assign(ref=empty, value=[1.0, 2.0, 3.0])
+    other = v1.get_variable("other", [3], use_resource=True)
+    with tf.control_dependencies([other.initializer]):
+        ready = other.assign([4.0, 5.0, 6.0])
+    with tf.control_dependencies([plain, ready]):
+        read = v1.cond(flag, lambda: plain * x, lambda: other + x)
+    with tf.control_dependencies([read]):
+        written = v1.cond(flag, lambda: other.assign_add(x), lambda: tf.identity(other))
+    with tf.control_dependencies([read, written]):
+        return [read, written, other.read_value()]
+
+
 def _old_loop(tf: Any, x: Any) -> Any:
     scale = tf.constant([1.0, 2.0, 3.0])
     _, out = tf.compat.v1.while_loop(
@@ -223,11 +273,12 @@ def _by_name(tf, x):  # type: ignore[no-untyped-def]
 
 ROWS = [
     *(
-        Program(
-            f"Switch-Merge-{flag}",
-            _old(_old_cond),
-            (np.array(flag), normal(3)),
-            eager_only="The predicate is an input.",
+        Program(f"{name}-{flag}", _old(build), (np.array(flag), normal(3)))
+        for name, build in (
+            ("Switch-Merge", _old_cond),
+            ("Switch-Merge-several", _old_conds),
+            ("Switch-Merge-loop", _old_cond_and_loop),
+            ("Switch-Merge-variables", _old_reads),
         )
         for flag in (True, False)
     ),

@@ -147,7 +147,7 @@ def _load(group: Slots, env: list[Any]) -> Any:
 def _dereferenced(value: Any, group: Slots, step: Step, ctx: Context) -> Any:
     if isinstance(group, tuple):
         return [
-            ctx.read(v) if slot in step.references else v
+            ctx.read(v) if slot in step.references and v is not DEAD else v
             for v, slot in zip(value, group, strict=True)
         ]
     return ctx.read(value) if group in step.references else value

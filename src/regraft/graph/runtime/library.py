@@ -21,8 +21,10 @@ from regraft.graph.runtime.interpreter import run
 from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.known_values import may_need_values
 from regraft.graph.runtime.named_calls import FunctionsByName
+from regraft.graph.runtime.old_functions import plan_old_function
 from regraft.graph.runtime.plan import (
     Plan,
+    has_old_control_flow,
     missing_ops,
     plan_function,
     raise_missing,
@@ -93,10 +95,13 @@ class FunctionLibrary:
         if found is None:
             self._require(name)
             self.check(name)
-            found = self._plans[name] = plan_function(
-                self.functions[name], self.op_defs
-            )
+            found = self._plans[name] = self._planned(self.functions[name])
         return found
+
+    def _planned(self, function: ir.Function) -> Plan:
+        if not has_old_control_flow(function):
+            return plan_function(function, self.op_defs)
+        return plan_old_function(function, self)
 
     def add_plan(self, name: str, plan: Plan) -> None:
         """Adds what is ready already: parts of a main graph."""

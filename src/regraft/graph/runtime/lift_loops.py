@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from regraft.errors import UnsupportedError
 from regraft.graph import ir
-from regraft.graph.runtime.library import FunctionLibrary
+from regraft.graph.runtime.lift_conditionals import lifted_conditionals
 from regraft.graph.runtime.plan import (
     Plan,
     PlanBuilder,
@@ -22,6 +23,9 @@ from regraft.graph.runtime.plan import (
     source_of,
 )
 from regraft.graph.runtime.registry import KERNELS
+
+if TYPE_CHECKING:
+    from regraft.graph.runtime.library import FunctionLibrary
 
 Nodes = dict[str, ir.Node]
 
@@ -157,9 +161,11 @@ def _lift(frame: _Frame, nodes: Nodes, library: FunctionLibrary, prefix: str) ->
     if condition is None:
         raise UnsupportedError(f"Loop '{frame.name}' has no condition.")
     wanted = [condition.inputs[0]]
-    library.add_plan(f"{name}/condition", _part(frame, nodes, library, wanted, False))
+    test = _part(frame, nodes, library, wanted, prefix, is_body=False)
+    library.add_plan(f"{name}/condition", test)
     following = [v.following.inputs[0] for v in frame.variables]
-    library.add_plan(f"{name}/body", _part(frame, nodes, library, following, True))
+    body = _part(frame, nodes, library, following, prefix, is_body=True)
+    library.add_plan(f"{name}/body", body)
     enters = [v.enter for v in frame.variables] + frame.constants
     loop = f"{frame.name}/while"
     nodes[loop] = ir.Node(
@@ -184,10 +190,14 @@ def _part(
     nodes: Nodes,
     library: FunctionLibrary,
     wanted: list[str],
+    prefix: str,
+    *,
     is_body: bool,
 ) -> Plan:
     """Returns the plan of a condition or body: of all loop variables."""
     roots = dict.fromkeys(source_of(text) for text in wanted)
+    place = f"{prefix}{frame.name}/{'body' if is_body else 'condition'}/"
+    nodes = lifted_conditionals(nodes, roots, _stops(frame), library, place)
     order = reachable(nodes, roots, _stops(frame))
     missing = {n.op: [f"loop '{frame.name}'"] for n in order if n.op not in KERNELS}
     raise_missing(missing)

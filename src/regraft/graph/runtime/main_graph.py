@@ -12,6 +12,7 @@ from regraft.graph.runtime import composites, structure
 from regraft.graph.runtime.context import Context
 from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.library import FunctionLibrary
+from regraft.graph.runtime.lift_conditionals import lifted_conditionals
 from regraft.graph.runtime.lift_loops import lifted
 from regraft.graph.runtime.plan import (
     Plan,
@@ -81,7 +82,7 @@ class MainGraph:
         )
 
     def _needed(self, roots: Sequence[str], stop: frozenset[str]) -> dict[str, ir.Node]:
-        """The nodes that lead to `roots`, with loops as one node each.
+        """The nodes that lead to `roots`, each loop and conditional as one node.
 
         Others, as those of training, may hold loops that don't run here; and what
         they wanted of the loops that do is left out.
@@ -96,7 +97,9 @@ class MainGraph:
             if name not in stop:
                 pending += map(source_of, node.inputs)
         self._loops += 1
-        return lifted(found, self.library, f"{self._loops}/")
+        prefix = f"{self._loops}/"
+        nodes = lifted(found, self.library, prefix)
+        return lifted_conditionals(nodes, roots, stop, self.library, prefix)
 
     def _check(self, nodes: Sequence[ir.Node]) -> None:
         missing: dict[str, list[str]] = {}

@@ -7,7 +7,7 @@ are no steps: their outputs share the slot of their input.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,6 +84,15 @@ def output_sizes(
 ) -> list[tuple[ir.ArgDef, int]]:
     """Returns how many tensors each output of a node has."""
     return [(arg, _count(arg, attrs)) for arg in op_def.outputs]
+
+
+def with_defaults(node: ir.Node, op_def: ir.OpDef) -> Mapping[str, ir.AttrValue]:
+    """Returns a node's attributes, with those that its file left out."""
+    attrs = dict(node.attrs)
+    for row in op_def.attrs:
+        if row.name not in attrs and not isinstance(row.default, ir.Absent):
+            attrs[row.name] = row.default
+    return attrs
 
 
 def _count(arg: ir.ArgDef, attrs: Mapping[str, ir.AttrValue]) -> int:
@@ -229,7 +238,7 @@ class PlanBuilder:
     def _node(self, node: ir.Node) -> Step | None:
         kernel = KERNELS[node.op]
         op_def = self._op_defs[node.op]
-        attrs = self._resolved(node, op_def)
+        attrs = with_defaults(node, op_def)
         flat = [self.slot_of(t) for t in node.inputs if not t.startswith("^")]
         sizes = output_sizes(op_def, attrs)
         self._writes = self._writes or kernel.writes
@@ -281,13 +290,6 @@ class PlanBuilder:
     def _done(self, node: ir.Node) -> int:
         slot = self._ran[node.name] = self._new_slot()
         return slot
-
-    def _resolved(self, node: ir.Node, op_def: ir.OpDef) -> Mapping[str, ir.AttrValue]:
-        attrs = dict(node.attrs)
-        for row in op_def.attrs:
-            if row.name not in attrs and not isinstance(row.default, ir.Absent):
-                attrs[row.name] = row.default
-        return attrs
 
     def _keyword(
         self, node: ir.Node, name: str, attrs: Mapping[str, ir.AttrValue]
@@ -416,14 +418,28 @@ def ordered_nodes(function: ir.Function, op_defs: OpDefs) -> list[ir.Node]:
     names = frozenset(arg.name for arg in function.signature.inputs)
     roots = [text.split(":")[0] for text in function.ret.values()]
     roots += list(function.control_ret.values())
-    roots += [n.name for n in function.nodes if _is_effect(n, op_defs)]
+    roots += [node.name for node in effects_of(function, op_defs)]
     return reachable(nodes, dict.fromkeys(roots), names - nodes.keys())
 
 
-def _is_effect(node: ir.Node, op_defs: OpDefs) -> bool:
-    """Whether a node runs though nobody asks for its results: it has none."""
-    op_def = op_defs.get(node.op)
-    return op_def is not None and op_def.is_stateful and not op_def.outputs
+def effects_of(function: ir.Function, op_defs: OpDefs) -> Iterator[ir.Node]:
+    """Yields the nodes that run though nobody asks for results: they have none."""
+    for node in function.nodes:
+        op_def = op_defs.get(node.op)
+        if op_def is not None and op_def.is_stateful and not op_def.outputs:
+            yield node
+
+
+# What loops and conditionals of TensorFlow 1 are made of.
+_RING = frozenset(
+    ["Enter", "RefEnter", "Exit", "RefExit", "NextIteration", "RefNextIteration"]
+)
+_OLD = _RING | {"Switch", "RefSwitch", "Merge", "RefMerge", "LoopCond"}
+
+
+def has_old_control_flow(function: ir.Function) -> bool:
+    """Whether a function has loops or conditionals of TensorFlow 1."""
+    return any(node.op in _OLD for node in function.nodes)
 
 
 def missing_ops(
@@ -451,7 +467,13 @@ def missing_ops(
         if name in seen or name in known or name not in functions:
             continue
         seen.add(name)
-        nodes = ordered_nodes(functions[name], op_defs)
+        function = functions[name]
+        nodes: Sequence[ir.Node] = (
+            # Loops there have no order, and which nodes they need is seen later.
+            [node for node in function.nodes if node.op in KERNELS]
+            if has_old_control_flow(function)
+            else ordered_nodes(function, op_defs)
+        )
         for node in nodes:
             # Also a function that is called by its name for an op, as TensorFlow 1 may.
             if node.op not in KERNELS:

@@ -207,8 +207,9 @@ def print_v2(input: Any) -> None:
 def _switch(data: Any, pred: Any) -> tuple[Any, Any]:
     if values.is_traced(pred):
         raise UnsupportedError(
-            "A conditional of TensorFlow 1 depends on the values of the inputs. Call "
-            "the function outside of jit."
+            "A conditional of TensorFlow 1 that depends on the values of the inputs "
+            "has no two branches that could both be compiled: one changes a variable "
+            "by reference, or ends nowhere. Call the function outside of jit."
         )
     return (DEAD, data) if is_true(values.static(pred)) else (data, DEAD)
 
