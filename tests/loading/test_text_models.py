@@ -315,7 +315,10 @@ def test_subclassed_text_model_can_not_be_compiled(peer: Peer, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     "name",
-    ["functional", "subclassed", "hashed_alone", "counted", "counted_subclassed"],
+    [
+        *("functional", "subclassed", "hashed_alone", "indexed"),
+        *("counted", "counted_subclassed"),
+    ],
 )
 def test_own_text_layers_keep_their_functions_in_every_file(
     peer: Peer, tmp_path: Path, name: str

@@ -14,13 +14,16 @@ from jax import export
 from regraft.dtypes import HANDLE
 from regraft.graph import ir
 from regraft.graph.runtime import structure
-from regraft.graph.runtime.context import KerasVariable, Table
+from regraft.graph.runtime.context import HostVariable, KerasVariable, Table
 from regraft.graph.runtime.kernels import values
+from regraft.graph.runtime.kernels.dataset import Dataset
 from regraft.graph.runtime.saved_functions import Trace
 from regraft.graph.tracing.function_graph import TOKENS
 from regraft.graph.tracing.lowerings.saved import (
     CapturedConstant,
+    CapturedResult,
     CapturedTable,
+    CapturedText,
     CapturedValue,
     CapturedVariable,
 )
@@ -32,6 +35,13 @@ TABLE_WRITERS = frozenset(
     {
         *("LookupTableInsert", "LookupTableInsertV2", "LookupTableRemoveV2"),
         *("LookupTableImport", "LookupTableImportV2"),
+    }
+)
+# The same of variables of text; other ops write numbers alone.
+_TEXT_WRITERS = frozenset(
+    {
+        *("AssignVariableOp", "ResourceScatterUpdate", "ResourceScatterNdUpdate"),
+        "ResourceStridedSliceAssign",
     }
 )
 # What lengths are while shapes are looked for; two sets tell them from constants.
@@ -51,8 +61,8 @@ def call_as_it_is(
 
     Returns:
         Its results in a tuple; `None` where it captures what can't be written down:
-        anything but live variables, constants, and tables that it only reads or
-        that a layer keeps.
+        anything but live variables, constants, pipelines, tables and text that it
+        only reads, and tables that a layer keeps.
     """
     captured = [trace.capture(i) for i in trace.concrete.bound_inputs]
     given = [_given(one, trace) for one in captured]
@@ -100,6 +110,17 @@ def _given(captured: Any, trace: Trace) -> CapturedValue | None:
         # The path of an asset leads nowhere in another file.
         is_path = not captured.ndim and trace.is_asset(captured.item())
         return None if is_path else CapturedConstant(captured)
+    if isinstance(captured, HostVariable):
+        is_text = captured.dtype == "string" and captured.is_initialized
+        read_only = is_text and not trace.uses(_TEXT_WRITERS)
+        return CapturedText(np.asarray(captured.read())) if read_only else None
+    if isinstance(captured, Dataset) and captured.made_by is not None:
+        made_by = captured.made_by
+        inner = [_given(trace.capture(i), trace) for i in made_by.bound_inputs]
+        # TensorFlow saves no pipeline that reads variables.
+        known = [one for one in inner if one and not isinstance(one, CapturedVariable)]
+        is_known = len(known) == len(inner)
+        return CapturedResult(made_by.name, tuple(known)) if is_known else None
     if not isinstance(captured, Table) or trace.uses(TABLE_WRITERS):
         return None
     keys, found = captured.columns()

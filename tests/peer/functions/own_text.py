@@ -175,6 +175,38 @@ def counted_subclassed() -> Built:
     return Both(), RED, TARGETS
 
 
+class Indexed(layers.Layer):
+    """Names in a variable, and numbers that a pipeline of `tf.data` makes."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.names = tf.Variable(["red", "blue", ""], trainable=False)
+        self.scale = self.add_weight("scale", shape=(3,), initializer="ones")
+        rows = tf.data.Dataset.from_tensor_slices(np.eye(3, dtype="float32") * 0.5)
+        self.rows = rows.map(lambda row: row + 0.25)
+
+    def call(self, words: Any) -> Any:
+        found = tf.cast(tf.equal(words, self.names[None]), tf.float32)
+        summed = self.rows.reduce(tf.zeros(3), lambda so_far, row: so_far + row)
+        return found * self.scale + summed
+
+
+@_case
+def indexed() -> Built:
+    """A layer that captures more than weights and tables."""
+
+    class Index(tf_keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.indexed = Indexed()
+            self.last = layers.Dense(2)
+
+        def call(self, inputs: Any) -> Any:
+            return self.last(self.indexed(inputs))
+
+    return Index(), RED, TARGETS
+
+
 @_case
 def hashed_alone() -> Built:
     """A model of the class whose only table is none."""

@@ -17,6 +17,7 @@ from regraft.graph import ir
 from regraft.graph.runtime import structure
 from regraft.graph.runtime.context import Context
 from regraft.graph.runtime.kernels import values
+from regraft.graph.runtime.kernels.dataset import Dataset
 from regraft.graph.runtime.library import FunctionLibrary
 
 # What a captured object is at run time, by its node in the object graph.
@@ -381,6 +382,8 @@ class Captures:
         if not made:
             raise UnsupportedError("A captured resource has no function that makes it.")
         self._found[node_id] = made[0]
+        if isinstance(made[0], Dataset):
+            made[0].made_by = self._function(children, "_create_resource")
         self._run(children, "_initialize")
         if node_id in self._tables and hasattr(made[0], "insert"):
             keys, found = self._tables[node_id]
@@ -388,16 +391,24 @@ class Captures:
             made[0].insert(keys, found)
         return made[0]
 
-    def _run(self, children: Mapping[str, int], name: str) -> list[Any]:
+    def _function(
+        self, children: Mapping[str, int], name: str
+    ) -> ir.ConcreteFunction | None:
         node_id = children.get(name)
         if node_id is None:
-            return []
+            return None
         names = self._nodes[node_id].function.concrete_functions
         if not names:
-            return []
+            return None
         concrete = self._concrete.get(names[0])
         if concrete is None:
             raise FormatError("Invalid resource: no such function", object_path=name)
+        return concrete
+
+    def _run(self, children: Mapping[str, int], name: str) -> list[Any]:
+        concrete = self._function(children, name)
+        if concrete is None:
+            return []
         return self._library.callable(concrete.name)(
             [],
             [self(i) for i in concrete.bound_inputs],

@@ -341,6 +341,24 @@ class Graph(SymbolicBuilder):
             self.is_stateful = True
         return self._tables[key]
 
+    def kept_variable(self, name: str, value: Value) -> tuple[str, str]:
+        """Returns a variable's handle, and the node after which it has its value."""
+        key = ("variable", name)
+        if key not in self._tables:
+            dtype = ir.DataType.of(value.dtype)
+            attrs: dict[str, ir.AttrValue] = {
+                "dtype": dtype,
+                "shape": ir.TensorShape(value.shape),
+                "shared_name": name.encode(),
+            }
+            handle = f"{self.call('VarHandleOp', [], attrs, 'variable')}:resource:0"
+            filled = self.call(
+                "AssignVariableOp", [handle, value], {"dtype": dtype}, "assign"
+            )
+            self._tables[key] = (handle, filled)
+            self.is_stateful = True
+        return self._tables[key]
+
     def find(self, table: tuple[str, str], keys: Value, default: Value) -> Value:
         """Returns what a table holds for keys."""
         handle, filled = table

@@ -27,7 +27,12 @@ class Dataset:
         start: Returns an iterator over the elements, each a list of tensors.
         after: Returns the elements without the first ones, where that is known
             without going through these.
+
+    Attributes:
+        made_by: The function that made it, where it is an object of a file.
     """
+
+    made_by: ir.ConcreteFunction | None = None
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from regraft.errors import UnsupportedError
 from regraft.graph import ir
 from regraft.graph.tracing.function_graph import Graph
 from regraft.graph.tracing.lowerings.elementwise import cast
-from regraft.graph.tracing.lowerings.text import table_of
+from regraft.graph.tracing.lowerings.text import table_of, variable_of
 from regraft.graph.tracing.registry import composite
 from regraft.graph.tracing.values import Array, Value
 
@@ -38,7 +38,24 @@ class CapturedTable:
     value_dtype: str
 
 
-CapturedValue = CapturedVariable | CapturedConstant | CapturedTable
+@dataclass(frozen=True, eq=False)
+class CapturedText:
+    """A variable of text that is only read."""
+
+    value: Array
+
+
+@dataclass(frozen=True, eq=False)
+class CapturedResult:
+    """What another function of the file makes, such as a pipeline of `tf.data`."""
+
+    name: str
+    captured: tuple[CapturedValue, ...]
+
+
+CapturedValue = (
+    CapturedVariable | CapturedConstant | CapturedTable | CapturedText | CapturedResult
+)
 
 
 @composite("saved_function")
@@ -52,28 +69,11 @@ def saved_function(g: Graph, *operands: Value, spec: Mapping[str, Any]) -> list[
         operand if dtype == "string" else cast(g, operand.wide or operand, dtype)
         for operand, dtype in zip(operands, spec["input_dtypes"], strict=False)
     ]
-    types = list(spec["input_dtypes"])
-    filled = []
-    handles = iter(variables)
-    for captured in spec["captured"]:
-        if isinstance(captured, CapturedConstant):
-            given = Value.of(
-                captured.value, dtypes.from_numpy(captured.value.dtype).name
-            )
-            inputs.append(given)
-            types.append(given.dtype)
-            continue
-        types.append("resource")
-        if isinstance(captured, CapturedTable):
-            handle, node = table_of(
-                g,
-                Value.of(captured.keys, captured.key_dtype),
-                Value.of(captured.values, captured.value_dtype),
-            )
-            inputs.append(handle)
-            filled.append(node)
-        else:
-            inputs.append(next(handles).variable.resource)  # type: ignore[union-attr]
+    captured = _Given(g, spec["functions"], variables)
+    for one in spec["captured"]:
+        captured.add(one)
+    inputs += captured.inputs
+    types = [*spec["input_dtypes"], *captured.types]
     attrs: dict[str, ir.AttrValue] = {
         "Tin": tuple(map(ir.DataType.of, types)),
         "Tout": tuple(map(ir.DataType.of, spec["output_dtypes"])),
@@ -87,7 +87,7 @@ def saved_function(g: Graph, *operands: Value, spec: Mapping[str, Any]) -> list[
         "StatefulPartitionedCall",
         writes=variables,
         has_effects=True,
-        after=filled,
+        after=captured.filled,
     )
     results = []
     for place, dtype in enumerate(spec["output_dtypes"]):
@@ -98,6 +98,69 @@ def saved_function(g: Graph, *operands: Value, spec: Mapping[str, Any]) -> list[
             value if dtype == "string" else cast(g, value, g.dtype_of(place))
         )
     return [*results, *(g.wrote(variable, node) for variable in variables)]
+
+
+class _Given:
+    """What a function is given for what it captures.
+
+    Args:
+        g: The graph that calls it.
+        functions: Of the file.
+        variables: Those that are captured, in order.
+
+    Attributes:
+        inputs: The tensors.
+        types: Their dtypes.
+        filled: The nodes that come before the call.
+    """
+
+    def __init__(
+        self, g: Graph, functions: Mapping[str, ir.Function], variables: Iterable[Value]
+    ) -> None:
+        self._g = g
+        self._functions = functions
+        self._variables = iter(variables)
+        self.inputs: list[Value | str] = []
+        self.types: list[str] = []
+        self.filled: list[str] = []
+
+    def add(self, captured: CapturedValue) -> None:
+        """Adds one captured value."""
+        if isinstance(captured, CapturedConstant):
+            dtype = dtypes.from_numpy(captured.value.dtype).name
+            self._give(Value.of(captured.value, dtype), dtype)
+        elif isinstance(captured, CapturedTable):
+            keys = Value.of(captured.keys, captured.key_dtype)
+            found = Value.of(captured.values, captured.value_dtype)
+            self._give_filled(table_of(self._g, keys, found))
+        elif isinstance(captured, CapturedText):
+            self._give_filled(variable_of(self._g, Value.of(captured.value, "string")))
+        elif isinstance(captured, CapturedResult):
+            self._give(self._result(captured), "variant")
+        else:
+            variable = next(self._variables).variable
+            self._give(variable.resource, "resource")  # type: ignore[union-attr]
+
+    def _result(self, captured: CapturedResult) -> str:
+        inner = _Given(self._g, self._functions, self._variables)
+        for one in captured.captured:
+            inner.add(one)
+        attrs: dict[str, ir.AttrValue] = {
+            "Tin": tuple(map(ir.DataType.of, inner.types)),
+            "Tout": (ir.DataType.of("variant"),),
+            "f": ir.FunctionRef(_added(self._g, captured.name, self._functions)),
+        }
+        call = "StatefulPartitionedCall"
+        node = self._g.call(call, inner.inputs, attrs, call, after=inner.filled)
+        return f"{node}:output:0"
+
+    def _give(self, tensor: Value | str, dtype: str) -> None:
+        self.inputs.append(tensor)
+        self.types.append(dtype)
+
+    def _give_filled(self, resource: tuple[str, str]) -> None:
+        self._give(resource[0], "resource")
+        self.filled.append(resource[1])
 
 
 def _added(g: Graph, name: str, functions: Mapping[str, ir.Function]) -> str:

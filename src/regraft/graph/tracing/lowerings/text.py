@@ -174,12 +174,25 @@ def _unsplit(g: Graph, texts: Value, spec: Spec) -> Value:
 
 def table_of(g: Graph, keys: Value, values: Value) -> Any:
     """Returns a table that holds these entries."""
-    content = hashlib.sha256(f"{keys.dtype}>{values.dtype}".encode())
-    for column in (keys.constant, values.constant):
-        for item in np.asarray(column, object).tolist():
+    kind = f"{keys.dtype}>{values.dtype}"
+    return g.table(_name_of(kind, keys.constant, values.constant), keys, values)
+
+
+def variable_of(g: Graph, value: Value) -> tuple[str, str]:
+    """Returns a variable that has this value."""
+    return g.kept_variable(
+        _name_of(f"{value.dtype}{value.shape}", value.constant), value
+    )
+
+
+def _name_of(kind: str, *arrays: Any) -> str:
+    """A name that only what holds the same has."""
+    content = hashlib.sha256(kind.encode())
+    for array in arrays:
+        for item in np.asarray(array, object).reshape(-1).tolist():
             raw = item if isinstance(item, bytes) else b"%d" % item
             content.update(b"%d:%s" % (len(raw), raw))
-    return g.table(f"regraft_{content.hexdigest()[:32]}", keys, values)
+    return f"regraft_{content.hexdigest()[:32]}"
 
 
 def _constants(spec: Spec) -> tuple[Value, Value]:
