@@ -59,27 +59,19 @@ def inputs(batch: int, is_text: bool) -> Any:
 
 
 def regraft(path: str) -> tuple[Call, bool]:
-    """Compiles the signature with its weights as arguments, as `predict` does."""
-    import jax
-    import keras
-
+    """Calls the signature, which Regraft compiles."""
     import regraft
 
-    layer = regraft.load(path).as_layer()
-    trainable, others = (
-        [keras.ops.convert_to_tensor(variable.value) for variable in variables]
-        for variables in (layer.trainable_variables, layer.non_trainable_variables)
-    )
+    loaded = regraft.load(path)
+    function = loaded.signatures["serving_default"]
+    ((name, spec),) = function.inputs.items()
 
-    @jax.jit
-    def run(trainable: Any, others: Any, x: Any) -> Any:
-        return layer.stateless_call(trainable, others, x)[0]
+    def run(x: Any) -> Any:
+        (found,) = function(**{name: x}).values()
+        return np.asarray(found)
 
-    (spec,) = regraft.load(path).signatures["serving_default"].inputs.values()
-    return (
-        lambda x: np.asarray(run(trainable, others, x)),
-        spec.dtype.name == "int32",
-    )
+    run.loaded = loaded
+    return run, spec.dtype.name == "int32"
 
 
 def tensorflow(path: str) -> tuple[Call, bool]:

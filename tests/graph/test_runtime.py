@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 from jax import export
+from packaging.version import Version
 
 from graph.graphs import FLOAT, call, function, node
 from regraft.errors import (
@@ -23,11 +25,12 @@ from regraft.errors import (
     UnsupportedOpError,
 )
 from regraft.graph import ir
-from regraft.graph.runtime import structure
+from regraft.graph.runtime import structure, xla_options
 from regraft.graph.runtime.context import HostVariable, KerasVariable, ResourceScope
 from regraft.graph.runtime.library import FunctionLibrary
 from regraft.graph.runtime.main_graph import MainGraph, run_node
 from regraft.graph.runtime.registry import kernel, register
+from regraft.graph.runtime.xla_options import compiler_options
 
 
 def _library(*functions: ir.Function, **options: Any) -> FunctionLibrary:
@@ -270,6 +273,47 @@ def test_compiled_loop_without_end_ends_with_a_limit() -> None:
     for _ in range(2):
         with pytest.raises(LimitError, match="at most 1000 calls"):
             _run(library, "f", jax.numpy.float32(1.0))
+
+
+def _convolution() -> ir.Function:
+    convolution = node(
+        "c",
+        "Conv2D",
+        "x",
+        "k",
+        T=FLOAT,
+        strides=(1, 1, 1, 1),
+        padding=b"SAME",
+    )
+    return function(
+        "f", {"x": "float32", "k": "float32"}, [convolution], {"y": "c:output:0"}
+    )
+
+
+def test_convolutions_on_the_cpu_are_compiled_as_xlas_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    library = _library(_convolution())
+    options = compiler_options([library.plan("f")])
+    knows = Version(version("jaxlib")) >= Version("0.10")
+    assert bool(options) or not knows
+    monkeypatch.setenv("XLA_FLAGS", f"--{next(iter(options), 'other')}=A")
+    assert compiler_options([library.plan("f")]) == {} or not options
+    monkeypatch.undo()
+    library.compile_calls()
+    x = np.random.default_rng(0).normal(size=(2, 40, 40, 32)).astype("float32")
+    k = np.random.default_rng(1).normal(size=(3, 3, 32, 32)).astype("float32")
+    expected = jax.lax.conv_general_dilated(
+        x, k, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    got = _run(library, "f", jax.numpy.asarray(x), jax.numpy.asarray(k))
+    np.testing.assert_allclose(got, expected, atol=2e-4)
+
+
+def test_options_that_xla_does_not_know_are_not_given() -> None:
+    assert not xla_options._knows("xla_no_such_option", "1")
+    chain = _chain(3)
+    assert compiler_options([chain.plan("f0")]) == {}
 
 
 def test_shape_that_only_values_know_is_refused_while_compiling() -> None:

@@ -32,6 +32,7 @@ from regraft.graph.runtime.segments import (
     is_large,
     segments_of,
 )
+from regraft.graph.runtime.xla_options import compiler_options
 
 if TYPE_CHECKING:
     from regraft.graph.runtime.library import FunctionLibrary
@@ -236,6 +237,7 @@ class _Part:
         self._seen: set[Any] = set()
         plans = plans_within(library.context(), [segment.plan])
         self._random = segment.on_device and any(plan.random for plan in plans)
+        self._options = compiler_options(plans) if segment.on_device else {}
 
     @property
     def is_compiled(self) -> bool:
@@ -340,7 +342,7 @@ class _Part:
             form.written = [i for i, value in enumerate(after) if value is not state[i]]
             return out, [values.to_tensor(after[i]) for i in form.written]
 
-        form.call = raw_native("jit")(traced)
+        form.call = raw_native("jit")(traced, compiler_options=self._options)
         return form
 
 
