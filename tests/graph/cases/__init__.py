@@ -26,6 +26,7 @@ FAMILIES = (
     "partition",
     "pictures",
     "quantize",
+    "quantized",
     "ragged",
     "random",
     "resource",

@@ -30,6 +30,7 @@ FAMILIES = (
     "partition",
     "pictures",
     "quantize",
+    "quantized",
     "ragged",
     "random",
     "resource",

@@ -167,7 +167,7 @@ def quantize_and_dequantize_v3(
 
 # Real numbers from quantized ones
 
-_BITS = {"qint8": 8, "quint8": 8, "qint16": 16, "quint16": 16, "qint32": 32}
+BITS = {"qint8": 8, "quint8": 8, "qint16": 16, "quint16": 16, "qint32": 32}
 
 
 @kernel("Dequantize")
@@ -183,7 +183,7 @@ def dequantize(
     dtype: str,
 ) -> Any:
     """The real numbers that quantized ones stand for."""
-    bits = _BITS[T]
+    bits = BITS[T]
     signed = not T.startswith("qu")
     lowest = -(2.0 ** (bits - 1)) if signed else 0.0
     highest = lowest + 2.0**bits - 1
@@ -196,7 +196,7 @@ def dequantize(
     elif mode == "MIN_FIRST":
         scale = (high - low) / (highest - lowest)
         # The range is moved so that zero is exact.
-        first = ops.where(high == low, low, _half_away(low / scale) * scale)
+        first = ops.where(high == low, low, half_away(low / scale) * scale)
         out = first + (x - lowest) * scale
     elif signed:
         down = low / (lowest + float(narrow_range))
@@ -206,7 +206,8 @@ def dequantize(
     return ops.cast(out, values.device_dtype(dtype))
 
 
-def _half_away(x: Any) -> Any:
+def half_away(x: Any) -> Any:
+    """Returns whole numbers; halves are moved away from zero."""
     return ops.sign(x) * ops.floor(ops.abs(x) + 0.5)
 
 
@@ -224,7 +225,7 @@ def quantize_v2(
     ensure_minimum_range: float,
 ) -> tuple[Any, Any, Any]:
     """Quantized numbers, and the bounds that they stand between."""
-    bits = _BITS[T]
+    bits = BITS[T]
     signed = not T.startswith("qu")
     lowest = -(2.0 ** (bits - 1)) if signed else 0.0
     highest = lowest + 2.0**bits - 1
@@ -236,7 +237,7 @@ def quantize_v2(
     apart = ops.maximum(ops.maximum(ops.abs(low), ops.abs(high)), 1.0)
     high = ops.maximum(high, low + apart * ensure_minimum_range)
     high = ops.maximum(high, ops.zeros_like(high))
-    around = _half_away if round_mode == "HALF_AWAY_FROM_ZERO" else ops.round
+    around = half_away if round_mode == "HALF_AWAY_FROM_ZERO" else ops.round
     if mode == "SCALED":
         # Zero is exact, and for signed numbers in the middle.
         high = ops.maximum(high, -low) if signed else high
@@ -247,11 +248,11 @@ def quantize_v2(
     elif mode == "MIN_FIRST":
         factor = (highest - lowest) / (high - low)
         above = (x - _per_axis(x, low, axis)) * _per_axis(x, factor, axis)
-        scaled = _half_away(above) + lowest
+        scaled = half_away(above) + lowest
     else:
         factor = (highest - lowest) / (high - low)
         wide = _per_axis(x, high, axis), _per_axis(x, low, axis)
         x = ops.clip(x, wide[1], wide[0])
         scaled = (x - wide[1]) * _per_axis(x, factor, axis)
-        scaled = _half_away(scaled + lowest) if signed else _half_away(scaled)
+        scaled = half_away(scaled + lowest) if signed else half_away(scaled)
     return values.cast(ops.clip(scaled, lowest, highest), T), low, high
