@@ -265,6 +265,7 @@ WITHOUT_ROW = {
     "MatrixExponential": "TensorFlow 2.21 itself cannot run it; tested against SciPy.",
     "MutableHashTable": "Has the kernel of MutableHashTableV2.",
     "LoopCond": "Becomes part of a While before it could run.",
+    "PlaceholderV2": "Has the kernel of Placeholder.",
     "RandomPoisson": "TensorFlow 2.21 itself cannot run it; it is RandomPoissonV2.",
     "RefMerge": "Has the kernel of Merge.",
     "RefSwitch": "Has the kernel of Switch.",

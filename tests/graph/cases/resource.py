@@ -159,6 +159,11 @@ ROWS = [
         for op in ("AssignAdd", "AssignSub")
     ),
     Program("VariableV2-Assign", _reference(lambda tf, ref: tf.no_op()), (_VALUE,)),
+    Program(
+        "RefIdentity",
+        _reference(lambda tf, ref: tf.raw_ops.RefIdentity(input=ref)),
+        (_VALUE,),
+    ),
     Program("Variable", _reference(lambda tf, ref: tf.no_op(), "Variable"), (_VALUE,)),
     *(
         Program(f"Scatter{op}", _scattered_ref(f"Scatter{op}"), _ROWS)
@@ -166,6 +171,6 @@ ROWS = [
     ),
     *(
         Program(f"ScatterNd{op}", _scattered_ref(f"ScatterNd{op}"), _ENTRIES)
-        for op in ("Add", "Sub", "Update")
+        for op in ("Add", "Sub", "Min", "Max", "Update")
     ),
 ]

@@ -2,16 +2,84 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from graph.cases.case import Case, f32, i32, i64, normal, text, texts
+from graph.cases.case import Case, Program, f32, i32, i64, normal, text, texts
 
 _INDICES = i64([[0, 1], [1, 0], [1, 2], [3, 1]])
 _VALUES = f32(1, 2, 3, 4)
 _SHAPE = i64(5, 3)
 _NONE = np.zeros(0, np.float32)
 
+
+def _matrices(tf: Any, places: Any, a: Any, b: Any, dense: Any) -> Any:
+    """All that `tf.linalg.sparse` does on a CPU, of the matrices' sparse tensors."""
+    raw, shape = tf.raw_ops, [3, 4] if places.shape[1] == 2 else [2, 3, 4]
+    first, second = (
+        raw.SparseTensorToCSRSparseMatrix(indices=places, values=v, dense_shape=shape)
+        for v in (a, b)
+    )
+    turned = raw.SparseMatrixTranspose(input=second, type=tf.float32)
+    square = raw.SparseMatrixSparseMatMul(a=first, b=turned, type=tf.float32)
+    other = raw.SparseMatrixSparseMatMul(
+        a=first, b=second, transpose_a=True, type=tf.float32
+    )
+    picked = raw.DenseToCSRSparseMatrix(dense_input=dense, indices=places[:2])
+    found = [
+        *raw.CSRSparseMatrixToSparseTensor(sparse_matrix=square, type=tf.float32),
+        *raw.CSRSparseMatrixComponents(
+            csr_sparse_matrix=first, index=0, type=tf.float32
+        ),
+        *(
+            raw.CSRSparseMatrixToDense(sparse_input=m, type=tf.float32)
+            for m in (first, other, picked)
+        ),
+        raw.SparseMatrixNNZ(sparse_matrix=first),
+        raw.SparseMatrixMatMul(a=first, b=dense, transpose_b=True),
+        raw.SparseMatrixMatMul(a=first, b=dense, transpose_a=True),
+        raw.SparseMatrixMatMul(a=first, b=dense, adjoint_a=True, transpose_output=True),
+    ]
+    return found
+
+
 ROWS = [
+    *(
+        Program(
+            f"sparse-matrices-{places.shape[1]}",
+            _matrices,
+            (places, normal(4), normal(4, salt=1), normal(*shape)),
+            eager_only="Places are an input.",
+        )
+        for places, shape in (
+            (i64([[0, 1], [0, 3], [1, 0], [2, 3]]), (3, 4)),
+            (i64([[0, 0, 1], [0, 2, 3], [1, 1, 0], [1, 1, 2]]), (2, 3, 4)),
+        )
+    ),
+    *(
+        Case(
+            "SparseReduceMax",
+            {
+                "input_indices": _INDICES,
+                "input_values": _VALUES,
+                "input_shape": _SHAPE,
+                "reduction_axes": axes,
+            },
+            {"keep_dims": False},
+            label,
+        )
+        for axes, label in ((np.zeros(0, np.int32), "none"), (i32([0, 1]), "all"))
+    ),
+    Case(
+        "RaggedFillEmptyRows",
+        {
+            "value_rowids": i64(0, 0, 3),
+            "values": f32(1, 2, 3),
+            "nrows": i64(5),
+            "default_value": f32(9),
+        },
+    ),
     Case(
         "SparseToDense",
         {

@@ -40,6 +40,7 @@ FAMILIES = (
     "sparse",
     "sparse_counts",
     "sparse_math",
+    "sparse_matrix",
     "special",
     "stablehlo",
     "stacks",

@@ -25,7 +25,14 @@ def same(input: Any) -> Any:
     return input
 
 
-for _op in ("Identity", "Snapshot", "DeepCopy", "GuaranteeConst", "PreventGradient"):
+for _op in (
+    "Identity",
+    "RefIdentity",
+    "Snapshot",
+    "DeepCopy",
+    "GuaranteeConst",
+    "PreventGradient",
+):
     register(_op, same, passthrough=True, ignored=("message",))
 register(
     "DebugIdentity",
@@ -50,7 +57,7 @@ def placeholder_with_default(input: Any) -> Any:
     return input
 
 
-@kernel("Placeholder", ignored=("dtype", "shape"))
+@kernel("Placeholder", "PlaceholderV2", ignored=("dtype", "shape"))
 def placeholder(*, node_name: str) -> Any:
     """A value that must be fed."""
     raise MismatchError(f"Placeholder '{node_name}' was not fed.")

@@ -17,20 +17,20 @@ def _adjoint(x: Any) -> Any:
     return ops.conj(x) if "complex" in values.dtype_of(x) else x
 
 
-@kernel("Cholesky")
+@kernel("Cholesky", "BatchCholesky")
 def cholesky(input: Any) -> Any:
     """The lower triangle whose square the matrices are."""
     return ops.cholesky(values.to_tensor(input))
 
 
-@kernel("MatrixInverse")
+@kernel("MatrixInverse", "BatchMatrixInverse")
 def matrix_inverse(input: Any, *, adjoint: bool) -> Any:
     """Inverses of the matrices, or of their adjoints."""
     x = values.to_tensor(input)
     return ops.inv(_adjoint(x) if adjoint else x)
 
 
-@kernel("MatrixDeterminant")
+@kernel("MatrixDeterminant", "BatchMatrixDeterminant")
 def matrix_determinant(input: Any) -> Any:
     """Determinants."""
     return ops.det(values.to_tensor(input))
@@ -43,14 +43,14 @@ def log_matrix_determinant(input: Any) -> tuple[Any, Any]:
     return sign, logarithm
 
 
-@kernel("MatrixSolve")
+@kernel("MatrixSolve", "BatchMatrixSolve")
 def matrix_solve(matrix: Any, rhs: Any, *, adjoint: bool) -> Any:
     """Solutions of linear equations."""
     x = values.to_tensor(matrix)
     return ops.solve(_adjoint(x) if adjoint else x, values.to_tensor(rhs))
 
 
-@kernel("MatrixTriangularSolve")
+@kernel("MatrixTriangularSolve", "BatchMatrixTriangularSolve")
 def matrix_triangular_solve(
     matrix: Any, rhs: Any, *, lower: bool, adjoint: bool
 ) -> Any:
@@ -65,7 +65,9 @@ def matrix_triangular_solve(
     return ops.solve_triangular(x, b, lower=lower)
 
 
-@kernel("MatrixSolveLs", static=("l2_regularizer",), ignored=("fast",))
+@kernel(
+    "MatrixSolveLs", "BatchMatrixSolveLs", static=("l2_regularizer",), ignored=("fast",)
+)
 def matrix_solve_ls(matrix: Any, rhs: Any, l2_regularizer: Any) -> Any:
     """Least squares solutions, with a penalty on their size."""
     x, b = values.to_tensor(matrix), values.to_tensor(rhs)
@@ -79,7 +81,7 @@ def matrix_solve_ls(matrix: Any, rhs: Any, l2_regularizer: Any) -> Any:
     return ops.matmul(turned, ops.solve(square, b))
 
 
-@kernel("Svd")
+@kernel("Svd", "BatchSvd")
 def svd(input: Any, *, compute_uv: bool, full_matrices: bool) -> tuple[Any, Any, Any]:
     """Singular values, and the vectors to both sides."""
     x = values.to_tensor(input)
@@ -98,7 +100,7 @@ def qr(input: Any, *, full_matrices: bool) -> tuple[Any, Any]:
     return q, r
 
 
-@kernel("SelfAdjointEigV2")
+@kernel("SelfAdjointEigV2", "BatchSelfAdjointEigV2")
 def self_adjoint_eig_v2(input: Any, *, compute_v: bool) -> tuple[Any, Any]:
     """Eigenvalues, from small to large, and eigenvectors."""
     x = values.to_tensor(input)
@@ -108,6 +110,13 @@ def self_adjoint_eig_v2(input: Any, *, compute_v: bool) -> tuple[Any, Any]:
     if not compute_v:
         return numbers, np.zeros(0, values.numpy_dtype(values.dtype_of(x)))
     return numbers, vectors
+
+
+@kernel("SelfAdjointEig", "BatchSelfAdjointEig")
+def self_adjoint_eig(input: Any) -> Any:
+    """Eigenvalues in a first row, and eigenvectors below."""
+    numbers, vectors = self_adjoint_eig_v2(input, compute_v=True)
+    return ops.concatenate([ops.expand_dims(numbers, -2), vectors], axis=-2)
 
 
 @kernel("Lu")

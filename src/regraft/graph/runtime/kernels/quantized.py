@@ -341,7 +341,7 @@ def quantized_resize_bilinear(
 
 def _requantized(x: Any, old: list[Any], low: Any, high: Any, kinds: Any) -> Any:
     """Numbers between other bounds."""
-    meant = _meant(x, *old, kinds[0])
+    meant = _meant(x, old[0], old[1], kinds[0])
     if kinds != ("qint32", "quint8"):
         return _quantized(meant, low, high, kinds[1])
     # TensorFlow rounds here what is counted from the lower bound.
@@ -393,7 +393,8 @@ def requantization_range(
     input: Any, input_min: Any, input_max: Any, *, Tinput: str
 ) -> tuple[Any, Any]:
     """The bounds of the numbers that are there."""
-    return _used(input, *_bounds(input_min, input_max), Tinput)
+    low, high = _bounds(input_min, input_max)
+    return _used(input, low, high, Tinput)
 
 
 @kernel("Requantize")
@@ -419,5 +420,5 @@ def quantize_down_and_shrink_range(
 ) -> tuple[Any, Any, Any]:
     """The numbers between the bounds of those that are there."""
     old = _bounds(input_min, input_max)
-    low, high = _used(input, *old, Tinput)
+    low, high = _used(input, old[0], old[1], Tinput)
     return _requantized(input, old, low, high, (Tinput, out_type)), low, high

@@ -163,5 +163,4 @@ for _op, _how in SCATTERS.items():
     if _how in ("add", "sub", "min", "max", "update"):
         _options["ignored"] += ("bad_indices_policy",)
         register(f"ResourceScatterNd{_op}", _scattering(_how, False, False), **_options)
-    if _how in ("add", "sub", "update"):
         register(f"ScatterNd{_op}", _scattering(_how, False, True), **_options)

@@ -281,7 +281,7 @@ def _diag_part(input: Any, k: Any, padding: Any, align: str) -> Any:
     return out[..., 0, :] if low == high else out
 
 
-@kernel("MatrixDiagPart")
+@kernel("MatrixDiagPart", "BatchMatrixDiagPart")
 def matrix_diag_part(input: Any) -> Any:
     """Main diagonals of the innermost matrices."""
     return xp.diagonal(input, axis1=-2, axis2=-1)
@@ -316,7 +316,7 @@ def _set_diag(base: Any, diagonal: Any, k: Any, align: str) -> Any:
     return xp.where(source >= 0, taken, base)
 
 
-@kernel("MatrixSetDiag")
+@kernel("MatrixSetDiag", "BatchMatrixSetDiag")
 def matrix_set_diag(input: Any, diagonal: Any) -> Any:
     """The input with other main diagonals."""
     return _set_diag(input, diagonal, 0, "LEFT_LEFT")
@@ -352,7 +352,7 @@ def _matrix_diag(
     return _set_diag(base, diagonal, k, align)
 
 
-@kernel("MatrixDiag")
+@kernel("MatrixDiag", "BatchMatrixDiag")
 def matrix_diag(diagonal: Any) -> Any:
     """Matrices with these main diagonals."""
     zero = np.zeros((), values.numpy_dtype(values.dtype_of(diagonal)))
@@ -381,7 +381,12 @@ def matrix_diag_v3(
     return _matrix_diag(diagonal, k, num_rows, num_cols, padding_value, align)
 
 
-@kernel("MatrixBandPart", static=("num_lower", "num_upper"), ignored=("Tindex",))
+@kernel(
+    "MatrixBandPart",
+    "BatchMatrixBandPart",
+    static=("num_lower", "num_upper"),
+    ignored=("Tindex",),
+)
 def matrix_band_part(input: Any, num_lower: Any, num_upper: Any) -> Any:
     """The input with zeros outside a band around the main diagonals."""
     rows, columns = values.shape_of(input)[-2:]

@@ -79,6 +79,17 @@ def sparse_fill_empty_rows(
     return every[order], xp.take(joined, order, axis=0), empty, back[: len(indices)]
 
 
+@kernel("RaggedFillEmptyRows", static=("value_rowids", "nrows"))
+def ragged_fill_empty_rows(
+    value_rowids: Any, values_in: Any, nrows: Any, default_value: Any
+) -> tuple[Any, Any, Any, Any]:
+    """A default in each row of ragged ones that has no value."""
+    places, found, empty, back = sparse_fill_empty_rows(
+        value_rowids[:, None], values_in, nrows.reshape(1), default_value
+    )
+    return places[:, 0], found, empty, back
+
+
 @kernel("SparseTensorDenseMatMul", static=("a_shape",), ignored=("Tindices",))
 def sparse_tensor_dense_mat_mul(
     a_indices: Any,

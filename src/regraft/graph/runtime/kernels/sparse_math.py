@@ -142,9 +142,9 @@ def sparse_reduce_max(
 ) -> Any:
     """The largest entries along axes, dense; 0 where there are none."""
     rank = len(input_shape)
-    axes = [int(axis) % rank for axis in reduction_axes.reshape(-1)] or range(rank)
+    axes = [int(axis) % rank for axis in reduction_axes.reshape(-1)]
     lengths = [1 if i in axes else int(n) for i, n in enumerate(input_shape)]
-    places = np.where(np.isin(np.arange(rank), list(axes)), 0, input_indices)
+    places = np.where(np.isin(np.arange(rank), axes), 0, input_indices)
     flat = np.ravel_multi_index(tuple(places.T), tuple(lengths))
     dtype = values.numpy_dtype(values.dtype_of(input_values))
     count = int(np.prod(values.checked(tuple(lengths))))
