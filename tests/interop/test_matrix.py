@@ -16,7 +16,10 @@ FAST = ("recommender", "any_image_size")
 CANNOT = {
     ("channels_first", "tf_keras"): "TensorFlow pools in NHWC alone on a CPU",
     ("channels_first", "tf_keras trains"): "TensorFlow pools in NHWC alone on a CPU",
-    ("any_image_size", "OpenVINO"): "it pads a pool of unknown size as if VALID",
+    (
+        "any_image_size",
+        "OpenVINO",
+    ): "it pads a pool of unknown size as if VALID, in tf_keras' file too",
 }
 
 
