@@ -69,3 +69,14 @@ def test_shuffles_of_a_batch_of_any_size_are_traced(layer):
     model, traces, notes = _traced(layer(), shape=(8, 8, 3))
     assert not notes
     assert _counts(model, traces) == [2, 2]
+
+
+def test_no_two_loops_of_a_signature_share_a_function():
+    text = keras.Input((None,), dtype="int32")
+    x = L.Bidirectional(L.LSTM(3))(L.Embedding(5, 4, mask_zero=True)(text))
+    traces = trace_model(keras.Model(text, x))
+    function = traces.functions[traces.signatures["serving_default"].function.name]
+    loops = [node for node in function.nodes if node.op == "StatelessWhile"]
+    assert len(loops) == 2
+    assert len({loop.attrs["body"].name for loop in loops}) == 2
+    assert len({loop.attrs["cond"].name for loop in loops}) == 2

@@ -139,6 +139,7 @@ class Graph(SymbolicBuilder):
         out: Abstract values of its results.
         live: Which of these results somebody needs.
         is_flat: Whether marked functions are written down where they are called.
+        bodies: Of a flat function: names of the loops' and branches' that it calls.
     """
 
     def __init__(
@@ -146,6 +147,7 @@ class Graph(SymbolicBuilder):
     ) -> None:
         super().__init__()
         self.is_flat = is_flat
+        self.bodies: set[str] | None = set() if is_flat else None
         # What a loop carries is no constant any more, to converters least of all.
         self._shares = not is_body
         self.tracing = tracing

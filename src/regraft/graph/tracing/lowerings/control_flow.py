@@ -82,6 +82,7 @@ class _Body:
 
     def __init__(self, g: Graph, values: Sequence[Value], symbols: Sequence[str]):
         self.graph = Graph(g.tracing, is_body=True)
+        self.graph.bodies = g.bodies
         self.values = [self._argument(value) for value in values]
         for symbol in symbols:
             length = self.graph.argument(f"length_{symbol}".lower(), "int32", ())
@@ -95,7 +96,13 @@ class _Body:
     def finish(self, name: str, results: Sequence[Value]) -> str:
         named = [("out", value) for value in results if not value.key]
         function = self.graph.finish(name, named, keeps_shapes=True)
-        return self.graph.tracing.library.add(function)
+        library, bodies = self.graph.tracing.library, self.graph.bodies
+        name = library.add(function)
+        if bodies is not None:
+            # tf2onnx takes each function apart for the one loop that calls it.
+            name = library.add_distinct(function) if name in bodies else name
+            bodies.add(name)
+        return name
 
 
 def _with_symbols(build: Callable[[list[str]], tuple[Any, list[_Body]]]) -> Any:
