@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import json
 import runpy
 from pathlib import Path
@@ -214,6 +215,24 @@ def test_compiled_program(program: Program, golden: Any) -> None:
         return found
 
     _assert_program(jax.jit(run)(*program.inputs), program, golden)
+
+
+@pytest.mark.parametrize("as_seed", [np.array, jax.numpy.array])
+def test_seeds_that_are_computed_make_keys_of_their_own(as_seed: Any) -> None:
+    make = KERNELS["StatelessRandomGetKeyCounter"].function
+    draw = KERNELS["StatelessRandomUniformV2"].function
+
+    def drawn(seed: Any) -> Any:
+        key, counter = make(seed)
+        return draw(np.int32([2000]), key, counter, np.int32(1), dtype="float32")
+
+    seeds = [as_seed(pair, "int32") for pair in ([5, -7], [-7, 5], [5, -6])]
+    found = [np.asarray(drawn(seed)) for seed in seeds]
+    for one in found:
+        assert abs(one.mean() - 0.5) < 0.03
+    assert all((a != b).mean() > 0.9 for a, b in itertools.combinations(found, 2))
+    compiled = jax.jit(drawn)(seeds[0])
+    np.testing.assert_array_equal(compiled, drawn(jax.numpy.asarray(seeds[0])))
 
 
 # The registry

@@ -240,11 +240,13 @@ def stateless_multinomial(
 def _key_and_counter(seed: Any) -> tuple[Any, Any]:
     if values.is_host(seed):
         words = np.asarray(seed).reshape(-1).astype(np.int64).view(np.uint64)
-        mixed = words[0] * np.uint64(0x9E3779B97F4A7C15) ^ words[-1]
-        return mixed.reshape(1), np.zeros(2, np.uint64)
+        # Arrays, of which NumPy doesn't say that they overflow.
+        mixed = words[:1] * np.uint64(0x9E3779B97F4A7C15) ^ words[-1:]
+        return mixed, np.zeros(2, np.uint64)
     flat = ops.cast(ops.reshape(seed, (-1,)), "uint32")
     zero = ops.zeros((2,), "uint32")
-    return ops.add(ops.multiply(flat[:1], 0x9E3779B1), flat[1:2]), zero
+    factor = ops.convert_to_tensor(np.uint32(0x9E3779B1))
+    return ops.add(ops.multiply(flat[:1], factor), flat[1:2]), zero
 
 
 @kernel("StatelessRandomGetKeyCounter", ignored=("Tseed",))
