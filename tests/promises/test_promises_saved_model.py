@@ -196,8 +196,12 @@ def test_layer_that_must_come_from_its_config_needs_its_class(
 ) -> None:
     """Promises 11, 12 and 13: nowhere, in a scope, registered."""
     theirs = saved(peer, "from_config_only", tmp_path / "m")
-    with pytest.raises(ValueError, match="FromConfigOnly"):
+    said = r"FromConfigOnly.*only be rebuilt.*`regraft.load`.*: serving_default\.$"
+    with pytest.raises(ValueError, match=said):
         regraft.load_model(tmp_path / "m")
+    serve = regraft.load(tmp_path / "m").signatures["serving_default"]
+    (served,) = serve(theirs["inputs"]).values()
+    np.testing.assert_allclose(served, theirs["outputs"])
     with keras.saving.custom_object_scope({"FromConfigOnly": FromConfigOnly}):
         assert_same(regraft.load_model(tmp_path / "m"), theirs)
     keras.saving.get_custom_objects()["FromConfigOnly"] = FromConfigOnly

@@ -90,8 +90,7 @@ class Reviver:
             node = self._find(name or entry.get("name"), str(entry.get("class_name")))
         if (node.metadata or {}).get("must_restore_from_config"):
             raise ValueError(
-                f"Layer '{name}' of class {entry.get('class_name')!r} can only be "
-                "rebuilt from its class."
+                "It can only be rebuilt from its class." + self._way_out(" Or ")
             )
         if node.node_id in self._context.namesakes:
             self._context.note(
@@ -99,7 +98,10 @@ class Reviver:
                 f"its class {entry.get('class_name')!r} is not Keras' of that name: it "
                 "runs from its traced functions; pass the class in `custom_objects`",
             )
-        return self.layer(node, f"unknown class {entry.get('class_name')!r}")
+        try:
+            return self.layer(node, f"unknown class {entry.get('class_name')!r}")
+        except ValueError as error:
+            raise ValueError(f"{error}{self._way_out(' Or ')}") from error
 
     def root(self, node: ObjectNode) -> keras.Model:
         """Returns a live model for a root whose class nobody has.
@@ -111,14 +113,22 @@ class Reviver:
         try:
             return self.layer(node, f"unknown class {class_name!r}")
         except ValueError as error:
-            own = own_functions(node)
-            way_out = ", or open the file with `regraft.load` to call its functions: "
             raise UnknownNameError(
                 f"Unknown model class {class_name!r}: {error} Pass the class in "
                 f"`custom_objects={{{class_name!r}: …}}`"
-                + (way_out + ", ".join(own) if own else "")
-                + "."
+                + (self._way_out(", or ") or ".")
             ) from None
+
+    def _way_out(self, begin: str) -> str:
+        """How to use the file without the class; nothing if it has no functions."""
+        root = self._store.objects.root
+        signatures = root.child("signatures")
+        names = own_functions(root) or (
+            sorted(signatures.children) if signatures else ()
+        )
+        what = "functions" if own_functions(root) else "signatures"
+        way = f"{begin}open the file with `regraft.load` to call its {what}: "
+        return f"{way}{', '.join(names)}." if names else ""
 
     def has_traces(self, node: ObjectNode) -> bool:
         """Whether the file holds functions by which a model can be called."""

@@ -230,6 +230,8 @@ def _revive(
     try:
         return context.revive(entry)
     except Exception as reason:
+        if isinstance(error, UnknownNameError) and isinstance(reason, ValueError):
+            raise UnknownNameError(f"{error} {reason}") from reason
         raise error from reason
 
 
