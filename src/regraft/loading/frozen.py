@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
 from regraft import _compat
@@ -15,20 +13,16 @@ from regraft.model.state_tree import StateNode
 
 def train_again(tree: StateNode, description: ModelDescription) -> bool:
     """Marks each variable as trainable or not, if the file says so of each."""
-    edges = list(tree.edges())
-    listed = description.extra.get("frozen")
-    if isinstance(listed, list):
-        # By name: variables are ordered as they were made, which `quantize` changes.
-        frozen = set(map(str, listed))
-        if not frozen <= {edge for edge, _ in edges}:
-            return False
-        flags: Any = [edge not in frozen for edge, _ in edges]
-    else:
-        flags = description.extra.get("trainable")
-        if not isinstance(flags, list) or len(flags) != len(edges):
-            return False
-    for (_, variable), flag in zip(edges, flags, strict=True):
-        variable.trainable = bool(flag)
+    edges = dict(tree.edges())
+    flags = description.extra.get("trainable")
+    if isinstance(flags, list) and len(flags) == len(edges):
+        # As files said it in the order in which variables are made, which `quantize`
+        # changes.
+        flags = dict(zip(edges, flags, strict=True))
+    if not isinstance(flags, dict) or flags.keys() != edges.keys():
+        return False
+    for edge, variable in edges.items():
+        variable.trainable = bool(flags[edge])
     return True
 
 

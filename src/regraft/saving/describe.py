@@ -62,11 +62,12 @@ def describe(
     if seeds:
         extra["random_state"] = seeds
     tree = state_tree(model)
-    frozen = [edge for edge, variable in tree.edges() if not variable.trainable]
-    if frozen or not all(layer.trainable for layer in _compat.all_layers(model)):
+    trainable = {edge: bool(variable.trainable) for edge, variable in tree.edges()}
+    frozen = not all(layer.trainable for layer in _compat.all_layers(model))
+    if frozen or not all(trainable.values()):
         # A layer made with `trainable=False` still trains what it makes later inside,
         # and a variable can be frozen by itself.
-        extra["frozen"] = frozen
+        extra["trainable"] = trainable
     notes += [
         Note(layer.name, _name_clash(type(layer)))
         for layer in _compat.all_layers(model)
