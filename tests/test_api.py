@@ -304,6 +304,38 @@ def test_weights_of_another_shape_are_named(tmp_path: Path, name: str) -> None:
     np.testing.assert_array_equal(other.layers[-1].get_weights()[0], before[0])
 
 
+class _OwnWeight(keras.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = layers.Dense(2)
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        self.own = self.add_weight(shape=(2,), name="own", initializer="ones")
+        self.dense.build(shape)
+
+    def call(self, x: Any) -> Any:
+        return self.dense(x) + self.own
+
+
+def test_weights_that_tensorflow_2_5_left_out_are_named(tmp_path: Path) -> None:
+    """Its HDF5 files have no `top_level_model_weights`."""
+    kernel, bias = np.full((3, 2), 5.0, "float32"), np.full(2, 7.0, "float32")
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file.attrs["layer_names"] = [b"dense"]
+        file.attrs["backend"], file.attrs["keras_version"] = "tensorflow", "2.5.0"
+        group = file.create_group("dense")
+        group.attrs["weight_names"] = [b"m/dense/kernel:0", b"m/dense/bias:0"]
+        group["m/dense/kernel:0"], group["m/dense/bias:0"] = kernel, bias
+    model = _OwnWeight()
+    model.build((None, 3))
+    with pytest.raises(MismatchError, match="top_level_model_weights/own"):
+        regraft.api.load_weights(model, tmp_path / "w.h5")
+    with pytest.warns(UserWarning, match="own': the file has no value"):
+        regraft.api.load_weights(model, tmp_path / "w.h5", skip_mismatch=True)
+    np.testing.assert_array_equal(model.dense.kernel, kernel)
+    np.testing.assert_array_equal(model.own, [1, 1])
+
+
 def test_a_save_that_fails_leaves_the_old_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -395,13 +395,15 @@ def plan_from_order(
         count += len(raw)
         _plan_layer(plan, node, layer.name, raw, writer, path)
     own = replace(tree, children=())
-    if own.variables or weights.top_level:
-        name = "top_level_model_weights"
+    name = "top_level_model_weights"
+    if weights.top_level:
         raw = [
             RawWeight(count + index, f"{name}/{weight}", tensor)
             for index, (weight, tensor) in enumerate(weights.top_level)
         ]
         _plan_layer(plan, own, name, raw, writer, path)
+    else:  # TensorFlow 2.5 and before leave them out.
+        plan.missing += [(live, f"{name}/{edge}") for edge, live in own.variables]
     return plan
 
 
