@@ -93,14 +93,34 @@ def _edges():
     return model, {"image": x}, x
 
 
+class Ratings(keras.Model):
+    """Pairs of ids in one array, and the best of each batch."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.users, self.films = L.Embedding(9, 3), L.Embedding(9, 3)
+
+    def call(self, inputs, training=None):
+        user, film = self.users(inputs[:, 0]), self.films(inputs[:, 1])
+        return ops.top_k(ops.matmul(user, ops.transpose(film)), 2)[0]
+
+
+def _ratings():
+    model = Ratings()
+    pairs = np.random.default_rng(0).integers(0, 9, (4, 2)).astype("int32")
+    model(pairs)
+    return model, {"input_1": pairs}, pairs
+
+
 def test_ids_of_a_subclassed_model_are_integers():
     model, _, _ = _towers()
     dtypes = {name: tensor.dtype for name, tensor in model_inputs(model).items()}
     assert dtypes == {"item": "int32", "weight": "float32"}
+    assert model_inputs(_ratings()[0]).dtype == "int32"
 
 
 @pytest.mark.peer
-@pytest.mark.parametrize("make", [_towers, _pair, _boxes, _edges])
+@pytest.mark.parametrize("make", [_towers, _pair, _boxes, _edges, _ratings])
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_tensorflow_and_tf_keras_take_what_the_model_takes(make, tmp_path):
     model, inputs, given = make()

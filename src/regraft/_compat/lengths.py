@@ -13,6 +13,9 @@ from contextlib import contextmanager
 _COMPARING = "shape_poly.py"
 _RULE = re.compile(r"jax[/\\]_src[/\\]lax[/\\]\w+\.py$")
 _RULE_NAME_END = "_shape_rule"
+# Rules that refuse what they find, where the others say what they want to find.
+_REFUSING = ("_top_k_abstract_eval",)
+_NEGATED = {"<": ">=", ">": "<=", "<=": ">", ">=": "<"}
 _COMPARISON = re.compile(
     r"Symbolic dimension comparison '([^']+)' (<=|>=|<|>) '([^']+)' is inconclusive"
 )
@@ -67,8 +70,11 @@ def demanded_of_lengths(error: BaseException) -> str | None:
     """
     text = str(error)
     found = _COMPARISON.search(text)
-    if found is not None and _is_of_rule(error):
+    rule = None if found is None else _rule(error)
+    if found is not None and rule is not None:
         left, comparison, right = found.groups()
+        if rule in _REFUSING:
+            comparison = _NEGATED[comparison]
         return _AS_CONSTRAINT[comparison].format(left, right)
     reflected = _REFLECTED.search(text)
     if reflected is not None:
@@ -97,14 +103,14 @@ def _made_alike(left: str, right: str) -> str | None:
     return f"{left} == {right}" if known and _NAME.match(left) else None
 
 
-def _is_of_rule(error: BaseException) -> bool:
+def _rule(error: BaseException) -> str | None:
+    """Returns the name of the rule of a primitive that compared lengths."""
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.endswith(_COMPARING)
     ]
-    return (
-        bool(frames)
-        and _RULE.search(frames[-1].filename) is not None
-        and frames[-1].name.endswith(_RULE_NAME_END)
-    )
+    if not frames or _RULE.search(frames[-1].filename) is None:
+        return None
+    name = frames[-1].name
+    return name if name.endswith(_RULE_NAME_END) or name in _REFUSING else None

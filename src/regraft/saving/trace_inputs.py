@@ -307,29 +307,49 @@ def _guesses(dtypes: Sequence[str]) -> Iterator[list[str]]:
             yield ["int32" if i in chosen else d for i, d in enumerate(dtypes)]
 
 
+# What takes parts of its first operand says nothing of their dtype either.
+_PARTS = frozenset(
+    {
+        *("broadcast_in_dim", "dynamic_slice", "gather", "reshape", "rev", "slice"),
+        *("split", "squeeze", "transpose"),
+    }
+)
+
 # What compares whole numbers says nothing of their dtype: a mask of padded ids does.
 _COMPARISONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge"})
 
 
 def _conversions(jaxpr: Any, variable: Any) -> set[str | None]:
     """Returns the integers that a variable is made, and `None` for any other use."""
+    found, handed_on = _uses(jaxpr, variable)
+    return found | {None} if handed_on else found
+
+
+def _uses(jaxpr: Any, variable: Any) -> tuple[set[str | None], list[int]]:
+    """Returns the same, and which results are the variable or parts of it."""
     found: set[str | None] = set()
-    if any(out is variable for out in jaxpr.outvars):
-        found.add(None)
+    parts = [variable]
     for equation in jaxpr.eqns:
+        name = equation.primitive.name
         for place, operand in enumerate(equation.invars):
-            if operand is not variable:
+            if not any(operand is part for part in parts):
                 continue
-            name = equation.primitive.name
             dtype = str(equation.params.get("new_dtype", ""))
             inner = equation.params.get("jaxpr")
             if name == "convert_element_type" and dtype.startswith("int"):
                 found.add(dtype)
+            elif name in _PARTS and place == 0:
+                parts += equation.outvars
             elif name in ("jit", "pjit") and inner is not None:
-                found |= _conversions(inner.jaxpr, inner.jaxpr.invars[place])
+                inside, results = _uses(inner.jaxpr, inner.jaxpr.invars[place])
+                found |= inside
+                parts += [equation.outvars[i] for i in results]
             elif name not in _COMPARISONS or not _is_whole(equation.invars[1 - place]):
                 found.add(None)
-    return found
+    results = [
+        i for i, out in enumerate(jaxpr.outvars) if any(out is part for part in parts)
+    ]
+    return found, results
 
 
 def _is_whole(operand: Any) -> bool:

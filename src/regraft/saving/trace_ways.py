@@ -83,7 +83,8 @@ def replaced(formula: str, lengths: Mapping[str, str]) -> str:
 
 
 def _in_words(formula: str) -> str:
-    words = re.sub(r"\bd\b", "each dimension", formula)
+    words = re.sub(r"\bb\b", "the batch", formula)
+    words = re.sub(r"\bd\b", "each dimension", words)
     words = re.sub(r"\bd(\d+)_(\d+)", r"dimension \2 of input \1", words)
     return re.sub(r"\bd(\d+)", r"dimension \1", words)
 
