@@ -253,10 +253,16 @@ def test_metric_that_nobody_knows_is_noted_and_left_out() -> None:
     assert "nobody" in context.notes[0].text
 
 
-def test_loss_that_nobody_knows_is_an_error_that_names_custom_objects() -> None:
+@pytest.mark.parametrize(
+    ("loss", "named"),
+    [("nobody", "nobody"), ("Mine>nobody", "nobody"), ("<lambda>", "<lambda>")],
+)
+def test_loss_that_nobody_knows_is_an_error_that_names_custom_objects(
+    loss: str, named: str
+) -> None:
     model = network(ONE)
-    config = {**DEFAULTS, "loss": "nobody", "optimizer_config": SGD}
-    with pytest.raises(ValueError, match="custom_objects"):
+    config = {**DEFAULTS, "loss": loss, "optimizer_config": SGD}
+    with pytest.raises(ValueError, match=f"custom_objects={{'{named}': …}}"):
         build_compile_arguments(config, model, BuildContext(TF_KERAS))
 
 

@@ -97,5 +97,5 @@ REDUCTIONS: Mapping[str | None, str] = {
 
 
 def plain_name(name: str) -> str:
-    """A name without its package."""
-    return name.rpartition(">")[2]
+    """A name without its package; `<lambda>` has none."""
+    return name.rpartition(">")[2] or name
