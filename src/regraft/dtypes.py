@@ -96,7 +96,9 @@ def from_number(number: int) -> DType:
         return BY_NUMBER[base]
     except KeyError:
         raise FormatError(
-            "Invalid DataType", expected="a number of types.proto", received=number
+            "Invalid DataType",
+            expected="a number of types.proto",
+            received=int(number),
         ) from None
 
 

@@ -27,6 +27,7 @@ from regraft.errors import (
 from regraft.graph import ir
 from regraft.graph.runtime import structure, xla_options
 from regraft.graph.runtime.context import HostVariable, KerasVariable, ResourceScope
+from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.library import FunctionLibrary
 from regraft.graph.runtime.main_graph import MainGraph, run_node
 from regraft.graph.runtime.registry import kernel, register
@@ -704,3 +705,67 @@ def test_elements_that_are_skipped_are_not_made() -> None:
         next(iter(made("SkipDataset", twice, np.int64(2**61))))
     with pytest.raises(MismatchError, match="steps of 0"):
         made("RangeDataset", *(np.int64(n) for n in (0, 1, 0)))
+
+
+def test_attribute_of_another_kind_than_its_op_declares_is_a_format_error() -> None:
+    one = ir.TensorValue.from_numpy(np.float32(1))
+    wrong: list[tuple[str, dict[str, ir.AttrValue]]] = [
+        ("Const", {"value": 1.5, "dtype": FLOAT}),
+        ("LeakyRelu", {"alpha": b"x"}),
+        ("LeakyRelu", {"alpha": (1.0,)}),
+        ("Squeeze", {"squeeze_dims": 3}),
+        ("Squeeze", {"squeeze_dims": (FLOAT, b"x")}),
+        ("Cast", {"DstT": ir.TensorShape((2,))}),
+        ("PartitionedCall", {"f": b"name"}),
+    ]
+    for op, attrs in wrong:
+        inputs = () if op == "Const" else ("c",)
+        types: dict[str, ir.AttrValue] = {"T": FLOAT, "Tin": (FLOAT,), "Tout": (FLOAT,)}
+        nodes = [
+            ir.Node("c", "Const", attrs={"value": one, "dtype": FLOAT}),
+            ir.Node("n", op, inputs, {**types, "SrcT": FLOAT, **attrs}),
+        ]
+        with pytest.raises(FormatError, match="Invalid attribute"):
+            MainGraph(nodes, _library()).run(["n"])
+
+
+def test_values_that_are_no_text_are_not_taken_for_it() -> None:
+    for value in (np.float32(1), np.int64(2**40), np.array([3, 4])):
+        with pytest.raises(MismatchError, match="Expected text"):
+            values.argument(value, "string")
+    with pytest.raises(MismatchError, match="received"):
+        values.argument(np.array(["a"]), "float32")
+
+
+def test_function_that_gives_less_than_it_says_is_a_format_error() -> None:
+    spec = ir.TensorSpec(ir.TensorShape(()), FLOAT)
+    ragged = ir.TypeSpec(
+        ir.TypeSpecClass.RAGGED_TENSOR_SPEC, (spec.shape, FLOAT, 2**40, FLOAT)
+    )
+    for wanted in ({"a": spec, "b": spec}, [spec, ragged]):
+        with pytest.raises(FormatError, match="output signature"):
+            structure.rebuilt(wanted, iter([1.0]))
+    odd = ir.TypeSpec(ir.TypeSpecClass.RAGGED_TENSOR_SPEC, (None, FLOAT, "x", None))
+    assert odd.component_count == 0
+
+
+def test_unknown_number_of_a_dtype_is_a_format_error_that_shows_it() -> None:
+    unknown = ir.DataType(999)
+    assert "999" in repr(unknown)
+    with pytest.raises(FormatError, match="999"):
+        _ = unknown.name
+    assert repr(ir.DataType(101)) == repr(FLOAT)
+    assert repr(ir.DataType(0)) == "DataType(0)"
+
+
+@pytest.mark.parametrize("inputs", [(), ("^x",), ("x",)])
+def test_parts_of_loops_without_their_inputs_are_format_errors(
+    inputs: tuple[str, ...],
+) -> None:
+    nodes = [ir.Node("x", "Placeholder", attrs={"dtype": FLOAT})]
+    others = () if inputs == ("x",) else ("Enter", "NextIteration", "Exit")
+    for op in ("Switch", *others):
+        wrong = ir.Node("wrong", op, inputs, {"T": FLOAT, "frame_name": b"f"})
+        graph = MainGraph([*nodes, wrong], _library())
+        with pytest.raises(FormatError, match="Invalid number of inputs"):
+            graph.run(["wrong"], {"x": np.float32(1)})

@@ -36,7 +36,7 @@ from typing import Any
 import numpy as np
 
 from regraft import dtypes
-from regraft.errors import FormatError, LimitError
+from regraft.errors import FormatError, LimitError, MismatchError
 
 # Elements that a constant may have which its file does not hold one by one.
 MAX_REPEATED = 1 << 28
@@ -72,7 +72,8 @@ class DataType(int):
         return dtypes.from_number(self).name if self else ""
 
     def __repr__(self) -> str:
-        return f"DataType({self.name!r})"
+        row = dtypes.BY_NUMBER.get(self % dtypes.REFERENCE_OFFSET)
+        return f"DataType({int(self) if row is None else row.name!r})"
 
     @classmethod
     def of(cls, name: str) -> DataType:
@@ -185,13 +186,22 @@ class TensorValue:
 
 
 def as_bytes(array: Array) -> Array:
-    """Returns an object array of `bytes` for an array of any kind of text."""
+    """Returns an object array of `bytes` for an array of any kind of text.
+
+    Raises:
+        MismatchError: It holds something else.
+    """
     out = np.empty(array.shape, object)
-    out.reshape(-1)[:] = [
-        item.encode() if isinstance(item, str) else bytes(item)
-        for item in array.reshape(-1).tolist()
-    ]
+    out.reshape(-1)[:] = [_encoded(item) for item in array.reshape(-1).tolist()]
     return out
+
+
+def _encoded(item: Any) -> bytes:
+    if isinstance(item, str):
+        return item.encode()
+    if isinstance(item, bytes):
+        return item
+    raise MismatchError(f"Expected text, received {type(item).__name__}.")
 
 
 def _known(shape: TensorShape) -> tuple[int, ...]:
@@ -481,9 +491,8 @@ class TypeSpec:
         state = self.state if isinstance(self.state, tuple) else ()
         if self.kind is TypeSpecClass.SPARSE_TENSOR_SPEC:
             return 3
-        if self.kind is TypeSpecClass.RAGGED_TENSOR_SPEC and len(state) > 2:
-            return int(state[2]) + 1
-        return 0
+        is_ragged = self.kind is TypeSpecClass.RAGGED_TENSOR_SPEC and len(state) > 2
+        return state[2] + 1 if is_ragged and isinstance(state[2], int) else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,14 @@ class OpDefs(Mapping[str, ir.OpDef]):
     def __len__(self) -> int:
         return len({**self._own, **dict.fromkeys(_protos())})
 
+    def attr_type(self, op: str, attr: str) -> str:
+        """Returns the kind of an attribute; what a file says of it counts last."""
+        for op_def in (builtin(op), self._own.get(op)):
+            for row in op_def.attrs if op_def is not None else ():
+                if row.name == attr:
+                    return row.type
+        return ""
+
     def default(self, op: str, attr: str) -> ir.AttrValue | ir.Absent:
         """Returns what an attribute is where a node doesn't say it.
 

@@ -18,6 +18,7 @@ from regraft.graph.runtime.lift_conditionals import lifted_conditionals
 from regraft.graph.runtime.plan import (
     Plan,
     PlanBuilder,
+    check_inputs,
     raise_missing,
     reachable,
     source_of,
@@ -66,6 +67,7 @@ def lifted(nodes: Nodes, library: FunctionLibrary, prefix: str = "") -> Nodes:
     Raises:
         UnsupportedError: A ring is not as TensorFlow makes it.
     """
+    check_inputs(nodes)
     nodes = dict(nodes)
     frames = _frames(nodes)
     while frames:

@@ -299,10 +299,18 @@ class PlanBuilder:
         value: Any = attrs.get(name, ir.ABSENT)
         if value is ir.ABSENT:
             value = self._op_defs.default(node.op, name)
+        place = f"{self._name}/{node.name}"
         if value is ir.ABSENT:
             raise FormatError(
-                f"Missing attribute '{name}' of op {node.op}",
-                object_path=f"{self._name}/{node.name}",
+                f"Missing attribute '{name}' of op {node.op}", object_path=place
+            )
+        kind = self._op_defs.attr_type(node.op, name)
+        if not _is_of_kind(value, kind):
+            raise FormatError(
+                f"Invalid attribute '{name}' of op {node.op}",
+                object_path=place,
+                expected=kind,
+                received=type(value).__name__,
             )
         return _plain(value)
 
@@ -355,6 +363,28 @@ class PlanBuilder:
                 received=len(flat),
             )
         return tuple(groups), frozenset(references)
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "string": (bytes, str),
+    "int": (int,),
+    "float": (float, int),
+    "bool": (bool, int),
+    "type": (ir.DataType,),
+    "shape": (ir.TensorShape,),
+    "tensor": (ir.TensorValue,),
+    "func": (ir.FunctionRef,),
+}
+
+
+def _is_of_kind(value: Any, kind: str) -> bool:
+    """Whether an attribute's value is of the kind that its op declares."""
+    if isinstance(value, ir.AttrPlaceholder):
+        return True
+    if kind.startswith("list("):
+        inner = _KINDS.get(kind[5:-1], (object,))
+        return isinstance(value, tuple) and all(isinstance(v, inner) for v in value)
+    return isinstance(value, _KINDS.get(kind, (object,)))
 
 
 def _plain(value: Any) -> Any:
@@ -430,11 +460,30 @@ def effects_of(function: ir.Function, op_defs: OpDefs) -> Iterator[ir.Node]:
             yield node
 
 
-# What loops and conditionals of TensorFlow 1 are made of.
-_RING = frozenset(
-    ["Enter", "RefEnter", "Exit", "RefExit", "NextIteration", "RefNextIteration"]
-)
-_OLD = _RING | {"Switch", "RefSwitch", "Merge", "RefMerge", "LoopCond"}
+# What loops and conditionals of TensorFlow 1 are made of, and how many inputs that has.
+_OLD = {
+    **dict.fromkeys(("Enter", "RefEnter", "Exit", "RefExit", "LoopCond"), 1),
+    **dict.fromkeys(("NextIteration", "RefNextIteration", "Merge", "RefMerge"), 1),
+    **dict.fromkeys(("Switch", "RefSwitch"), 2),
+}
+
+
+def check_inputs(nodes: Mapping[str, ir.Node]) -> None:
+    """Refuses parts of loops and conditionals that lack inputs.
+
+    Raises:
+        FormatError: There is one.
+    """
+    for node in nodes.values():
+        needed = _OLD.get(node.op, 0)
+        given = [text for text in node.inputs[:needed] if not text.startswith("^")]
+        if len(given) < needed:
+            raise FormatError(
+                f"Invalid number of inputs of op {node.op}",
+                object_path=node.name,
+                expected=needed,
+                received=len(given),
+            )
 
 
 def has_old_control_flow(function: ir.Function) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from regraft.dtypes import HANDLE
-from regraft.errors import MismatchError
+from regraft.errors import FormatError, MismatchError
 from regraft.graph import ir
 from regraft.graph.runtime import composites
 from regraft.graph.runtime.kernels import values
@@ -197,11 +197,15 @@ def flat_specs(spec: Any) -> Iterator[ir.TensorSpec]:
 
 
 def rebuilt(spec: Any, flat: Iterator[Any]) -> Any:
-    """Returns a structure with the next flat values in its tensors' places."""
+    """Returns a structure with the next flat values in its tensors' places.
+
+    Raises:
+        FormatError: There are fewer values.
+    """
     if isinstance(spec, (ir.TensorSpec, ir.BoundedTensorSpec)):
-        return next(flat)
+        return _following(flat)
     if isinstance(spec, ir.TypeSpec):
-        taken = tuple(next(flat) for _ in range(spec.component_count))
+        taken = tuple(_following(flat) for _ in range(spec.component_count))
         return composites.rebuilt(spec, taken)
     if isinstance(spec, (list, tuple)):
         return type(spec)(rebuilt(inner, flat) for inner in spec)
@@ -211,6 +215,16 @@ def rebuilt(spec: Any, flat: Iterator[Any]) -> Any:
         parts = {key: rebuilt(spec[key], flat) for key in sorted(spec)}
         return {key: parts[key] for key in spec}
     return spec
+
+
+def _following(flat: Iterator[Any]) -> Any:
+    for value in flat:
+        return value
+    raise FormatError(
+        "Invalid output signature",
+        expected="as many tensors as the function gives",
+        received="more",
+    )
 
 
 _PLAIN = inspect.Parameter.POSITIONAL_OR_KEYWORD

@@ -17,7 +17,7 @@ import numpy as np
 from keras import ops
 
 from regraft import dtypes
-from regraft.errors import LimitError, UnsupportedError
+from regraft.errors import LimitError, MismatchError, UnsupportedError
 from regraft.graph import ir
 
 Array = np.ndarray[Any, Any]
@@ -289,7 +289,10 @@ def argument(value: Any, dtype: str) -> Any:
         return value
     array = np.asarray(value)
     if array.dtype != numpy_dtype(dtype):
-        array = array.astype(numpy_dtype(dtype))
+        try:
+            array = array.astype(numpy_dtype(dtype))
+        except (TypeError, ValueError):
+            raise MismatchError(f"Expected {dtype}, received {array.dtype}.") from None
     return array if device_dtype(dtype) != dtype else to_tensor(array)
 
 
