@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import keras
 import numpy as np
 import pytest
 import scipy.sparse
@@ -40,7 +41,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _parts(value: Any) -> list[Any]:
-    return [np.asarray(v) for v in (value if isinstance(value, tuple) else (value,))]
+    return [np.asarray(part) for part in keras.tree.flatten(value)]
 
 
 @pytest.fixture(scope="module")

@@ -222,6 +222,8 @@ def _set_input_spec(layer: keras.Layer, spec: Any) -> None:
     """Gives a revived layer the spec of its inputs; others have their own."""
     if spec is None or not isinstance(layer, Revived):
         return
+    if layer.takes_composites:
+        return  # it counts inputs, of which Keras sees the parts here
     try:
         layer.input_spec = _input_spec(spec)  # type: ignore[attr-defined]
     except (TypeError, ValueError, KeyError, AttributeError):

@@ -18,6 +18,7 @@ from regraft.loading.functions import FunctionStore
 from regraft.loading.places import added_metrics, with_nodes
 from regraft.loading.read import own_functions
 from regraft.loading.restore import Assignment, RestorePlan, plan_from_objects
+from regraft.loading.revived_host import RevivedHostModel
 from regraft.loading.revived_layer import (
     HoldsTables,
     MetricState,
@@ -26,7 +27,6 @@ from regraft.loading.revived_layer import (
     RevivedObject,
     TracedRegularizer,
 )
-from regraft.loading.revived_text import RevivedTextModel
 from regraft.model.description import ObjectNode, Variable
 from regraft.model.dialects.context import NODE, BuildContext
 from regraft.model.dialects.objects import build_dtype, build_object
@@ -261,8 +261,10 @@ class Reviver:
         if isinstance(layer, RevivedModel):
             layer.saved_input_names = _signature_inputs(node)
             _compat.mark_called(layer)
-        if isinstance(layer, RevivedModel) and layer.reads_text:
-            layer.__class__ = RevivedTextModel
+        if isinstance(layer, RevivedModel) and (
+            layer.reads_text or layer.takes_composites
+        ):
+            layer.__class__ = RevivedHostModel
         if metadata.get("trainable") is False:
             layer.trainable = False
         self.revived.append((layer, node, reason))

@@ -13,6 +13,7 @@ from regraft import _compat
 from regraft.dtypes import HANDLE
 from regraft.errors import MismatchError
 from regraft.graph import ir
+from regraft.graph.runtime import composites
 from regraft.graph.runtime.kept_tables import KeptTables
 from regraft.graph.runtime.saved_functions import SavedFunction, Trace
 from regraft.loading.called_traces import why_uncompilable
@@ -106,9 +107,19 @@ class Revived(HoldsTables):
         """Whether its traces take or give text, for which handles stand in a model."""
         return any(trace.has_text for trace in self._traces.all())
 
+    @property
+    def takes_composites(self) -> bool:
+        """Whether its first argument has sparse or ragged tensors."""
+        return any(
+            isinstance(spec, ir.TypeSpec) and composites.component_specs(spec)
+            for spec in keras.tree.flatten(self._traces.first_argument())
+        )
+
     @cached_property
     def uncompilable(self) -> str | None:
         """What its traces do that no compiled step can; `None`: nothing."""
+        if self.takes_composites:
+            return "take sparse or ragged tensors"
         return why_uncompilable(self.has_text, self._traces.all())
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -12,7 +12,7 @@ from regraft import _compat
 from regraft.dtypes import HANDLE
 from regraft.errors import RegraftError, UnsupportedError
 from regraft.graph import ir
-from regraft.graph.runtime import structure
+from regraft.graph.runtime import composites, structure
 from regraft.graph.runtime.saved_functions import Trace
 from regraft.graph.tracing.tracer import Tracing, active
 from regraft.loading.called_traces import call_as_it_is, changes_tables
@@ -109,11 +109,25 @@ def as_handles(value: Any) -> Any:
     return value
 
 
+def _row_counts(value: Any) -> Iterator[int]:
+    """The lengths of the first axes of tensors, as far as their shapes tell."""
+    if isinstance(value, composites.RaggedTensor):
+        yield value.nested_row_splits[0].shape[0] - 1
+    elif isinstance(value, composites.SparseTensor):
+        yield 1
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _row_counts(item)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _row_counts(item)
+    elif hasattr(value, "shape"):
+        yield value.shape[0] if len(value.shape) else 0
+
+
 def _stand_ins(trace: Trace, args: Any, kwargs: Any) -> Any:
     """Zeros for results, where only their shapes are asked for."""
-    given = [*structure.flat_tensors(trace.args, tuple(args))]
-    given += structure.flat_tensors(trace.kwargs, kwargs)
-    batch = next((len(v.shape) and v.shape[0] for v, _ in given), 1)
+    batch = next(_row_counts((*args, *kwargs.values())), 1)
     found = []
     for spec in structure.flat_specs(trace.output_spec):
         dims = spec.shape.dims or ()

@@ -15,6 +15,7 @@ from jax import export
 
 from regraft import _compat
 from regraft.errors import UnsupportedError
+from regraft.graph.runtime.composites import SparseTensor
 from regraft.model.keras2.host_layers import file_dtype
 from regraft.model.state_tree import is_network
 from regraft.saving.trace_calls import LayerCall, Leaf
@@ -151,13 +152,19 @@ def model_inputs(model: keras.Model) -> Any:
     # The batch that a subclassed model was first called with is one of many.
     batch = slice(0 if is_network(model) else 1, None)
 
-    def given(tensor: Any) -> TensorInput:
+    def given(tensor: Any) -> Any:
+        if isinstance(tensor, SparseTensor):
+            # The number of its axes is no size of a batch.
+            rank = TensorInput(tuple(tensor.dense_shape.shape), "int64")
+            return SparseTensor(given(tensor.indices), given(tensor.values), rank)
+        if not hasattr(tensor, "shape"):
+            return None  # a structure, whose parts come next
         shape = (None,) * len(tensor.shape[: batch.start]) + tuple(tensor.shape[batch])
         return TensorInput(shape, file_dtype(tensor))
 
-    first = keras.tree.map_structure(given, symbolic)
+    first = keras.tree.traverse(given, symbolic)
     further = getattr(model, "further_inputs", {})
-    rest = {k: keras.tree.map_structure(given, v) for k, v in further.items()}
+    rest = {k: keras.tree.traverse(given, v) for k, v in further.items()}
     return Arguments(first, rest) if rest else first
 
 

@@ -16,6 +16,7 @@ import keras
 from regraft.dtypes import HANDLE
 from regraft.errors import UnsupportedError
 from regraft.graph import ir
+from regraft.graph.runtime.composites import RaggedTensor, SparseTensor, spec_of
 from regraft.graph.tracing.builder import shape_of
 from regraft.model.state_tree import call_signature
 from regraft.saving.trace_calls import POSITIONAL, LayerCall, Leaf
@@ -118,6 +119,10 @@ def structure(value: Any, specs: Sequence[ir.TensorSpec]) -> Any:
         return specs[value.index]
     if isinstance(value, dict):
         return {str(key): structure(item, specs) for key, item in value.items()}
+    if isinstance(value, SparseTensor | RaggedTensor):
+        parts = [structure(item, specs) for item in value]
+        if all(isinstance(part, ir.TensorSpec) for part in keras.tree.flatten(parts)):
+            return spec_of(type(value)(*parts))
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         fields = zip(value._fields, value, strict=True)
         items = tuple((name, structure(item, specs)) for name, item in fields)

@@ -24,6 +24,19 @@ class SparseTensor(NamedTuple):
     dense_shape: Any
 
 
+class RaggedTensor(NamedTuple):
+    """A ragged tensor, as functions and signatures give it and take it.
+
+    Attributes:
+        flat_values: Of all rows, one behind the other.
+        nested_row_splits: Where the rows of each ragged axis begin and end, the
+            outermost first.
+    """
+
+    flat_values: Any
+    nested_row_splits: tuple[Any, ...]
+
+
 _INT64 = ir.DataType(9)
 
 
@@ -38,6 +51,29 @@ def sparse_spec(shape: ir.TensorShape | None, dtype: ir.DataType) -> ir.TypeSpec
     state = (shape or ir.TensorShape(None), dtype)
     kind = ir.TypeSpecClass.SPARSE_TENSOR_SPEC
     return ir.TypeSpec(kind, state, "SparseTensorSpec", 3)
+
+
+def ragged_spec(
+    shape: ir.TensorShape, dtype: ir.DataType, rank: int, splits: ir.DataType
+) -> ir.TypeSpec:
+    """Returns the spec of a ragged tensor with so many ragged axes."""
+    kind = ir.TypeSpecClass.RAGGED_TENSOR_SPEC
+    return ir.TypeSpec(kind, (shape, dtype, rank, splits), "RaggedTensorSpec", rank + 1)
+
+
+def spec_of(value: SparseTensor | RaggedTensor) -> ir.TypeSpec:
+    """Returns the spec of a sparse or ragged tensor of `TensorSpec`s."""
+    if isinstance(value, SparseTensor):
+        dims = value.dense_shape.shape.dims
+        rank = None if dims is None else dims[0]
+        shape = ir.TensorShape(None if rank is None else (None,) * rank)
+        return sparse_spec(shape, value.values.dtype)
+    flat, splits = value
+    if flat.shape.dims is None:
+        shape = ir.TensorShape(None)
+    else:
+        shape = ir.TensorShape((*[None] * (len(splits) + 1), *flat.shape.dims[1:]))
+    return ragged_spec(shape, flat.dtype, len(splits), splits[0].dtype)
 
 
 def _shape_and_dtype(spec: ir.TypeSpec) -> tuple[ir.TensorShape, ir.DataType]:
@@ -203,4 +239,8 @@ def difference(spec: ir.TypeSpec, parts: tuple[Any, ...]) -> str | None:
 
 def rebuilt(spec: ir.TypeSpec, parts: tuple[Any, ...]) -> tuple[Any, ...]:
     """Returns the value that parts make up."""
-    return SparseTensor(*parts) if is_sparse(spec) else parts
+    if is_sparse(spec):
+        return SparseTensor(*parts)
+    if spec.kind is ir.TypeSpecClass.RAGGED_TENSOR_SPEC and len(parts) > 1:
+        return RaggedTensor(parts[0], tuple(parts[1:]))
+    return parts
