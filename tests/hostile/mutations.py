@@ -622,3 +622,23 @@ SAVED_MODEL: dict[str, Mutation] = {
         spoil_metadata_nodes,
     )
 }
+
+# Those that also fit a graph without functions and objects.
+OF_ANY_GRAPH = frozenset(
+    change.__name__
+    for change in (
+        truncate,
+        flip_bits,
+        overwrite,
+        splice,
+        remove_file,
+        empty_file,
+        exchange_files,
+        link_out,
+        spoil_saved_model,
+        spoil_library,
+        bomb_constant,
+        names_out,
+        many_meta_graphs,
+    )
+)

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from data import archive
 from hostile import mutations, worker
 
 HDF5 = (
@@ -31,6 +32,8 @@ SAVED_MODELS = (
     "2.15.1/op_layers/saved_model",
     "2.21.0/seed_example/saved_model",
 )
+# Of TensorFlow 1: a graph, its signatures, variables by name.
+OLD = ("composites", "session", "raw_estimator")
 # A file of a few kilobytes must not need more than this over the imports.
 PEAK_MB = 1500
 # For all files of one test, some hundred ways to open them; each has a bound of its
@@ -38,16 +41,24 @@ PEAK_MB = 1500
 SECONDS_IN_ALL = 1200
 
 
-def _spoiled(vintage: Path, folder: Path, seeds: range) -> list[Path]:
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    packed = Path(archive.__file__).parent / "tensorflow1" / "files.tar.xz"
+    return archive.unpack(packed, tmp_path_factory.mktemp("tensorflow1"))
+
+
+def _spoiled(vintage: Path, old: Path, folder: Path, seeds: range) -> list[Path]:
     made = []
+    saved_models = (*SAVED_MODELS, *(str(old / name) for name in OLD))
     for sources, table in (
         (HDF5, mutations.HDF5),
-        (SAVED_MODELS, mutations.SAVED_MODEL),
+        (saved_models, mutations.SAVED_MODEL),
     ):
         for name, change in table.items():
             for seed in seeds:
                 rng = random.Random(f"{name} {seed}")
-                source = vintage / rng.choice(sources)
+                fit = name in mutations.OF_ANY_GRAPH or sources is HDF5
+                source = vintage / rng.choice(sources if fit else SAVED_MODELS)
                 target = folder / f"{name}-{seed}-{source.name}" / source.name
                 target.parent.mkdir(parents=True)
                 if source.is_dir():
@@ -94,9 +105,9 @@ def _opened(paths: list[Path], good: Path, folder: Path) -> list[dict[str, Any]]
     ids=lambda seeds: f"seeds {seeds.start} to {seeds.stop - 1}",
 )
 def test_every_way_to_open_a_spoiled_file_ends_in_a_typed_error(
-    seeds: range, vintage: Path, tmp_path: Path
+    seeds: range, vintage: Path, old: Path, tmp_path: Path
 ) -> None:
-    paths = _spoiled(vintage, tmp_path, seeds)
+    paths = _spoiled(vintage, old, tmp_path, seeds)
     outcomes = _opened(paths, vintage / HDF5[0], tmp_path)
     assert {outcome["path"] for outcome in outcomes} == set(map(str, paths))
     assert [outcome for outcome in outcomes if outcome["fault"]] == []

@@ -30,6 +30,9 @@ import numpy as np  # noqa: E402
 import regraft  # noqa: E402
 from regraft.api import load_weights  # noqa: E402
 from regraft.errors import RegraftError  # noqa: E402
+from regraft.graph import ir  # noqa: E402
+from regraft.graph.runtime import structure  # noqa: E402
+from regraft.graph.runtime.kernels import values  # noqa: E402
 
 # Beyond what the process has after its imports.
 MORE_MEMORY_BYTES = 3 << 30
@@ -112,13 +115,27 @@ def _call_signatures(path: str) -> None:
     loaded = regraft.load(path)
     for name in list(loaded.signatures)[:2]:
         signature = loaded.signatures[name]
-        given = {}
-        for key, spec in signature.inputs.items():
-            shape = [2 if size is None else size for size in spec.shape.dims or ()]
-            if any(size < 0 or size > 64 for size in shape):
-                return
-            given[key] = np.zeros(shape, spec.dtype.name)
-        signature(**given)
+        given = {key: _zeros(spec) for key, spec in signature.inputs.items()}
+        if all(value is not None for value in given.values()):
+            signature(**given)
+
+
+def _zeros(spec: Any) -> Any:
+    """Something to give for a spec; `None` where it asks for too much."""
+    parts = []
+    for one in structure.flat_specs(spec):
+        shape = [2 if size is None else size for size in one.shape.dims or ()]
+        if any(size < 0 or size > 64 for size in shape):
+            return None
+        filler = 9 if one.name == "dense_shape" else 0
+        text = one.dtype.name == "string"
+        parts.append(np.full(shape, b"" if text else filler, numpy_of(one.dtype.name)))
+    return parts[0] if isinstance(spec, ir.TensorSpec) else tuple(parts)
+
+
+def numpy_of(dtype: str) -> Any:
+    """NumPy's type for a dtype's name."""
+    return object if dtype == "string" else values.numpy_dtype(dtype)
 
 
 def _load_weights(path: str, good: str) -> None:
