@@ -143,6 +143,8 @@ def _known_arguments(
     if type(layer) is keras.layers.MultiHeadAttention:
         # Regraft's is Keras 2's, under the same name.
         not_heeded += _regularized_otherwise(config)
+    if type(layer) is keras.layers.RandomCrop:
+        not_heeded.append("Keras 2's RandomCrop fits images to its size in inference")
     for text in not_heeded:
         notes.append(Note(f"layer {original_name(layer)!r}", text))
     known = KERAS_2_ARGUMENTS[cls_name] | EVERY_LAYER
