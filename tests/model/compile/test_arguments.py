@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
+import regraft
 from peer import Peer
 from regraft.model.compile import build_compile_arguments, describe_compile_arguments
 from regraft.model.dialects.context import BuildContext, Note
@@ -264,6 +266,21 @@ def test_loss_that_nobody_knows_is_an_error_that_names_custom_objects(
     config = {**DEFAULTS, "loss": loss, "optimizer_config": SGD}
     with pytest.raises(ValueError, match=f"custom_objects={{'{named}': …}}"):
         build_compile_arguments(config, model, BuildContext(TF_KERAS))
+
+
+@pytest.mark.parametrize("axis", [-1, 1, 0])
+@pytest.mark.parametrize(
+    "loss", ["categorical_crossentropy", "sparse_categorical_crossentropy"]
+)
+def test_crossentropy_behind_a_softmax_layer_is_of_logits(
+    loss: str, axis: int, peer: Peer, tmp_path: Path
+) -> None:
+    x, y = data([("o", 4, None)], sparse=loss.startswith("sparse"))
+    path = tmp_path / "model.h5"
+    expected, after = peer.call("softmax_output.trained", str(path), axis, loss, x, y)
+    model = regraft.load_model(path)
+    np.testing.assert_allclose(model.train_on_batch(x, y), expected, rtol=1e-5)
+    np.testing.assert_allclose(model.predict(x, verbose=0), after, atol=1e-5)
 
 
 def test_loss_and_metric_of_the_caller() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import keras
@@ -42,6 +43,13 @@ def softmax(x: Any, axis: int = -1) -> Any:
     return _remember(keras.activations.softmax(x, axis=axis), "softmax", x)
 
 
+def _softmax_call(layer: keras.layers.Softmax, inputs: Any, mask: Any = None) -> Any:
+    outputs = keras.layers.Softmax.call(layer, inputs, mask)
+    # Over any axis as in the latest Keras 2; old ones did so over the last one alone.
+    kept = mask is None and isinstance(layer.axis, int)
+    return _remember(outputs, "softmax", inputs) if kept else outputs
+
+
 _REMEMBERING: dict[Callable[..., Any], Callable[..., Any]] = {
     keras.activations.sigmoid: sigmoid,
     keras.activations.softmax: softmax,
@@ -49,8 +57,13 @@ _REMEMBERING: dict[Callable[..., Any], Callable[..., Any]] = {
 
 
 def remember_logits(layers: Iterable[keras.layers.Layer]) -> None:
-    """Lets layers whose activation is `sigmoid` or `softmax` remember its logits."""
+    """Lets layers whose activation is `sigmoid` or `softmax` remember its logits.
+
+    A `Softmax` layer has no activation of its own, but its output keeps them as well.
+    """
     for layer in layers:
+        if type(layer) is keras.layers.Softmax:
+            layer.call = partial(_softmax_call, layer)
         activation = getattr(layer, "activation", None)
         if activation in _REMEMBERING:
             layer.activation = _REMEMBERING[activation]
