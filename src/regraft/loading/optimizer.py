@@ -22,6 +22,7 @@ from regraft.model.optimizers import (
     build_optimizer,
     inner_optimizer,
     is_unbuilt,
+    linear_without_rate,
     plan_restore,
     state_from_hdf5,
     state_from_object_graph,
@@ -122,6 +123,8 @@ def _restore_optimizer(
         if variables:
             context.note("optimizer", "its state is not in the file; it starts fresh")
         return f"{type(optimizer).__name__}: fresh"
+    if context.dialect.ftrl_linear_has_the_rate:
+        state = linear_without_rate(state, optimizer, context.notes)
     # Keras hands gradients over by their place in `model.trainable_variables`, which
     # may not be the file's order.
     builds = not is_unbuilt(state)

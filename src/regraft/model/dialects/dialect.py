@@ -85,6 +85,14 @@ class Dialect:
         return self.generation < 3
 
     @property
+    def ftrl_linear_has_the_rate(self) -> bool:
+        """Whether `Ftrl` with a shrinkage keeps `linear` times the learning rate.
+
+        What files of TensorFlow 2.3 to 2.5 hold is that, of all others not.
+        """
+        return self.tensorflow and (2, 4) <= self.version < (2, 6)
+
+    @property
     def batch_norm_corrects_variance(self) -> str | None:
         """Where the moving variance takes Bessel's correction in training.
 

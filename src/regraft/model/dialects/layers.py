@@ -166,7 +166,10 @@ class _OtherClassError(UnsupportedError):
 # What `get_config` of every layer has, and what Keras adds to it.
 _EVERY_LAYER = {"name", "trainable", "dtype", "batch_input_shape", "build_config"}
 # Classes whose configs of Keras 2.0 say nothing.
-_MAY_SAY_NOTHING = {"Flatten", "InputLayer"}
+_MAY_SAY_NOTHING = {
+    *("Flatten", "InputLayer"),
+    *("GlobalAveragePooling1D", "GlobalMaxPooling1D"),
+}
 
 
 def _says_nothing(layer: keras.layers.Layer, entry: Entry) -> bool:

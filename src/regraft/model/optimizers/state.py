@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -25,6 +25,7 @@ from regraft.model.optimizers.slots import (
     U_PRODUCT,
     slots_of,
 )
+from regraft.model.optimizers.style import LEGACY
 from regraft.model.values import KerasVariableTensor
 from regraft.storage.tensor import ArrayTensor, StoredTensor
 
@@ -193,6 +194,44 @@ def _loose(
     taken |= {id(optimizer._iterations), id(optimizer._learning_rate)}
     taken.add(id(getattr(optimizer, "_u_product", None)))
     return [variable for variable in optimizer.variables if id(variable) not in taken]
+
+
+def linear_without_rate(
+    state: OptimizerState, optimizer: keras.Optimizer, notes: list[Note]
+) -> OptimizerState:
+    """Divides the slot `linear` of an `Ftrl` with a shrinkage by its learning rate.
+
+    Args:
+        state: As the file has it.
+        optimizer: For which it is.
+        notes: Told where the rate changes, for then the steps were others, too.
+    """
+    inner = inner_optimizer(optimizer)
+    linear = state.slots.get("linear")
+    shrinks = getattr(inner, "l2_shrinkage_regularization_strength", 0.0)
+    if not linear or not shrinks or state.style != LEGACY:
+        return state
+    steps = 0 if state.iterations is None else int(state.iterations.read())
+    rate, decay = inner._learning_rate, getattr(inner, "decay", 0.0)
+    if decay or not isinstance(rate, keras.Variable):
+        text = (
+            "TensorFlow 2.3 to 2.5 stepped otherwise where Ftrl has a shrinkage and a "
+            "learning rate that changes"
+        )
+        notes.append(Note("optimizer", text))
+    if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        last = float(rate(max(steps - 1, 0)))
+    else:
+        given = state.hyperparameters.get("learning_rate")
+        last = float(rate.value) if given is None else float(given.read())
+        last /= 1.0 + decay * max(steps - 1, 0)
+    if not last:
+        return state
+    divided = tuple(
+        None if tensor is None else ArrayTensor(tensor.read() / np.float32(last))
+        for tensor in linear
+    )
+    return replace(state, slots={**state.slots, "linear": divided})
 
 
 def plan_restore(
