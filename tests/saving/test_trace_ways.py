@@ -80,3 +80,15 @@ def test_no_two_loops_of_a_signature_share_a_function():
     assert len(loops) == 2
     assert len({loop.attrs["body"].name for loop in loops}) == 2
     assert len({loop.attrs["cond"].name for loop in loops}) == 2
+
+
+def test_a_layer_inside_a_wrapper_has_functions_of_its_own():
+    x = keras.Input((4,))
+    dense = L.Dense(3)
+    model = keras.Model(x, L.Dropout(0.5)(L.SpectralNormalization(dense)(x)))
+    functions = trace_model(model).layers[id(dense)].call
+    takes = dict(functions.function_spec.fullargspec.items)["args"]
+    assert takes == ["inputs", "training"]
+    for concrete in functions.concrete_functions:
+        args, _ = concrete.input_signature
+        assert len(args) == len(takes)

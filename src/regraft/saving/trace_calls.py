@@ -163,6 +163,15 @@ class LayerCalls:
         finally:
             self._scope = before
 
+    @contextmanager
+    def anew(self) -> Iterator[None]:
+        """Makes calls in this block leave records of their own, known or not."""
+        known, self._known = self._known, {}
+        try:
+            yield
+        finally:
+            self._known = known
+
     def call(
         self,
         original: Callable[..., Any],

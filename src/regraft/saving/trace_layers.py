@@ -355,7 +355,8 @@ class _ModelTracer:
             args, named = restored((record.args, kwargs), arrays)
             return record.layer(*args, **named)
 
-        self._run(run, renamed_lengths(record.tensors, self._way), flag)
+        with self._calls.anew():
+            self._run(run, renamed_lengths(record.tensors, self._way), flag)
         return self._calls.records[-1]
 
     def _concrete(
