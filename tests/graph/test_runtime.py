@@ -769,3 +769,13 @@ def test_parts_of_loops_without_their_inputs_are_format_errors(
         graph = MainGraph([*nodes, wrong], _library())
         with pytest.raises(FormatError, match="Invalid number of inputs"):
             graph.run(["wrong"], {"x": np.float32(1)})
+
+
+@pytest.mark.parametrize("op", ["Pad", "MirrorPad"])
+def test_border_that_no_tensor_holds_is_refused(op: str) -> None:
+    """XLA would end the process."""
+    widths = np.full((2, 2), 2**31 - 1, np.int32)
+    attrs: dict[str, ir.AttrValue] = {"T": FLOAT, "mode": b"REFLECT"}
+    node = ir.Node("n", op, attrs=attrs)
+    with pytest.raises(LimitError):
+        run_node(node, [values.to_tensor(np.ones((2, 2), "f")), widths], _library())

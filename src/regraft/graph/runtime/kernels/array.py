@@ -533,13 +533,13 @@ def tile(input: Any, multiples: Any) -> Any:
 @kernel("Pad", static=("paddings",), ignored=("Tpaddings",))
 def pad(input: Any, paddings: Any) -> Any:
     """Zeros around the input."""
-    return xp.pad(input, paddings.tolist())
+    return xp.pad(input, values.widths_for(input, paddings.tolist()))
 
 
 @kernel("PadV2", static=("paddings",), ignored=("Tpaddings",))
 def pad_v2(input: Any, paddings: Any, constant_values: Any) -> Any:
     """One value around the input."""
-    widths = paddings.tolist()
+    widths = values.widths_for(input, paddings.tolist())
     if values.is_host([input, constant_values]):
         return np.pad(input, widths, constant_values=constant_values.item())
     return ops.pad(
@@ -552,7 +552,8 @@ def pad_v2(input: Any, paddings: Any, constant_values: Any) -> Any:
 @kernel("MirrorPad", static=("paddings",), ignored=("Tpaddings",))
 def mirror_pad(input: Any, paddings: Any, *, mode: str) -> Any:
     """The input's own border, mirrored, around it."""
-    return xp.pad(input, paddings.tolist(), mode=mode.lower())
+    widths = values.widths_for(input, paddings.tolist())
+    return xp.pad(input, widths, mode=mode.lower())
 
 
 @kernel("OneHot", static=("depth",), ignored=("TI",))

@@ -28,7 +28,9 @@ def _padded(x: Any, padding: str, explicit: Ints, data_format: str) -> tuple[Any
     """Pads channels-last `x` where the graph says how; returns what is left to do."""
     if padding != "EXPLICIT":
         return x, padding.lower()
-    return ops.pad(x, [[0, 0], *_explicit(explicit, data_format), [0, 0]]), "valid"
+    return ops.pad(
+        x, values.widths_for(x, [[0, 0], *_explicit(explicit, data_format), [0, 0]])
+    ), "valid"
 
 
 def convolve(
@@ -168,7 +170,10 @@ def depthwise(
         if rest == "same":
             sizes = values.shape_of(filter)[:2]
             spans = [(k - 1) * r + 1 for k, r in zip(sizes, rates, strict=True)]
-            x = ops.pad(x, [[0, 0], *same_padding(x, spans, steps), [0, 0]])
+            x = ops.pad(
+                x,
+                values.widths_for(x, [[0, 0], *same_padding(x, spans, steps), [0, 0]]),
+            )
         out = _shifted(x, filter, steps, rates)
     else:
         out = ops.depthwise_conv(
@@ -194,7 +199,7 @@ def _spread(x: Any, strides: Ints) -> Any:
         x = ops.expand_dims(x, axis + 1)
         widths = [[0, 0]] * len(x.shape)
         widths[axis + 1] = [0, step - 1]
-        x = ops.pad(x, widths)
+        x = ops.pad(x, values.widths_for(x, widths))
         lengths[axis] = lengths[axis] * step
         x = ops.reshape(x, lengths)
         x = x[(slice(None),) * axis + (slice(0, lengths[axis] - step + 1),)]
@@ -280,7 +285,7 @@ def _swapped(kernel: Any, groups: int) -> Any:
 def _pad_or_crop(x: Any, widths: list[list[Any]]) -> Any:
     """Pads spatial axes; where a width is negative, cuts."""
     pads = [[_positive(low), _positive(high)] for low, high in widths]
-    x = ops.pad(x, [[0, 0], *pads, [0, 0]])
+    x = ops.pad(x, values.widths_for(x, [[0, 0], *pads, [0, 0]]))
     cut = [slice(None)]
     for low, high in widths:
         start = -low if isinstance(low, int) and low < 0 else 0

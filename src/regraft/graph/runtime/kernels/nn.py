@@ -274,7 +274,8 @@ def pool(
         pairs = np.array(explicit_paddings).reshape(-1, 2).tolist()
         widths = _spatial(tuple(pairs), data_format)
         low = _lowest(values.dtype_of(x))
-        x = ops.pad(x, [[0, 0], *widths, [0, 0]], constant_values=low)
+        around = values.widths_for(x, [[0, 0], *widths, [0, 0]])
+        x = ops.pad(x, around, constant_values=low)
         padding = "VALID"
     function = ops.max_pool if how == "max" else ops.average_pool
     out = function(

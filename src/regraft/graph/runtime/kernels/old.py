@@ -20,7 +20,8 @@ Ints = tuple[int, ...]
 def _pad_and_convolve(
     x: Any, paddings: Any, filter: Any, mode: str, strides: Ints, padding: str
 ) -> Any:
-    padded = xp.pad(x, paddings.tolist(), mode=mode.lower())
+    widths = values.widths_for(x, paddings.tolist())
+    padded = xp.pad(x, widths, mode=mode.lower())
     return convolve(padded, filter, strides, padding, (1, 1, 1, 1), "NHWC")
 
 

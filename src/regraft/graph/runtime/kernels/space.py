@@ -23,7 +23,7 @@ def space_to_batch_nd(input: Any, block_shape: Any, paddings: Any) -> Any:
     count = len(blocks)
     rank = values.rank_of(input)
     widths = [[0, 0], *paddings.tolist(), *[[0, 0]] * (rank - 1 - count)]
-    padded = xp.pad(input, widths)
+    padded = xp.pad(input, values.widths_for(input, widths))
     lengths = values.shape_of(padded)
     split: list[Any] = [lengths[0]]
     for length, block in zip(lengths[1:], blocks, strict=False):

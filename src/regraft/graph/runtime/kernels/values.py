@@ -224,6 +224,17 @@ def checked(lengths: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(lengths)
 
 
+def widths_for(value: Any, widths: Sequence[Any]) -> list[Any]:
+    """Returns the widths of a border that a graph puts around a tensor.
+
+    Raises:
+        LimitError: The whole is too large for any tensor; XLA would end the process.
+    """
+    lengths = shape_of(value)
+    checked([n + a + b for n, (a, b) in zip(lengths, widths, strict=True)])
+    return list(widths)
+
+
 def scalar(value: Any) -> Any:
     """Returns a static one-element value as a Python number, `bytes`, or symbol."""
     return np.asarray(value).reshape(-1)[0] if _symbolic(value) else value.item()
