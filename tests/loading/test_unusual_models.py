@@ -132,6 +132,8 @@ def test_counter_of_64_bits_is_loaded_without_a_warning(
         ("steps_of_regularized_outputs", "tf"),
         ("steps_of_regularized_outputs", "h5"),
         ("steps_of_a_normalized_batch", "h5"),
+        ("steps_of_a_network", "tf"),
+        ("steps_of_a_network", "h5"),
         ("steps_of_masked_sequences", "h5"),
         ("steps_of_tokens", "tf"),
         ("steps_of_tokens", "h5"),

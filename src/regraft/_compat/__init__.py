@@ -159,6 +159,13 @@ def kept_variables(layer: keras.Layer) -> list[keras.Variable]:
     return [*layer.variables, *states]
 
 
+def is_network(layer: Any) -> bool:
+    """Whether a layer is a graph of layers: a built Sequential or a Functional."""
+    return isinstance(layer, keras.Sequential) or (
+        isinstance(layer, keras.Model) and hasattr(layer, "operations")
+    )
+
+
 def sublayers(layer: keras.Layer) -> list[keras.Layer]:
     """Returns the layers that a layer tracks, in the order they were set.
 

@@ -18,6 +18,7 @@ from typing import Any
 import keras
 
 from regraft import _compat
+from regraft._compat import is_network as is_network
 from regraft.model.dialects.layers import row_of
 
 # Attributes that hold the same layers or variables again, or things that are not
@@ -67,13 +68,6 @@ class StateNode:
             yield prefix + name, variable
         for name, child in self.children:
             yield from child.edges(f"{prefix}{name}.")
-
-
-def is_network(layer: Any) -> bool:
-    """Whether a layer is a graph of layers: a built Sequential or a Functional."""
-    return isinstance(layer, keras.Sequential) or (
-        isinstance(layer, keras.Model) and hasattr(layer, "operations")
-    )
 
 
 def network_layers(model: keras.Model) -> list[keras.Layer]:

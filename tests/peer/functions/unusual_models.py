@@ -490,3 +490,18 @@ def frozen_backward_layer() -> Built:
     batch = _batch(5, 4, 3), _batch(5, 6, seed=1)
     model.train_on_batch(*batch)
     return Built(model, batch[0], batch)
+
+
+@case
+def steps_of_a_network() -> Built:
+    """tf_keras calls it twice: statistics move twice, and losses count twice."""
+    inner = tf_keras.Sequential(
+        [layers.Dense(3, activity_regularizer="l2"), layers.BatchNormalization()]
+    )
+    x = layers.Input((5, 3))
+    y = layers.Flatten()(layers.TimeDistributed(inner)(x))
+    model = tf_keras.Model(x, layers.Dense(1)(y))
+    model.compile(tf_keras.optimizers.SGD(0.1), "mse")
+    batch = _batch(4, 5, 3), _batch(4, 1, seed=1)
+    model.train_on_batch(*batch)
+    return Built(model, batch[0], batch)

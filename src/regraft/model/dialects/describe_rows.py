@@ -90,6 +90,10 @@ def _average_pooling(config: Config, layer: Any, notes: list[Note]) -> None:
     config.pop("counts_padding", None)
 
 
+def _time_distributed(config: Config, layer: Any, notes: list[Note]) -> None:
+    config.pop("asks_networks", None)
+
+
 def _random_crop(config: Config, layer: Any, notes: list[Note]) -> None:
     config.pop("resize_first", None)
 
@@ -117,6 +121,7 @@ DESCRIPTIONS: Mapping[str, Describe] = {
     "Lambda": _lambda,
     "BatchNormalization": _batch_normalization,
     "RandomCrop": _random_crop,
+    "TimeDistributed": _time_distributed,
     "Normalization": _normalization,
     "IntegerLookup": _vocabulary,
     "StringLookup": _vocabulary,

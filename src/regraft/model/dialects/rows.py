@@ -124,6 +124,11 @@ def _batch_normalization(config: Config, context: BuildContext) -> None:
     config.pop("synchronized", None)
 
 
+def _time_distributed(config: Config, context: BuildContext) -> None:
+    if context.dialect.generation < 3 and not context.dialect.tensorflow:
+        config["asks_networks"] = False
+
+
 def _synchronized(config: Config, context: BuildContext) -> None:
     config["synchronized"] = True
     _batch_normalization(config, context)
@@ -397,7 +402,9 @@ ROWS: Mapping[str, Row] = {
     "RandomCrop": Row(
         keras2_class=layers_preprocessing.RandomCrop, translate=_random_crop
     ),
-    "TimeDistributed": Row(keras2_class=recurrent.TimeDistributed),
+    "TimeDistributed": Row(
+        keras2_class=recurrent.TimeDistributed, translate=_time_distributed
+    ),
     "RandomHeight": Row(keras2_class=layers_preprocessing.RandomHeight),
     "RandomWidth": Row(keras2_class=layers_preprocessing.RandomWidth),
     "CuDNNLSTM": Row(

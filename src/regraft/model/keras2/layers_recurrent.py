@@ -320,7 +320,24 @@ class TimeDistributed(keras.layers.TimeDistributed):
     (the moments of BatchNormalization) is another thing. It also runs the layer's
     `call` alone, without regularizing its output, hands masks on as they came, and
     takes one tensor only.
+
+    Args:
+        layer: What is applied.
+        asks_networks: Whether a model inside is called once more for the shape of its
+            result, as tf.keras does: statistics move twice, losses count twice.
+        **keywords: Of the layer.
     """
+
+    def __init__(
+        self, layer: Any, *, asks_networks: bool = True, **keywords: Any
+    ) -> None:
+        super().__init__(layer, **keywords)
+        self.asks_networks = asks_networks
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the config; what is as in tf.keras isn't said."""
+        config = super().get_config()
+        return config if self.asks_networks else {**config, "asks_networks": False}
 
     def build(self, input_shape: Any) -> None:
         if not self.layer.built:
@@ -343,8 +360,18 @@ class TimeDistributed(keras.layers.TimeDistributed):
             return self._by_steps(inputs, mask, steps, kwargs)
         if "mask" in names and mask is not None:
             kwargs["mask"] = _map_tensors(_joined, mask)
-        outputs = self.layer(_map_tensors(_joined, inputs), **kwargs)
+        rows = _map_tensors(_joined, inputs)
+        outputs = self.layer(rows, **kwargs)
+        if self.asks_networks and (training or self._adds_losses()):
+            self._ask(rows, kwargs)
         return _map_tensors(lambda value: _split(value, inputs), outputs)
+
+    def _adds_losses(self) -> bool:
+        return any(inner.activity_regularizer for inner in _compat.all_layers(self))
+
+    def _ask(self, rows: Any, kwargs: dict[str, Any]) -> None:
+        if _compat.is_network(self.layer):
+            self.layer(rows, **kwargs)
 
     def _by_steps(
         self, inputs: Any, mask: Any, steps: int, kwargs: dict[str, Any]
