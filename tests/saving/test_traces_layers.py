@@ -62,7 +62,7 @@ def _traced(case: LayerCase) -> dict[bool, dict]:
     for training in (False, True):
         traced = call.concrete_functions[0 if training else -1]
         count = len(case.shapes)
-        variables = {count + i: np.asarray(v) for i, v in enumerate(traced.captures)}
+        variables = {count + i: _value(v) for i, v in enumerate(traced.captures)}
         request = {
             "library": library,
             "name": traced.name,
@@ -88,12 +88,18 @@ def _library(traces):
 
 def _expected(model, arrays, training, captures):
     """What the model gives, and what its variables hold then; they are put back."""
-    before = [variable.value for variable in captures]
+    variables = [one for one in captures if isinstance(one, keras.Variable)]
+    before = [variable.value for variable in variables]
     output = model(arrays if len(arrays) > 1 else arrays[0], training=training)
-    after = [np.asarray(v) for v in captures]
-    for variable, value in zip(captures, before, strict=True):
+    after = [_value(one) for one in captures]
+    for variable, value in zip(variables, before, strict=True):
         variable.assign(value)
     return jax.tree.map(np.asarray, keras.tree.flatten(output)), after
+
+
+def _value(captured):
+    """Of a variable or of a large constant."""
+    return np.asarray(captured.value)
 
 
 def _reachable(traces, name):

@@ -46,7 +46,9 @@ def _run(library: bytes, name: str, calls: list, variables: dict[int, Any]) -> A
             given = iter(arrays)
             held = {i: tf.Variable(value) for i, value in variables.items()}
             inputs = [
-                held[i].handle if i in held else tf.constant(next(given), _dtype(arg))
+                _held(held[i], arg)
+                if i in held
+                else tf.constant(next(given), _dtype(arg))
                 for i, arg in enumerate(main.signature.input_arg)
             ]
             outputs = execute.execute(
@@ -62,6 +64,12 @@ def _run(library: bytes, name: str, calls: list, variables: dict[int, Any]) -> A
     finally:
         for function in proto.function:
             eager.remove_function(function.signature.name)
+
+
+def _held(variable: Any, arg: Any) -> Any:
+    """The variable, or its value, where a function takes that: a large constant."""
+    is_resource = _dtype(arg) == variable.handle.dtype
+    return variable.handle if is_resource else variable.read_value()
 
 
 def _dtype(arg: Any) -> Any:
