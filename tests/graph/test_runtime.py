@@ -30,7 +30,7 @@ from regraft.graph.runtime.context import HostVariable, KerasVariable, ResourceS
 from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.library import FunctionLibrary
 from regraft.graph.runtime.main_graph import MainGraph, run_node
-from regraft.graph.runtime.registry import kernel, register
+from regraft.graph.runtime.registry import KERNELS, kernel, register
 from regraft.graph.runtime.xla_options import compiler_options
 
 
@@ -592,11 +592,17 @@ def test_tensor_beyond_all_bounds_is_refused(op: str, inputs: list[Any]) -> None
 
 
 @pytest.mark.parametrize("width", [1 << 61, (1 << 63) - 9])
-def test_array_that_numpy_refuses_to_make_is_a_limit_error(width: int) -> None:
-    row = ir.Node("n", "PadV2")
-    inputs = [np.zeros(4, np.float32), np.array([[0, width]]), np.float32(1)]
-    with pytest.raises(LimitError, match=r"can't be made.*In node 'n' \(PadV2\)"):
-        run_node(row, [np.asarray(i) for i in inputs], FunctionLibrary({}))
+def test_array_that_numpy_refuses_to_make_is_a_limit_error(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a kernel doesn't look at the size itself."""
+    large = dataclasses.replace(KERNELS["Neg"], function=lambda x: np.zeros(width))
+    monkeypatch.setitem(KERNELS, "Neg", large)
+    with pytest.raises(LimitError, match=r"can't be made.*In node 'n' \(Neg\)"):
+        run_node(ir.Node("n", "Neg"), [np.zeros(4, "f")], FunctionLibrary({}))
+    pads = [np.zeros(4, np.float32), np.array([[0, width]]), np.float32(1)]
+    with pytest.raises(LimitError, match=r"Invalid shape.*\s*In node 'n' \(PadV2\)"):
+        run_node(ir.Node("n", "PadV2"), [*map(np.asarray, pads)], FunctionLibrary({}))
 
 
 def test_unfed_placeholder_is_named() -> None:
