@@ -27,8 +27,12 @@ np.save(found, regraft.load_model(again).predict(np.load(given), verbose=0))
 X = np.random.default_rng(1).integers(0, 40, (5, 3)).astype("int32")
 
 
-def _by_rows(kernel):
-    return ops.sum(kernel @ ROWS.T)
+class ByRows(keras.regularizers.Regularizer):
+    def __call__(self, kernel):
+        return ops.sum(kernel @ ROWS.T)
+
+    def get_config(self):
+        return {}
 
 
 class Table(L.Layer):
@@ -37,7 +41,7 @@ class Table(L.Layer):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.rows = ops.convert_to_tensor(ROWS)
-        self.dense = L.Dense(20, kernel_regularizer=_by_rows)
+        self.dense = L.Dense(20, kernel_regularizer=ByRows())
 
     def build(self, shape):
         self.dense.build((*shape, 20))
