@@ -13,10 +13,7 @@ from keras import ops
 from regraft.errors import UnsupportedError
 from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.kernels.nn import pool
-from regraft.graph.runtime.kernels.quantize import (
-    BITS,
-    half_away,
-)
+from regraft.graph.runtime.kernels.quantize import BITS, half_away
 from regraft.graph.runtime.kernels.space import same_padding
 from regraft.graph.runtime.registry import KERNELS, kernel
 
@@ -49,10 +46,15 @@ def _step(low: Any, high: Any, kind: str) -> Any:
     return (high - low) / _steps(kind)
 
 
+def _divisor(step: Any) -> Any:
+    """One where a step is nothing; what is divided then isn't used."""
+    return ops.where(step == 0, ops.ones_like(step), step)
+
+
 def _whole(x: Any, low: Any, high: Any, kind: str) -> Any:
     """The quantized numbers for real ones, not yet within the bounds."""
     step = _step(low, high, kind)
-    safe = ops.where(step == 0, ops.ones_like(step), step)
+    safe = _divisor(step)
     lowest = _lowest(kind)
     if BITS[kind] == 32:
         # Far from zero float32 has no units: what is the middle counts from there.
@@ -76,7 +78,7 @@ def _meant(x: Any, low: Any, high: Any, kind: str) -> Any:
     if BITS[kind] == 32:
         found = (low + high) / 2 + (x + 0.5) * step
     else:
-        safe = ops.where(step == 0, ops.ones_like(step), step)
+        safe = _divisor(step)
         found = (half_away(low / safe) + x - _lowest(kind)) * step
     return ops.where(step == 0, low + ops.zeros_like(found), found)
 
@@ -346,8 +348,7 @@ def _requantized(x: Any, old: list[Any], low: Any, high: Any, kinds: Any) -> Any
         return _quantized(meant, low, high, kinds[1])
     # TensorFlow rounds here what is counted from the lower bound.
     step = _step(low, high, kinds[1])
-    safe = ops.where(step == 0, ops.ones_like(step), step)
-    found = ops.clip(ops.floor((meant - low) / safe + 0.5), 0, 255)
+    found = ops.clip(ops.floor((meant - low) / _divisor(step) + 0.5), 0, 255)
     return values.cast(ops.where(step == 0, ops.zeros_like(found), found), kinds[1])
 
 
