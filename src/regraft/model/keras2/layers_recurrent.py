@@ -362,16 +362,15 @@ class TimeDistributed(keras.layers.TimeDistributed):
             kwargs["mask"] = _map_tensors(_joined, mask)
         rows = _map_tensors(_joined, inputs)
         outputs = self.layer(rows, **kwargs)
-        if self.asks_networks and (training or self._adds_losses()):
-            self._ask(rows, kwargs)
+        if self._is_asked() and (training or self._adds_losses()):
+            self.layer(rows, **kwargs)
         return _map_tensors(lambda value: _split(value, inputs), outputs)
+
+    def _is_asked(self) -> bool:
+        return self.asks_networks and _compat.is_network(self.layer)
 
     def _adds_losses(self) -> bool:
         return any(inner.activity_regularizer for inner in _compat.all_layers(self))
-
-    def _ask(self, rows: Any, kwargs: dict[str, Any]) -> None:
-        if _compat.is_network(self.layer):
-            self.layer(rows, **kwargs)
 
     def _by_steps(
         self, inputs: Any, mask: Any, steps: int, kwargs: dict[str, Any]
