@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from regraft.storage.farmhash import fingerprint64, fingerprint_cat64
-from regraft.storage.map_order import serialized, sorted_message
+from regraft.storage.map_order import serialized, sorted_function, sorted_message
 from regraft.storage.proto import messages
 
 VERSION = 4
@@ -105,7 +105,7 @@ def _objects_hash(objects: Any) -> int | None:
     def hashes() -> Iterator[int]:
         for _, name in sorted(functions.items()):
             yield fingerprint64(_split(name)[0].encode())
-            yield fingerprint64(sorted_message(objects.concrete_functions[name]))
+            yield fingerprint64(sorted_function(objects.concrete_functions[name]))
 
     return _joined(hashes())
 

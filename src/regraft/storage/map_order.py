@@ -44,9 +44,7 @@ def serialized(saved_model: messages.SavedModel) -> bytes:
             differs = any(nodes) or _differs(_function_keys(function))
             needed["FunctionDef"].append(differs)
             needed["NodeDef"] += nodes if differs else ()
-        needed["SavedObjectGraph"].append(
-            _differs(_object_keys(graph.object_graph_def))
-        )
+        needed["SavedObjectGraph"].append(_objects_differ(graph.object_graph_def))
     if not any(map(any, needed.values())) and not _differs(_other_keys(model)):
         return data
     plan = {name: iter(flags) for name, flags in needed.items()}
@@ -64,6 +62,13 @@ def _differs(groups: Iterable[tuple[Any, ...]]) -> bool:
 def sorted_message(message: messages.Message) -> bytes:
     """Returns the bytes of a small message with all maps sorted upwards."""
     return _sorted_maps(message.DESCRIPTOR, serialize(message))
+
+
+def sorted_function(concrete: messages.SavedConcreteFunction) -> bytes:
+    """Returns the same of a traced function of an object graph."""
+    if _function_differs(concrete):
+        return sorted_message(concrete)
+    return serialize(concrete)
 
 
 @functools.lru_cache(4096)
@@ -87,15 +92,36 @@ def _function_keys(function: Any) -> Iterator[tuple[Any, ...]]:
     yield tuple(function.resource_arg_unique_id)
 
 
-def _object_keys(objects: Any) -> Iterator[tuple[Any, ...]]:
-    yield tuple(objects.concrete_functions)
-    for concrete in objects.concrete_functions.values():
-        yield from _structure_keys(concrete.canonicalized_input_signature)
-        yield from _structure_keys(concrete.output_signature)
-    for node in objects.nodes:
-        yield tuple(node.saveable_objects)
-        if node.WhichOneof("kind") == "function":
-            yield from _structure_keys(node.function.function_spec.fullargspec)
+def _objects_differ(objects: Any) -> bool:
+    return (
+        not _is_sorted_by_all(tuple(objects.concrete_functions))
+        or any(map(_function_differs, objects.concrete_functions.values()))
+        or any(map(_object_differs, objects.nodes))
+    )
+
+
+def _function_differs(concrete: Any) -> bool:
+    return _structure_differs(
+        concrete.canonicalized_input_signature
+    ) or _structure_differs(concrete.output_signature)
+
+
+def _object_differs(node: Any) -> bool:
+    if not _is_sorted_by_all(tuple(node.saveable_objects)):
+        return True
+    if node.WhichOneof("kind") != "function":
+        return False
+    return _structure_differs(node.function.function_spec.fullargspec)
+
+
+def _structure_differs(value: Any) -> bool:
+    return _content_differs(value.SerializeToString())
+
+
+@functools.lru_cache(4096)
+def _content_differs(content: bytes) -> bool:
+    """Signatures recur: all layers of a kind take and give the same."""
+    return _differs(_structure_keys(messages.StructuredValue.FromString(content)))
 
 
 def _other_keys(saved_model: Any) -> Iterator[tuple[Any, ...]]:

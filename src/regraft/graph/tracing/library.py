@@ -11,6 +11,9 @@ from typing import Any
 from regraft.graph import ir
 
 _NUMBERED = re.compile(r"^__inference_(.*)_\d+$")
+# Of numbers with as many digits none begins with another one: protobuf's runtimes
+# agree on the order of such names, and hashes need not put them into order.
+_FIRST_NUMBER = 1000
 
 
 class FunctionLibrary:
@@ -35,7 +38,7 @@ class FunctionLibrary:
     def add_distinct(self, function: ir.Function) -> str:
         """Adds a function even if there is an equal one; returns its name."""
         label = _NUMBERED.sub(r"\1", function.name)
-        name = f"__inference_{label}_{len(self._functions)}"
+        name = f"__inference_{label}_{_FIRST_NUMBER + len(self._functions)}"
         signature = replace(function.signature, name=name)
         self._functions[name] = replace(function, signature=signature)
         return name
