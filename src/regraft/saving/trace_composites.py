@@ -476,6 +476,8 @@ _MARKS: dict[str, dict[str, Function]] = {
         "log_softmax": _softmax("log_softmax", "LogSoftmax"),
         "moments": _moments,
         "one_hot": _one_hot,
+        "relu": _activation("Relu"),
+        "relu6": _activation("Relu6"),
         "selu": _activation("Selu"),
         "softmax": _softmax("softmax", "Softmax"),
         "softplus": _activation("Softplus"),
