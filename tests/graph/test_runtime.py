@@ -690,6 +690,14 @@ def test_old_files_dont_say_of_how_many_tensors_something_is_made(
     assert structure.difference(spec, parts[:1], "x") is not None
 
 
+def test_type_of_a_library_is_made_of_the_tensors_that_its_state_describes() -> None:
+    one = ir.TensorSpec(ir.TensorShape((None,)), FLOAT)
+    parts = {"loc": one, "scale": [one, ir.NamedTupleValue("Rest", (("of", one),))]}
+    distribution = ir.TypeSpec(275837168, (1, ("module", "Normal"), parts))
+    assert distribution.component_count == 3
+    assert ir.TypeSpec(ir.TypeSpecClass.DATA_DATASET_SPEC, (one,)).component_count == 0
+
+
 def test_elements_that_are_skipped_are_not_made() -> None:
     library = FunctionLibrary({}, max_calls=1000)
     ctx = library.context()

@@ -138,6 +138,8 @@ def test_attribute_survives_a_node(value: ir.AttrValue) -> None:
             "RaggedTensorSpec",
             2,
         ),
+        # What TensorFlow Probability's distributions had before TensorFlow 2.5.
+        ir.TypeSpec(275837168, (1, ("distributions", "Deterministic"), {})),
     ],
     ids=repr,
 )

@@ -478,10 +478,17 @@ class TypeSpecClass(enum.IntEnum):
 class TypeSpec:
     """A composite tensor argument: ragged, sparse, a variable …."""
 
-    kind: TypeSpecClass
+    kind: TypeSpecClass | int
     state: StructuredValue
     class_name: str = ""
     num_flat_components: int = 0
+
+    @property
+    def label(self) -> str:
+        """What it is called."""
+        if isinstance(self.kind, TypeSpecClass):
+            return self.class_name or self.kind.name
+        return self.class_name or f"type {self.kind}"
 
     @property
     def component_count(self) -> int:
@@ -491,8 +498,32 @@ class TypeSpec:
         state = self.state if isinstance(self.state, tuple) else ()
         if self.kind is TypeSpecClass.SPARSE_TENSOR_SPEC:
             return 3
-        is_ragged = self.kind is TypeSpecClass.RAGGED_TENSOR_SPEC and len(state) > 2
-        return state[2] + 1 if is_ragged and isinstance(state[2], int) else 0
+        if self.kind is TypeSpecClass.RAGGED_TENSOR_SPEC:
+            is_full = len(state) > 2 and isinstance(state[2], int)
+            return state[2] + 1 if is_full else 0
+        is_own = self.kind not in _OF_TENSORFLOW
+        return _count_specs(self.state) if is_own else 0
+
+
+# A library's own type says in its state what it is made of, tensor by tensor.
+_OF_TENSORFLOW = {
+    *TypeSpecClass,
+} - {TypeSpecClass.REGISTERED_TYPE_SPEC, TypeSpecClass.EXTENSION_TYPE_SPEC}
+
+
+def _count_specs(state: StructuredValue) -> int:
+    """Returns how many tensors a state describes, at any depth."""
+    if isinstance(state, TensorSpec):
+        return 1
+    if isinstance(state, TypeSpec):
+        return state.component_count
+    if isinstance(state, NamedTupleValue):
+        return sum(_count_specs(value) for _, value in state.items)
+    if isinstance(state, dict):
+        return sum(map(_count_specs, state.values()))
+    if isinstance(state, list | tuple):
+        return sum(map(_count_specs, state))
+    return 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from regraft.errors import FormatError
 from regraft.graph import ir
 from regraft.graph.tensor_serde import (
     shape_from_proto,
@@ -60,17 +59,15 @@ def _bounded_spec(proto: Any) -> ir.BoundedTensorSpec:
 
 
 def type_spec_from_proto(proto: Any) -> ir.TypeSpec:
-    """Reads a `TypeSpecProto`."""
-    try:
-        kind = ir.TypeSpecClass(proto.type_spec_class)
-    except ValueError:
-        raise FormatError(
-            "Invalid type spec class",
-            expected="a number of struct.proto",
-            received=proto.type_spec_class,
-        ) from None
+    """Reads a `TypeSpecProto`.
+
+    A number that `struct.proto` doesn't have stays a number: libraries had their own,
+    as TensorFlow Probability for its distributions.
+    """
+    number = proto.type_spec_class
+    known = number in ir.TypeSpecClass.__members__.values()
     return ir.TypeSpec(
-        kind,
+        ir.TypeSpecClass(number) if known else number,
         structure_from_proto(proto.type_state),
         proto.type_spec_class_name,
         proto.num_flat_components,

@@ -412,7 +412,7 @@ class _Inputs:
         if isinstance(spec, ir.TensorSpec | ir.BoundedTensorSpec):
             return self._array(spec.dtype.name, self._shape(spec.shape.dims, known))
         if isinstance(spec, ir.TypeSpec):
-            raise _NotCheckableError(f"it takes a {spec.class_name or spec.kind.name}")
+            raise _NotCheckableError(f"it takes a {spec.label}")
         if isinstance(spec, ir.NamedTupleValue):
             return tuple(self.filled(item) for _, item in spec.items)
         if isinstance(spec, list | tuple):

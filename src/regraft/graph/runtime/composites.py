@@ -98,7 +98,7 @@ def described(spec: ir.TypeSpec) -> str:
         return f"sparse {dtype.name}{shape}"
     if spec.kind is ir.TypeSpecClass.RAGGED_TENSOR_SPEC:
         return f"ragged {dtype.name}{shape}"
-    return spec.class_name or spec.kind.name
+    return spec.label
 
 
 def component_specs(spec: ir.TypeSpec) -> tuple[ir.TensorSpec, ...]:
