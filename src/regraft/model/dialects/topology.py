@@ -38,7 +38,11 @@ from regraft.model.dialects.context import NODE, BuildContext, Entry
 from regraft.model.dialects.layers import build_from_row
 from regraft.model.dialects.names import remember_name, reserve_names, stand_ins
 from regraft.model.dialects.objects import is_entry, shared
-from regraft.model.dialects.operations import build_operation, is_operation
+from regraft.model.dialects.operations import (
+    build_operation,
+    is_operation,
+    with_module,
+)
 from regraft.model.dialects.registry import find_custom
 from regraft.model.keras2.host_layers import InputLayer
 from regraft.model.keras2.layers_merging import end_masks, makes_masks
@@ -372,7 +376,7 @@ class _Functional:
         for entry, name, accepted in zip(entries, names, stand_ins(names), strict=True):
             if name in self.layers:
                 raise FormatError("A model has a layer name twice", received=name)
-            entry = _renamed(entry, accepted)
+            entry = with_module(_renamed(entry, accepted), self.context)
             if is_operation(entry):
                 layer = build_operation(entry, self.context)
             else:
