@@ -59,8 +59,9 @@ class Example:
 
 
 def flat(outputs: Any) -> list[np.ndarray]:
-    """Returns the arrays of a structure, as float32; of dicts by sorted keys."""
-    return [np.asarray(value, np.float32) for value in keras.tree.flatten(outputs)]
+    """Returns the arrays of a structure, as `floatx`; of dicts by sorted keys."""
+    dtype = keras.config.floatx()
+    return [np.asarray(value, dtype) for value in keras.tree.flatten(outputs)]
 
 
 def weights(model: keras.Model) -> dict[str, np.ndarray]:
@@ -112,12 +113,19 @@ def make_example(row: Row, folder: Path | None = None, *, trains: bool = True) -
 
 def _made(row: Row) -> tuple[keras.Model, dict[str, np.ndarray], Any]:
     made = row.make()
-    model, inputs = made[:2]
-    given = made[2] if len(made) > 2 else None
+    model, inputs = made[0], _as_floatx(made[1])
+    given = _as_floatx(made[2]) if len(made) > 2 else None
     if given is None:
         arrays = list(inputs.values())
         given = arrays if len(arrays) > 1 else arrays[0]
     return model, inputs, given
+
+
+def _as_floatx(arrays: Any) -> Any:
+    dtype = keras.config.floatx()
+    return keras.tree.map_structure(
+        lambda x: x.astype(dtype) if x.dtype == "float32" else x, arrays
+    )
 
 
 def _served(model: keras.Model, outputs: Any) -> dict[str, np.ndarray]:
@@ -171,7 +179,8 @@ def _gradients(model: keras.Model, given: Any) -> dict[str, np.ndarray]:
     @jax.jit
     def total(trainable: Any) -> Any:
         outputs, _ = model.stateless_call(trainable, frozen, given, training=False)
-        return sum((x.astype("float32") ** 2).sum() for x in jax.tree.leaves(outputs))
+        wide = keras.config.floatx()
+        return sum((x.astype(wide) ** 2).sum() for x in jax.tree.leaves(outputs))
 
     found = jax.grad(total)([v.value for v in model.trainable_variables])
     paths = [v.path for v in model.trainable_variables]

@@ -1,10 +1,12 @@
 """Measures the interoperation matrix and writes `docs/interop.md`.
 
     python tests/interop/matrix.py [--rows u_net ResNet50 …] [--readers lite …]
-        [--missing] [--only-docs]
+        [--missing] [--float64] [--only-docs]
 
 Cells that are not measured keep what `results.json` says; with `--missing` only those
-that it lacks are measured. `REGRAFT_ONNX_PYTHON` and `REGRAFT_TFJS_PYTHON` name the
+that it lacks are measured. With `--float64` those that differ by more than they should
+are measured again, of the same model in float64: what is equal there, and only there,
+differs by rounding. `REGRAFT_ONNX_PYTHON` and `REGRAFT_TFJS_PYTHON` name the
 Pythons of environments with tf2onnx and with tensorflowjs; without, their columns stay.
 """
 
@@ -29,7 +31,9 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
+import jax  # noqa: E402
 import keras  # noqa: E402
+from keras.src.backend.common import dtypes as promotion  # noqa: E402
 
 from interop.examples import make_example  # noqa: E402
 from interop.models import ROWS, Row  # noqa: E402
@@ -52,6 +56,10 @@ def _keep(results: Known, row: str, cells: Mapping[str, Cell]) -> None:
         # Where files lay says nothing.
         note = re.sub(r"/tmp/\S*/", "", cell.note)
         held[column] = {"difference": cell.difference, "note": note}
+    _write(results)
+
+
+def _write(results: Known) -> None:
     ordered = {name: results[name] for name in ROWS if name in results}
     RESULTS.write_text(json.dumps(ordered, indent=1) + "\n")
 
@@ -59,11 +67,12 @@ def _keep(results: Known, row: str, cells: Mapping[str, Cell]) -> None:
 def measure(rows: list[str], readers: list[str], missing: bool) -> None:
     """Measures cells, and keeps each as soon as it is known."""
     results = load_results()
-    with peers(
-        onnx=os.environ.get("REGRAFT_ONNX_PYTHON"),
-        tensorflowjs=os.environ.get("REGRAFT_TFJS_PYTHON"),
-    ) as ask:
-        for row in rows:
+    for row in rows:
+        # Peers of their own: a converter keeps gigabytes of each architecture.
+        with peers(
+            onnx=os.environ.get("REGRAFT_ONNX_PYTHON"),
+            tensorflowjs=os.environ.get("REGRAFT_TFJS_PYTHON"),
+        ) as ask:
             held = results.get(row, {}) if missing else {}
             wanted = [r for r in readers if not set(READERS[r][0]) <= set(held)]
             wanted = [r for r in wanted if ask.has(r)]
@@ -81,7 +90,32 @@ def measure(rows: list[str], readers: list[str], missing: bool) -> None:
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
                 keras.utils.clear_session()
+                jax.clear_caches()
             print(f"{row}: {time.monotonic() - started:.0f} s", flush=True)
+
+
+def measure_in_float64(rows: list[str]) -> None:
+    """Measures what rounding may keep apart, computed in float64 on both sides."""
+    jax.config.update("jax_enable_x64", True)
+    keras.config.set_floatx("float64")
+    # Keras on JAX computes means of float64 in float32 otherwise.
+    promotion.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
+    results = load_results()
+    for row in rows:
+        held = results.get(row, {})
+        far = {c for c in held if not holds(ROWS[row], c, held[c])}
+        far = {c for c in far if held[c]["difference"] is not None}
+        wanted = [r for r in ("tf_keras", "saved_model") if far & {*READERS[r][0]}]
+        if not wanted:
+            continue
+        with peers() as ask, tempfile.TemporaryDirectory() as folder:
+            example = make_example(ROWS[row], Path(folder))
+            for reader in wanted:
+                for column, cell in read(reader, example, ask).items():
+                    print(f"{row} · {column} in float64: {cell}", flush=True)
+                    if column in far:
+                        held[column]["in_float64"] = cell.difference
+        _write(results)
 
 
 class Notes:
@@ -105,8 +139,14 @@ def _shown(cell: Mapping[str, Any] | None, notes: Notes) -> str:
     mark = notes.mark(cell["note"]) if cell["note"] else ""
     if cell["difference"] is None:
         return f"no {mark}"
-    number = f"{cell['difference']:.0e}".replace("e-0", "e-").replace("0e+00", "0")
+    number = _number(cell["difference"])
+    if cell.get("in_float64") is not None:
+        number += f" ({_number(cell['in_float64'])})"
     return f"{number} {mark}".strip()
+
+
+def _number(difference: float) -> str:
+    return f"{difference:.0e}".replace("e-0", "e-").replace("0e+00", "0")
 
 
 def table(results: Known) -> str:
@@ -138,9 +178,12 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", choices=[*ROWS], default=[*ROWS])
     parser.add_argument("--readers", nargs="+", choices=[*READERS], default=[*READERS])
     parser.add_argument("--missing", action="store_true")
+    parser.add_argument("--float64", action="store_true")
     parser.add_argument("--only-docs", action="store_true")
     options = parser.parse_args()
-    if not options.only_docs:
+    if options.float64:
+        measure_in_float64(options.rows)
+    elif not options.only_docs:
         measure(options.rows, options.readers, options.missing)
     write_part(PAGE, "tests/interop/matrix.py", table(load_results()))
 

@@ -61,6 +61,18 @@ def test_numbers_that_were_measured_are_near_enough():
     assert not far
 
 
+def test_rounding_is_what_is_equal_in_float64():
+    assert Cell(0.1, in_float64=1e-12).holds(1e-4)
+    assert not Cell(0.1, in_float64=1e-4).holds(1e-4)
+    assert not Cell(0.1).holds(1e-4)
+    assert not Cell(None, "no", in_float64=1e-12).holds(1e-4)
+
+
+def test_cells_show_what_was_measured_in_float64():
+    results = {"VGG16": {"gradients": {**vars(Cell(0.1, in_float64=2e-12))}}}
+    assert "| 1e-1 (2e-12) |" in matrix.table(results)
+
+
 def test_every_reader_fills_its_columns():
     assert [c for columns, _ in READERS.values() for c in columns] == [*COLUMNS]
     assert not Cell(None, "no").holds(1.0)

@@ -18,15 +18,18 @@ import numpy as np
 def _flat(outputs):
     import tensorflow as tf
 
-    return [np.asarray(value, np.float32) for value in tf.nest.flatten(outputs)]
+    arrays = [np.asarray(value) for value in tf.nest.flatten(outputs)]
+    return [x if x.dtype == np.float64 else x.astype(np.float32) for x in arrays]
 
 
 def _weights(model):
     return {v.name.removesuffix(":0"): v.numpy() for v in model.weights}
 
 
-def tf_keras(path, given, targets):
+def tf_keras(path, given, targets, floatx="float32"):
     """Loads without any class of ours, predicts, evaluates and takes a step.
+
+    Its optimizers hold their learning rate in `floatx`, in which the file has it.
 
     Returns:
         `outputs`, `evaluated`, two flat outputs of calls in training (`live`), `loss`
@@ -35,6 +38,7 @@ def tf_keras(path, given, targets):
     import tf_keras
 
     tf_keras.backend.clear_session()
+    tf_keras.backend.set_floatx(floatx)
     model = tf_keras.models.load_model(path)
     found = {"outputs": _flat(model.predict(given, verbose=0))}
     found["evaluated"] = float(
@@ -68,7 +72,7 @@ def saved_model(path, given, inputs):
         outputs = loaded(tensors, training=False)
         total = tf.add_n(
             [
-                tf.reduce_sum(tf.cast(x, tf.float32) ** 2)
+                tf.reduce_sum((tf.cast(x, tf.float32) if x.dtype.size < 4 else x) ** 2)
                 for x in tf.nest.flatten(outputs)
             ]
         )
