@@ -17,15 +17,22 @@ def _model(outputs):
     return tf_keras.Model(inputs, made[0] if len(made) == 1 else made)
 
 
-def evaluate(training_config, outputs, weights, x, targets, sample_weight=None):
-    """Compiles a model as `load_model` would, and returns its results by name."""
+def evaluate(
+    training_config, outputs, weights, x, targets, sample_weight=None, written=True
+):
+    """Compiles a model as `load_model` would, and returns its results by name.
+
+    Args:
+        written: Whether the config is of a file, so that names of metrics have the
+            names of their outputs in front.
+    """
     from tf_keras.src.saving.legacy import saving_utils
 
     model = _model(outputs)
     model.set_weights(weights)
     arguments = saving_utils.compile_args_from_training_config(training_config)
     arguments.pop("sample_weight_mode", None)
-    model.compile(**arguments)
+    model.compile(**arguments, from_serialized=written)
     found = model.test_on_batch(x, targets, sample_weight, return_dict=True)
     return {name: float(np.mean(value)) for name, value in found.items()}
 

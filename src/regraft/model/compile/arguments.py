@@ -19,6 +19,8 @@ from regraft.model.compile.outputs import (
     outputs_of,
     remember_output_logits,
     shape_back,
+    with_output_name,
+    without_output_names,
 )
 from regraft.model.dialects.context import BuildContext, Note
 from regraft.model.dialects.dialect import Dialect
@@ -176,12 +178,13 @@ def _build_metrics(
         text = f"{key}={metrics!r} doesn't fit the outputs; it is left out"
         context.note("compile", text)
         return None
-    built = [[m for m in map(build, items) if m is not None] for items in laid]
-    if not any(built):
-        return None
     if outputs.count == 1:
-        return built[0]
-    return shape_back(built, outputs)
+        return [m for m in map(build, laid[0]) if m is not None] or None
+    built = [
+        [m for m in map(build, items) if m is not None]
+        for items in without_output_names(laid, outputs)
+    ]
+    return shape_back(built, outputs) if any(built) else None
 
 
 def _map_entries(argument: Any, build: Any) -> Any:
@@ -216,10 +219,12 @@ def describe_compile_arguments(
     loss = _describe(given.get("loss"), describe_loss, dialect, notes)
     return {
         "loss": _in_file_names(loss, outputs),
-        "metrics": _describe_metrics(given.get("metrics"), outputs, dialect, notes),
-        "weighted_metrics": _describe_metrics(
-            given.get("weighted_metrics"), outputs, dialect, notes
-        ),
+        **{
+            key: _describe_metrics(
+                given.get(key), outputs, dialect, notes, _compat.built_metrics(model, key)
+            )
+            for key in ("metrics", "weighted_metrics")
+        },
         "loss_weights": _describe_weights(given.get("loss_weights"), outputs),
         "optimizer_config": describe_optimizer(model.optimizer, dialect, notes),
     }
@@ -237,16 +242,40 @@ def _describe(argument: Any, describe: Any, dialect: Dialect, notes: list[Note])
 
 
 def _describe_metrics(
-    metrics: Any, outputs: Outputs | None, dialect: Dialect, notes: list[Note]
+    metrics: Any,
+    outputs: Outputs | None,
+    dialect: Dialect,
+    notes: list[Note],
+    built: list[list[keras.Metric]] | None,
 ) -> Any:
     if not metrics:
         return None
     described = _describe(metrics, describe_metric, dialect, notes)
     described = _without_none(described)
-    if outputs is None or outputs.count == 1 or isinstance(described, Mapping):
+    if outputs is None or outputs.count == 1:
         return _in_file_names(described, outputs)
+
+    def of_output(items: Any, place: int | None) -> list[Any]:
+        items = [items] if is_entry(items) else list(items or [])
+        if place is None:
+            return items
+        found = built[place] if built and len(built) == outputs.count else []
+        if len(found) == len(items):
+            # A name such as "accuracy" is a metric since the model saw targets.
+            items = [
+                describe_metric(metric, dialect, notes) if isinstance(item, str) else item
+                for item, metric in zip(items, found, strict=True)
+            ]
+        return [with_output_name(item, outputs.file_names[place]) for item in items]
+
+    if isinstance(described, Mapping):
+        by_key = {
+            key: of_output(items, outputs.place(key))
+            for key, items in described.items()
+        }
+        return _in_file_names(by_key, outputs)
     # A list for each output; Keras 2 would give a flat list to all of them.
-    return [[item] if is_entry(item) else list(item or []) for item in described]
+    return [of_output(items, place) for place, items in enumerate(described)]
 
 
 def _without_none(described: Any) -> Any:

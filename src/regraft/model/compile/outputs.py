@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from regraft import _compat
+from regraft.model.compile.names import FUNCTIONS, METRIC_OF_FUNCTION
 from regraft.model.dialects.names import original_name
 from regraft.model.keras2.logits import remember_logits
 from regraft.model.keras2.losses import USES_LOGITS, Keras2Loss
@@ -150,6 +151,50 @@ def _as_list(item: Any) -> list[Any]:
         return [item]
     found: Sequence[Any] = list(item.values()) if isinstance(item, Mapping) else item
     return [x for x in found if x is not None]
+
+
+def without_output_names(laid: list[list[Any]], outputs: Outputs) -> list[list[Any]]:
+    """Names metrics as the user did, per output.
+
+    Keras 2 writes the metrics of several outputs with the outputs' names in front,
+    and shows them so when it has loaded them; Keras 3 puts those names in front of
+    what it is given.
+    """
+    found = []
+    for place, items in enumerate(laid):
+        names = [outputs.file_names[place], outputs.names[place]]
+        names += [] if outputs.keys is None else [outputs.keys[place]]
+        found.append([_renamed(item, names) for item in items])
+    return found
+
+
+def _renamed(entry: Any, output_names: list[str]) -> Any:
+    config = entry.get("config") if isinstance(entry, Mapping) else None
+    name = config.get("name") if isinstance(config, Mapping) else None
+    for output in output_names:
+        if isinstance(name, str) and len(name) > len(output) + 1:
+            own = name.removeprefix(f"{output}_")
+            if own != name:
+                return {**entry, "config": {**config, "name": own}}
+    return entry
+
+
+def with_output_name(entry: Any, output: str) -> Any:
+    """Names a metric's entry as Keras 2 writes it in a model with several outputs.
+
+    A name of a function or class becomes a metric of it, for there is no other place
+    for the output's name.
+    """
+    if isinstance(entry, str):
+        function = FUNCTIONS.get(entry, entry)
+        if function not in METRIC_OF_FUNCTION or function == "accuracy":
+            return entry
+        config = {"name": entry, "dtype": "float32", "fn": function}
+        entry = {"class_name": "MeanMetricWrapper", "config": config}
+    config = entry.get("config") if isinstance(entry, Mapping) else None
+    if not isinstance(config, Mapping) or not isinstance(config.get("name"), str):
+        return entry
+    return {**entry, "config": {**config, "name": f"{output}_{config['name']}"}}
 
 
 def shape_back(items: list[Any], outputs: Outputs) -> Any:
