@@ -434,7 +434,7 @@ def _variants(
     training = known.pop("training", None)
     if training is not None:
         yield {**known, "training": bool(training)}
-    elif "training" in names:
+    elif "training" in names or any("training" in t.kwargs for t in function.traces):
         yield known
         yield {**known, "training": False}
     yield known

@@ -505,3 +505,23 @@ def steps_of_a_network() -> Built:
     batch = _batch(4, 5, 3), _batch(4, 1, seed=1)
     model.train_on_batch(*batch)
     return Built(model, batch[0], batch)
+
+
+class Scaling(tf.Module):
+    """No layer: `Sequential` wraps it into one that takes any argument."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = tf.Variable(2.0)
+
+    def __call__(self, inputs: Any) -> Any:
+        return inputs * self.scale
+
+
+@case
+def module_among_layers() -> Built:
+    model = tf_keras.Sequential([Scaling()])
+    model.compile(tf_keras.optimizers.SGD(0.1), "mse")
+    batch = _batch(4, 3), _batch(4, 3, seed=1)
+    model.train_on_batch(*batch)
+    return Built(model, batch[0], batch)
