@@ -120,6 +120,24 @@ def test_constant_that_no_tensor_can_be_is_refused(tmp_path: Path, peer: Peer) -
         regraft.load_model(tmp_path / "m.h5")
 
 
+def test_whole_numbers_in_ragged_rows_are_cast_as_in_tensors(
+    tmp_path: Path, peer: Peer
+) -> None:
+    """Keras 2 casts what a model is called with to the dtype of its inputs."""
+    _saved(peer, "ragged_numbers", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    rows = np.array([1, 2, 3], "int32"), np.array([0, 2, 3])
+    for found in (model(rows), model.predict(rows, verbose=0)):
+        np.testing.assert_array_equal(found.flat_values, [2.0, 4.0, 6.0])
+        assert str(found.flat_values.dtype) == "float32"
+
+
+def test_class_that_reads_features_is_saved_again(tmp_path: Path, peer: Peer) -> None:
+    theirs = _saved(peer, "features_of_a_class", tmp_path / "m")
+    regraft.save_model(regraft.load_model(tmp_path / "m"), tmp_path / "again")
+    assert_same(regraft.load_model(tmp_path / "again"), theirs)
+
+
 def test_counter_of_64_bits_is_loaded_without_a_warning(
     tmp_path: Path, peer: Peer
 ) -> None:

@@ -487,8 +487,22 @@ def _cast(spec: Any, value: Any) -> Any:
         if dtype == "string" or not hasattr(value, "dtype"):
             return value
         return keras.ops.cast(value, dtype)
+    if isinstance(spec, ir.TypeSpec):
+        return _cast_composite(spec, value)
     if isinstance(spec, list | tuple) and isinstance(value, list | tuple):
         return type(value)(_cast(s, v) for s, v in zip(spec, value, strict=True))
     if isinstance(spec, Mapping) and isinstance(value, Mapping):
         return {key: _cast(spec[key], item) for key, item in value.items()}
     return value
+
+
+def _cast_composite(spec: ir.TypeSpec, value: Any) -> Any:
+    """Casts the values of a sparse or ragged tensor, not where they stand."""
+    parts = composites.components(spec, value)
+    specs = composites.component_specs(spec)
+    if parts is None or not specs:
+        return value
+    return tuple(
+        _cast(one, part) if one.name in ("flat_values", "values") else part
+        for one, part in zip(specs, parts, strict=True)
+    )

@@ -192,6 +192,8 @@ def _tensor_shapes(value: Any) -> Any:
 def _shapes(shape: Any) -> Any:
     if isinstance(shape, dict):
         return {key: _shapes(item) for key, item in shape.items()}
+    if isinstance(shape, TensorShape):  # as a file has it
+        return shape
     if shape is None or all(dim is None or isinstance(dim, int) for dim in shape):
         return TensorShape(None if shape is None else tuple(shape))
     return [_shapes(item) for item in shape]

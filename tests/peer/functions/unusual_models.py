@@ -525,3 +525,33 @@ def module_among_layers() -> Built:
     batch = _batch(4, 3), _batch(4, 3, seed=1)
     model.train_on_batch(*batch)
     return Built(model, batch[0], batch)
+
+
+@case
+def ragged_numbers() -> Built:
+    inputs = tf_keras.Input((None,), ragged=True)
+    model = tf_keras.Model(inputs, layers.Add()([inputs, inputs]))
+    return Built(model, tf.ragged.constant([[1, 2], [3]]), compare=False)
+
+
+class FeaturesAndDense(tf_keras.Model):
+    """A class that reads features by name."""
+
+    def __init__(self) -> None:
+        super().__init__(name="features_and_dense")
+        columns = [tf.feature_column.numeric_column(name) for name in "ab"]
+        self.features = layers.DenseFeatures(columns)
+        self.dense = layers.Dense(1)
+
+    def call(self, features: Any) -> Any:
+        return self.dense(self.features(features))
+
+
+@case
+def features_of_a_class() -> Built:
+    features = {"a": _batch(4, 1), "b": _batch(4, 1, seed=2)}
+    model = FeaturesAndDense()
+    model.compile(tf_keras.optimizers.SGD(0.1), "mse")
+    batch = features, _batch(4, 1, seed=1)
+    model.train_on_batch(*batch)
+    return Built(model, features, batch)
