@@ -221,7 +221,11 @@ def describe_compile_arguments(
         "loss": _in_file_names(loss, outputs),
         **{
             key: _describe_metrics(
-                given.get(key), outputs, dialect, notes, _compat.built_metrics(model, key)
+                given.get(key),
+                outputs,
+                dialect,
+                notes,
+                _compat.built_metrics(model, key),
             )
             for key in ("metrics", "weighted_metrics")
         },
@@ -263,7 +267,9 @@ def _describe_metrics(
         if len(found) == len(items):
             # A name such as "accuracy" is a metric since the model saw targets.
             items = [
-                describe_metric(metric, dialect, notes) if isinstance(item, str) else item
+                describe_metric(metric, dialect, notes)
+                if isinstance(item, str)
+                else item
                 for item, metric in zip(items, found, strict=True)
             ]
         return [with_output_name(item, outputs.file_names[place]) for item in items]

@@ -169,14 +169,23 @@ def without_output_names(laid: list[list[Any]], outputs: Outputs) -> list[list[A
 
 
 def _renamed(entry: Any, output_names: list[str]) -> Any:
-    config = entry.get("config") if isinstance(entry, Mapping) else None
-    name = config.get("name") if isinstance(config, Mapping) else None
+    name = _name_of(entry)
     for output in output_names:
-        if isinstance(name, str) and len(name) > len(output) + 1:
+        if name is not None and len(name) > len(output) + 1:
             own = name.removeprefix(f"{output}_")
             if own != name:
-                return {**entry, "config": {**config, "name": own}}
+                return _with_name(entry, own)
     return entry
+
+
+def _name_of(entry: Any) -> str | None:
+    config = entry.get("config") if isinstance(entry, Mapping) else None
+    name = config.get("name") if isinstance(config, Mapping) else None
+    return name if isinstance(name, str) else None
+
+
+def _with_name(entry: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {**entry, "config": {**entry["config"], "name": name}}
 
 
 def with_output_name(entry: Any, output: str) -> Any:
@@ -191,10 +200,8 @@ def with_output_name(entry: Any, output: str) -> Any:
             return entry
         config = {"name": entry, "dtype": "float32", "fn": function}
         entry = {"class_name": "MeanMetricWrapper", "config": config}
-    config = entry.get("config") if isinstance(entry, Mapping) else None
-    if not isinstance(config, Mapping) or not isinstance(config.get("name"), str):
-        return entry
-    return {**entry, "config": {**config, "name": f"{output}_{config['name']}"}}
+    name = _name_of(entry)
+    return entry if name is None else _with_name(entry, f"{output}_{name}")
 
 
 def shape_back(items: list[Any], outputs: Outputs) -> Any:
