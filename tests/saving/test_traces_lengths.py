@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -143,3 +145,23 @@ def test_tuples_of_tensors_in_a_network(tmp_path, peer):
     np.testing.assert_allclose(got[0], expected, atol=1e-5)
     loaded = regraft.load_model(tmp_path / "m")
     np.testing.assert_allclose(loaded.predict(given, verbose=0), expected, atol=1e-5)
+
+
+@pytest.mark.peer
+def test_shapes_that_operations_of_tensorflow_compute(tmp_path, peer):
+    """Models of `tf.shape` are traced for any batch, by calls and by nodes."""
+    given = peer.call("tracing.shape_arithmetic", tmp_path / "theirs")
+    model = regraft.load_model(tmp_path / "theirs")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        regraft.save_model(model, tmp_path / "ours")
+    for x, expected in given:
+        got, _ = peer.call("saved_functions.call", str(tmp_path / "ours"), x)
+        assert len(got) == len(expected)
+        for ours, theirs in zip(got, expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    # A loss that counts what it is the mean of, as those of Keras 2 do.
+    again = regraft.load_model(tmp_path / "ours")
+    x, _ = given[-1]
+    np.testing.assert_allclose(model(x)[0], again(x)[0], rtol=1e-6)
+    np.testing.assert_allclose(model.losses[0], again.losses[0], rtol=1e-6)

@@ -76,3 +76,33 @@ def _dtype(arg: Any) -> Any:
     import tensorflow as tf
 
     return tf.dtypes.as_dtype(arg.type)
+
+
+def shape_arithmetic(path):
+    """Saves a model that computes shapes of the shapes of its input.
+
+    Returns:
+        Inputs of several lengths, and what the model gives for each.
+    """
+    import tensorflow as tf
+    import tf_keras
+
+    x = tf_keras.Input((None, 4), name="x")
+    shape = tf.shape(x)
+    batch, length = shape[0], shape[1]
+    flat = tf.reshape(x, tf.stack([batch * length, 2, shape[2] // 2]))
+    back = tf.reshape(flat, [batch, length * 2, -1])
+    mean = tf.reduce_sum(x) / tf.cast(tf.size(x), tf.float32)
+    joined = tf.concat([shape[:1], tf.constant([1, 4])], axis=0)
+    spread = tf.broadcast_to(mean, joined) + tf.zeros((batch, 1, 1))
+    counted = x + tf.cast(length + 1, tf.float32)
+    model = tf_keras.Model(x, [back, spread, counted])
+    mae = tf_keras.losses.MeanAbsoluteError()
+    model.add_loss(mae(x[:, :, :1], x[:, :, 1:2]))
+    model.save(path, save_format="tf")
+    random = np.random.default_rng(0)
+    found = []
+    for lengths in ((1, 3, 4), (5, 2, 4)):
+        value = random.normal(size=lengths).astype("float32")
+        found.append((value, [part.numpy() for part in model(value)]))
+    return found

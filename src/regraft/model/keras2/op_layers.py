@@ -25,6 +25,7 @@ from regraft.graph.runtime.registry import KERNELS
 from regraft.model.keras2 import (
     op_layers_array,
     op_layers_kernels,
+    op_layers_lengths,
     op_layers_losses,
     op_layers_math,
     op_layers_nn,
@@ -132,11 +133,16 @@ class _OpLayer(keras.layers.Layer):
     def call(self, *args: Any, **kwargs: Any) -> Any:
         kwargs.pop("name", None)
         given = [leaf for leaf in _leaves((args, kwargs)) if hasattr(leaf, "dtype")]
+        if op_layers_lengths.are_in(given):
+            return self._call_on_lengths(args, kwargs)
         if given and all(isinstance(leaf, np.ndarray) for leaf in given):
             with _compat.evaluated_now():
                 result = self._target(*args, **kwargs)
                 return keras.tree.map_structure(_host, result)
         return self._target(*args, **kwargs)
+
+    def _call_on_lengths(self, args: Any, kwargs: Any) -> Any:
+        return op_layers_lengths.call(self._target, args, kwargs)
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         known = [
@@ -281,6 +287,9 @@ class TensorFlowOpLayer(_OpLayer):
         if self._target in _SHAPES:
             return self._target(_first(args))
         return super().call(*args, **kwargs)
+
+    def _call_on_lengths(self, args: Any, kwargs: Any) -> Any:
+        return self._target(*args, **kwargs)
 
     def _run(self, inputs: Any) -> Any:
         values = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]

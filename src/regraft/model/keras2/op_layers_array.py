@@ -4,6 +4,7 @@
 # ruff: noqa: D103
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,12 +12,13 @@ import numpy as np
 from keras import ops
 
 from regraft.errors import UnsupportedError
+from regraft.graph.runtime.kernels import values
 from regraft.model.keras2.host_values import device_dtype
 from regraft.model.keras2.op_layers_math import same_dtype
 
 
-def integers(value: Any) -> tuple[int, ...]:
-    """A shape, axis list or count as Python integers.
+def integers(value: Any) -> tuple[Any, ...]:
+    """A shape, axis list or count as Python integers, or names of unknown lengths.
 
     Raises:
         UnsupportedError: The value depends on the data, which no compiled
@@ -24,6 +26,8 @@ def integers(value: Any) -> tuple[int, ...]:
     """
     if isinstance(value, (list, tuple)):
         return tuple(item for part in value for item in integers(part))
+    if isinstance(value, values.SymbolicArray) or values.is_symbol(value):
+        return values.dims(np.asarray(value))
     if not hasattr(value, "dtype"):
         return (int(value),)
     try:
@@ -37,15 +41,15 @@ def integers(value: Any) -> tuple[int, ...]:
 
 def static_shape(x: Any) -> Any:
     """The shape as a NumPy vector, so that shapes computed from it stay concrete."""
-    return np.asarray([int(length) for length in x.shape], dtype="int32")
+    return values.integers(tuple(x.shape))
 
 
 def shape(input: Any, out_type: str = "int32") -> Any:
-    return static_shape(input).astype(out_type)
+    return values.cast(static_shape(input), out_type)
 
 
 def size(input: Any, out_type: str = "int32") -> Any:
-    return np.asarray(static_shape(input).prod(), dtype=out_type)
+    return values.integers([math.prod(input.shape)], out_type).reshape(())
 
 
 def rank(input: Any) -> Any:
@@ -238,6 +242,8 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
 
 
 def cast(x: Any, dtype: str) -> Any:
+    if isinstance(x, values.SymbolicArray):
+        return values.cast(x, dtype)
     return ops.cast(x, device_dtype(dtype))
 
 

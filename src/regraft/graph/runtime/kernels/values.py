@@ -67,12 +67,13 @@ def normalized(value: Any) -> Any:
         array = np.empty((), object)
         array[()] = value
         return array
-    if _is_symbol(value):
+    if is_symbol(value):
         return integers([value]).reshape(())
     return value
 
 
-def _is_symbol(value: Any) -> bool:
+def is_symbol(value: Any) -> bool:
+    """Whether a value is a length that has only a name."""
     return type(value).__name__ in ("_DimExpr", "_DimPolynomial")
 
 
