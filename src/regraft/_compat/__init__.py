@@ -33,6 +33,7 @@ from regraft._compat.configs import (
 from regraft._compat.lengths import demanded_of_lengths, unfiltered_tracebacks
 from regraft._compat.variables import (
     DeferredValues,
+    asks_for_values,
     builds_deferred,
     deferred_variables,
     set_path,
@@ -40,6 +41,7 @@ from regraft._compat.variables import (
 
 __all__ = [
     "DeferredValues",
+    "asks_for_values",
     "builds_deferred",
     "config_of",
     "deferred_variables",

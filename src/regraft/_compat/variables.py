@@ -109,6 +109,14 @@ def deferred_variables() -> Iterator[DeferredValues]:
     values.assign_existing()
 
 
+def asks_for_values(error: Exception) -> bool:
+    """Whether a layer makes a variable from a value, not from an initializer.
+
+    That can only be done outside of `deferred_variables`.
+    """
+    return "stateless scope" in str(error)
+
+
 _create_states = keras.layers.RNN._create_state_variables
 
 

@@ -24,7 +24,7 @@ from regraft.loading.frozen import (
 from regraft.loading.functions import FunctionStore
 from regraft.loading.host_state import HostState, check_vocabularies, fill_stored
 from regraft.loading.inner_names import restore_inner_names, restore_paths
-from regraft.loading.namesakes import find_namesakes
+from regraft.loading.namesakes import find_lookalikes, find_namesakes
 from regraft.loading.optimizer import compile_model
 from regraft.loading.places import with_nodes
 from regraft.loading.revive import MODELS, Reviver
@@ -162,14 +162,6 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0]
 
 
-def _asks_for_values(error: Exception) -> bool:
-    """Whether a layer makes a variable from a value, not from an initializer.
-
-    That can only be done outside of `deferred_variables`.
-    """
-    return "stateless scope" in str(error)
-
-
 def _begin_again(context: BuildContext) -> None:
     context.notes.clear()
     context.shared_objects.clear()
@@ -190,14 +182,17 @@ def _build_deferred(
     while True:
         known = len(context.namesakes)
         try:
-            return _build_once(description, context, options, from_traces)
+            built = _build_once(description, context, options, from_traces)
         except Exception:
             # Layers that don't fit may be others than Keras' of the same name.
             if len(context.namesakes) == known and not _looked_for(
                 description, context, options
             ):
                 raise
-            _begin_again(context)
+        else:
+            if not find_lookalikes(built[1], description, context, options):
+                return built
+        _begin_again(context)
 
 
 def _looked_for(
@@ -220,7 +215,7 @@ def _build_once(
         ):
             return _build_and_plan(description, context, options, values, from_traces)
     except ValueError as error:
-        if not _asks_for_values(error):
+        if not _compat.asks_for_values(error):
             raise
     _begin_again(context)
     values = _compat.DeferredValues()
@@ -365,7 +360,11 @@ def _build_root(
             if reviver is None or root is None or not reviver.has_traces(root):
                 raise
             called = context.call_failed or isinstance(error, UnsupportedError)
-            if not called or isinstance(error, FormatError) or _asks_for_values(error):
+            if (
+                not called
+                or isinstance(error, FormatError)
+                or _compat.asks_for_values(error)
+            ):
                 raise
             raise _NeedsTraces(error) from error
     if (

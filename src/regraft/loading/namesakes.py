@@ -2,19 +2,25 @@
 
 A file names classes without their module: `Attention` may be Keras' or the writer's.
 Most configs tell; of the others Keras' class can't be called as the file says, or has
-other variables. Their traces do what the writer's class did.
+other variables; of those that say next to nothing, its results differ. Their traces do
+what the writer's class did.
 """
 
 from __future__ import annotations
 
 import keras
 
-from regraft.loading.restore import fits, plan_from_objects
+from regraft.loading.restore import RestorePlan, fits, plan_from_objects
 from regraft.loading.revive import Reviver
-from regraft.model.description import ObjectNode
+from regraft.loading.verify import check_layer, function_store
+from regraft.model.description import ModelDescription, ObjectNode
 from regraft.model.dialects.context import BuildContext
-from regraft.model.dialects.registry import builtin_layers
+from regraft.model.dialects.registry import builtin_layers, is_builtin
 from regraft.model.state_tree import state_tree
+from regraft.options import LoadOptions
+
+# Keras' classes without weights whose configs say one or two things.
+_BARE = frozenset({"Identity", "Layer", "Rescaling", "Softmax", "UnitNormalization"})
 
 
 def find_namesakes(reviver: Reviver, context: BuildContext) -> bool:
@@ -37,6 +43,46 @@ def find_namesakes(reviver: Reviver, context: BuildContext) -> bool:
             continue
         if layer is context.stuck or _has_others(layer, node):
             found.add(node_id)
+    context.namesakes |= found
+    return bool(found)
+
+
+def find_lookalikes(
+    plan: RestorePlan,
+    description: ModelDescription,
+    context: BuildContext,
+    options: LoadOptions,
+) -> bool:
+    """Takes layers that compute otherwise than their traces for others of that name.
+
+    Only those are looked at whose config another class may well have, too.
+
+    Args:
+        plan: Where the values of a model came from.
+        description: Of its file.
+        context: Of the build; its `namesakes` grow.
+        options: How much a trace may call.
+
+    Returns:
+        Whether any were found, so that the model must be built again.
+    """
+    if context.dialect.generation > 2:
+        return False
+    bare = [
+        (layer, node)
+        for layer, node in plan.layers
+        if context.placed_layers.get(node.node_id) is layer
+        and (node.metadata or {}).get("class_name") in _BARE
+        and is_builtin(type(layer))
+    ]
+    store = function_store(description, plan, options) if bare else None
+    if store is None:
+        return False
+    found = {
+        node.node_id
+        for layer, node in bare
+        if any(not check.passed for check in check_layer(layer, node, store))
+    }
     context.namesakes |= found
     return bool(found)
 

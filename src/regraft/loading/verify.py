@@ -148,6 +148,13 @@ def check_layers(
     }
 
 
+def check_layer(
+    layer: keras.Layer, node: ObjectNode, store: FunctionStore
+) -> Iterator[Check]:
+    """Yields how a layer without weights compares with the traces of its object."""
+    yield from _check_layer(layer, node, store, ())
+
+
 def function_store(
     description: ModelDescription, plan: RestorePlan, options: LoadOptions
 ) -> FunctionStore | None:

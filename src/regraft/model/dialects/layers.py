@@ -9,11 +9,17 @@ from typing import Any
 
 import keras
 
-from regraft._compat import AVERAGES_ACTIVITY
-from regraft.errors import UnknownNameError, UnsafeFileError, UnsupportedError
+from regraft._compat import AVERAGES_ACTIVITY, asks_for_values
+from regraft.errors import (
+    RegraftError,
+    UnknownNameError,
+    UnsafeFileError,
+    UnsupportedError,
+)
 from regraft.model.dialects import keras1
 from regraft.model.dialects.context import NODE, BuildContext, Entry
 from regraft.model.dialects.dialect import Dialect
+from regraft.model.dialects.keras2_words import missing_words
 from regraft.model.dialects.lambdas import translate_lambda
 from regraft.model.dialects.objects import (
     build_dtype,
@@ -147,7 +153,7 @@ def _build_or_revive(
         if not is_builtin(cls):
             return _build_custom(cls, entry, context, build)
         layer = _build_builtin(cls, entry, context, build)
-        if context.dialect.generation == 2 and _says_nothing(layer, entry):
+        if context.dialect.generation == 2 and _says_too_little(layer, entry, context):
             return _own_or(layer, entry, context)
         return layer
     except _OtherClassError as error:
@@ -157,6 +163,12 @@ def _build_or_revive(
         *(ImportError, NotImplementedError),
     ) as error:
         return _revive(entry, context, error)
+    except (TypeError, ValueError, KeyError) as error:
+        # Keras' class asks for what the config hasn't.
+        known = isinstance(error, RegraftError) or asks_for_values(error)
+        if known or context.dialect.generation != 2:
+            raise
+        return _namesake(entry, context, error)
 
 
 class _OtherClassError(UnsupportedError):
@@ -170,6 +182,17 @@ _MAY_SAY_NOTHING = {
     *("Flatten", "InputLayer"),
     *("GlobalAveragePooling1D", "GlobalMaxPooling1D"),
 }
+
+
+def _says_too_little(
+    layer: keras.layers.Layer, entry: Entry, context: BuildContext
+) -> bool:
+    """Whether a config lacks words that Keras writes for a class."""
+    if context.dialect.tensorflow and missing_words(
+        entry["class_name"], entry["config"]
+    ):
+        return True
+    return _says_nothing(layer, entry)
 
 
 def _says_nothing(layer: keras.layers.Layer, entry: Entry) -> bool:
@@ -195,7 +218,7 @@ def _own_or(
     except UnknownNameError:
         context.note(
             _name(entry),
-            f"its config has no word of Keras' {entry['class_name']!r}, which it was "
+            f"its config lacks words of Keras' {entry['class_name']!r}, which it was "
             "taken for; if it is your own class, pass it in `custom_objects`",
         )
         return layer

@@ -1,0 +1,41 @@
+"""Words that tf.keras writes into every config of a class, since TensorFlow 1.15.
+
+A config without one of them is of another class of that name: somebody's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from regraft.model.dialects.keras2_arguments import KERAS_2_ARGUMENTS
+
+# Arguments that came after TensorFlow 1.15, or that configs leave out.
+_NOT_ALWAYS = """
+adjustment backward_layer dilation_rate dropout fused groups keepdims pool_function
+renorm renorm_clipping renorm_momentum robust_masking score_mode seed
+softmax_robust_masking sparse synchronized virtual_batch_size weights
+"""
+# Classes that came later under other words, or whose configs leave most out.
+_UNSETTLED = """
+AddLoss AddMetric AlphaDropout CategoryEncoding CenterCrop CuDNNGRU CuDNNLSTM
+DenseFeatures DepthwiseConv1D DepthwiseConv2D Discretization HashedCrossing Hashing
+InputLayer IntegerLookup Lambda Normalization RandomBrightness RandomContrast RandomCrop
+RandomFlip RandomHeight RandomRotation RandomTranslation RandomWidth RandomZoom Resizing
+SequenceFeatures SlicingOpLambda SpectralNormalization StringLookup
+SyncBatchNormalization TFOpLambda TensorFlowOpLayer TextVectorization Wrapper
+"""
+
+
+@cache
+def _always(class_name: str) -> frozenset[str]:
+    if class_name in _UNSETTLED.split():
+        return frozenset()
+    arguments = frozenset(KERAS_2_ARGUMENTS.get(class_name, ()))
+    return arguments.difference(_NOT_ALWAYS.split())
+
+
+def missing_words(class_name: str, config: Mapping[str, Any]) -> frozenset[str]:
+    """Returns what tf.keras would have written besides, had the class been its own."""
+    return _always(class_name) - config.keys()
