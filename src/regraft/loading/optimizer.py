@@ -17,6 +17,7 @@ from regraft.model.compile.targets import give_columns
 from regraft.model.description import ModelDescription
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.weight_layouts import Placed, RawWeight
+from regraft.model.keras2.sparse_rows import clip_single_rows
 from regraft.model.optimizers import (
     OptimizerState,
     build_optimizer,
@@ -59,27 +60,34 @@ def compile_model(
         give_columns(model)
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None:
-        if context.dialect.generation < 3 and _clips_rows(optimizer, model):
-            context.note(
-                "optimizer",
-                "Keras 2 clips the gradient of an Embedding before it adds up what "
-                "falls to the same row, Keras 3 after that",
-            )
+        _clip_rows(optimizer, model, description, context)
         report.optimizer = _restore_optimizer(
             optimizer, model, description, plan, context
         )
 
 
-def _clips_rows(optimizer: keras.Optimizer, model: keras.Model) -> bool:
-    """Whether gradients are clipped, and one of them is of rows."""
-    clips = any(
-        getattr(optimizer, name, None) is not None
-        for name in ("clipvalue", "clipnorm", "global_clipnorm")
-    )
-    return clips and any(
-        isinstance(layer, keras.layers.Embedding) and layer.trainable
-        for layer in _compat.all_layers(model)
-    )
+def _clip_rows(
+    optimizer: keras.Optimizer,
+    model: keras.Model,
+    description: ModelDescription,
+    context: BuildContext,
+) -> None:
+    """Clips gradients of tables as TensorFlow does, or says that they are not."""
+    dialect = context.dialect
+    inner = inner_optimizer(optimizer)
+    names = ("clipvalue", "clipnorm", "global_clipnorm")
+    clips = [name for name in names if getattr(inner, name, None) is not None]
+    if dialect.generation < 3 and not dialect.tensorflow:
+        # The multi-backend Keras made tables' gradients dense to take their norm.
+        single = not dialect.theano and "clipvalue" in clips
+    else:
+        single = dialect.tensorflow or bool(description.extra.get("clips_single_rows"))
+    if clips and single and not clip_single_rows(model, optimizer):
+        context.note(
+            "optimizer",
+            "TensorFlow clips the gradient of an Embedding before it adds up what "
+            "falls to the same row, here it is clipped after that",
+        )
 
 
 def _holds_slots(description: ModelDescription) -> bool:

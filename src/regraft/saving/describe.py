@@ -14,6 +14,7 @@ from regraft.model.dialects.context import Note
 from regraft.model.dialects.describe_topology import describe_keras3, describe_network
 from regraft.model.dialects.dialect import KERAS_2, KERAS_2_WITH_FUNCTIONS
 from regraft.model.dialects.registry import builtin_layers, is_builtin
+from regraft.model.keras2.sparse_rows import clips_single_rows
 from regraft.model.state_tree import StateNode, is_network, state_tree
 
 _MODELS = ("Sequential", "Functional", "Model")
@@ -79,6 +80,8 @@ def describe(
         exact = describe_keras3_compile(model)
         if exact:
             extra["compile_config"] = exact
+        if clips_single_rows(model):
+            extra["clips_single_rows"] = True
     return SavedModelParts(
         model,
         describe_network(model, KERAS_2_WITH_FUNCTIONS if traced else KERAS_2, notes),

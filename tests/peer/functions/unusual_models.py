@@ -456,13 +456,34 @@ def elementwise_metrics_of_classes(examples: int = 5) -> Built:
 
 
 @case
-def clipped_rows(**clip: float) -> Built:
-    """Rows of an embedding that a batch uses more than once."""
-    model = tf_keras.Sequential(
-        [layers.Embedding(3, 4, input_length=6), layers.Flatten(), layers.Dense(2)]
-    )
-    model.compile(tf_keras.optimizers.SGD(0.1, **clip), "mse")
+def clipped_rows(
+    legacy: bool = False, regularizer: str | None = None, **clip: float
+) -> Built:
+    """Rows of embeddings that a batch uses more than once, one in two calls."""
+    inputs = tf_keras.Input((6,), dtype="int32")
+    table = layers.Embedding(3, 4, embeddings_regularizer=regularizer)
+    constraint = None if legacy else "max_norm"
+    other = layers.Embedding(5, 4, embeddings_constraint=constraint)
+    joined = layers.Concatenate()([table(inputs), table(2 - inputs), other(inputs)])
+    outputs = layers.Dense(2)(layers.Flatten()(joined))
+    model = tf_keras.Model(inputs, outputs)
+    optimizers = tf_keras.optimizers.legacy if legacy else tf_keras.optimizers
+    model.compile(optimizers.SGD(0.1, momentum=0.9, **clip), "mse")
     given = np.arange(30).reshape(5, 6) % 3
+    batch = given, 10 * _batch(5, 2, seed=1)
+    model.train_on_batch(*batch)
+    return Built(model, given, batch)
+
+
+@case
+def clipped_rows_elsewhere() -> Built:
+    """Rows of an embedding that a loop looks up."""
+    table = layers.TimeDistributed(layers.Embedding(3, 4, input_length=3))
+    model = tf_keras.Sequential(
+        [layers.Input((2, 3)), table, layers.Flatten(), layers.Dense(2)]
+    )
+    model.compile(tf_keras.optimizers.SGD(0.1, clipnorm=0.1), "mse")
+    given = np.arange(30).reshape(5, 2, 3) % 3
     return Built(model, given, (given, 10 * _batch(5, 2, seed=1)))
 
 

@@ -28,7 +28,6 @@ from regraft.model.dialects.registry import is_builtin
 from regraft.model.optimizers import (
     build_optimizer,
     describe_optimizer,
-    inner_optimizer,
 )
 
 _PROBLEMS = (RegraftError, ValueError, TypeError, KeyError, AttributeError)
@@ -73,29 +72,11 @@ def build_compile_arguments(
     remember_output_logits(outputs, arguments.get("loss"))
     if training_config.get("sample_weight_mode"):
         context.note("compile", "sample_weight_mode is no argument any more")
-    if _clips_tables(arguments["optimizer"], model, context):
-        context.note(
-            "optimizer",
-            "gradients of Embedding tables are clipped after repeated rows are added; "
-            "TensorFlow clipped them before",
-        )
     scaled = isinstance(arguments["optimizer"], keras.optimizers.LossScaleOptimizer)
     if model.dtype_policy.name == "mixed_float16" and not scaled:
         # Keras 3 would wrap the optimizer, and undo a fixed scale.
         arguments["auto_scale_loss"] = False
     return arguments
-
-
-def _clips_tables(
-    optimizer: keras.Optimizer | None, model: keras.Model, context: BuildContext
-) -> bool:
-    if optimizer is None or not context.dialect.tensorflow:
-        return False
-    inner = inner_optimizer(optimizer)
-    clips = (inner.clipnorm, inner.clipvalue, inner.global_clipnorm)
-    return any(value is not None for value in clips) and any(
-        isinstance(layer, keras.layers.Embedding) for layer in _compat.all_layers(model)
-    )
 
 
 def _makes_masks(model: keras.Model) -> bool:
