@@ -260,6 +260,20 @@ def test_metrics_see_targets_of_one_dimension_as_a_column(
     assert_same_step(model, theirs)
 
 
+def test_kernel_that_training_divides_stays_divided(tmp_path: Path, peer: Peer) -> None:
+    theirs = _saved(peer, "kernel_that_training_divides", tmp_path / "m")
+    regraft.save_model(regraft.load_model(tmp_path / "m"), tmp_path / "again.h5")
+    expected = {value.shape: value for value in theirs["after"]}
+    for name in ("m", "again.h5"):
+        model = regraft.load_model(tmp_path / name)
+        assert not regraft.load_report(model).notes
+        model.train_on_batch(*theirs["batch"])
+        for variable in model.weights:
+            np.testing.assert_allclose(
+                np.asarray(variable), expected[tuple(variable.shape)], rtol=1e-5
+            )
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize(
     "clips",

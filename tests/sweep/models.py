@@ -156,11 +156,15 @@ def targets(predictions: Sequence[np.ndarray], rng: np.random.RandomState) -> An
 
 
 def weights_by_layer(model: Any) -> dict[str, list[np.ndarray]]:
-    return {
-        layer.name: [np.asarray(v).astype("float32") for v in layer.get_weights()]
-        for layer in model.layers
-        if layer.weights
-    }
+    return {layer.name: _values(layer) for layer in model.layers if layer.weights}
+
+
+def _values(layer: Any) -> list[np.ndarray]:
+    """Trained weights first, as Keras 2 has them; Keras 3 has its own order."""
+    pairs = zip(layer.weights, layer.get_weights(), strict=True)
+    values = {id(variable): value for variable, value in pairs}
+    ordered = [*layer.trainable_weights, *layer.non_trainable_weights]
+    return [np.asarray(values[id(v)]).astype("float32") for v in ordered]
 
 
 def follow(model: Any, x: Any, y: Any) -> dict[str, Any]:

@@ -70,10 +70,6 @@ UNSUPPORTED = {
     r"ConvLSTM\dD\(.*time_major=True": "no time_major=True in ConvLSTM",
     r"Random(Height|Width)\(": "gives every step another size",
 }
-KNOWN = {
-    r"SpectralNormalization\((?!.*trainable=False)": "Keras 3 on JAX keeps no change "
-    "that a layer's call makes to a weight that is trained",
-}
 
 
 def _matching(patterns: Iterable[str]) -> list[Case]:
@@ -90,7 +86,7 @@ def _runnable() -> list[Case]:
 
 
 @pytest.mark.filterwarnings("ignore:.*does not support masking:UserWarning")
-@pytest.mark.parametrize("cases", rows(_runnable(), KNOWN))
+@pytest.mark.parametrize("cases", rows(_runnable(), {}))
 def test_what_tf_keras_writes_predicts_and_trains_on(
     cases: tuple[Case, ...], peer: Any, tmp_path: Path
 ) -> None:
@@ -110,7 +106,7 @@ OTHERWISE = (
     r"L\.Identity\(\) masked",
     r"L\.UnitNormalization\(\)",
     r"SeparableConv1D\(.*padding='causal'",
-    r"SpectralNormalization\(.*trainable=False",
+    r"SpectralNormalization\((?!.*trainable=False)",
     r"MultiHeadAttention\(.*dtype='mixed_float16'",
     r"ConvLSTM1D\(.*_constraint='non_neg'.*L1",
 )

@@ -47,6 +47,7 @@ from regraft.model.dialects.topology import build_layer, build_network, is_netwo
 from regraft.model.dialects.weight_layouts import writer_of
 from regraft.model.keras2.host_models import accept_text
 from regraft.model.keras2.regularizers import flatten_at_zero
+from regraft.model.keras2.trained_writes import keep_trained_writes
 from regraft.model.metadata import has_config
 from regraft.model.state_tree import StateNode, state_tree
 from regraft.options import LoadOptions
@@ -97,6 +98,13 @@ def build_model(
         _compat.average_added_losses(model)
         _compat.keep_recurrent_states(model)
         flatten_at_zero(model.variables)
+    if context.dialect.generation < 3 or description.extra.get("keeps_trained_writes"):
+        for layer in keep_trained_writes(model):
+            context.note(
+                f"layer {original_name(layer)!r}",
+                "normalizes its kernel for each step of training; Keras 2 keeps the "
+                "normalized one, which can't be done here",
+            )
     _restore_random_state(model, description)
     report = reports.LoadReport(description.path, _written_by(description))
     if compile:

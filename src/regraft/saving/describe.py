@@ -15,6 +15,7 @@ from regraft.model.dialects.describe_topology import describe_keras3, describe_n
 from regraft.model.dialects.dialect import KERAS_2, KERAS_2_WITH_FUNCTIONS
 from regraft.model.dialects.registry import builtin_layers, is_builtin
 from regraft.model.keras2.sparse_rows import clips_single_rows
+from regraft.model.keras2.trained_writes import keeps_trained_writes
 from regraft.model.state_tree import StateNode, is_network, state_tree
 
 _MODELS = ("Sequential", "Functional", "Model")
@@ -74,6 +75,8 @@ def describe(
         for layer in _compat.all_layers(model)
         if _clashes(type(layer))
     ]
+    if keeps_trained_writes(model):
+        extra["keeps_trained_writes"] = True
     training_config = None
     if include_optimizer and model.compiled:
         training_config = describe_compile_arguments(model, KERAS_2, notes)

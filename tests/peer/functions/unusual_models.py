@@ -488,6 +488,17 @@ def clipped_rows_elsewhere() -> Built:
 
 
 @case
+def kernel_that_training_divides() -> Built:
+    """Each weight has another shape."""
+    divided = layers.SpectralNormalization(layers.Dense(4))
+    model = tf_keras.Sequential([layers.Input((3,)), divided, layers.Dense(2)])
+    model.compile(tf_keras.optimizers.SGD(0.5, momentum=0.9), "mse")
+    batch = _batch(5, 3), _batch(5, 2, seed=1)
+    model.train_on_batch(*batch)
+    return Built(model, batch[0], batch)
+
+
+@case
 def frozen_directions() -> Built:
     """What is frozen inside, of which no config tells."""
     first = layers.Bidirectional(layers.LSTM(3, return_sequences=True))

@@ -238,15 +238,6 @@ def _causal(cls: type[keras.layers.Layer]) -> Choose:
     return lambda config, dialect: cls if config.get("causal") else None
 
 
-def _spectral_normalization(config: Config, context: BuildContext) -> None:
-    if keras.backend.backend() == "jax" and config.get("trainable", True):
-        context.note(
-            f"layer {config.get('name')!r}",
-            "normalizes its kernel for each step of training; Keras 2 keeps the "
-            "normalized one, which Keras on JAX can't",
-        )
-
-
 def _causal_convolution(config: Mapping[str, Any], dialect: Dialect) -> Any:
     return keras2.SeparableConv1D if config.get("padding") == "causal" else None
 
@@ -382,7 +373,7 @@ ROWS: Mapping[str, Row] = {
     "SeparableConv1D": Row(dropped=_SEPARABLE, choose=_causal_convolution),
     "SeparableConv2D": Row(dropped=_SEPARABLE),
     "Softmax": Row(choose=_softmax),
-    "SpectralNormalization": Row(translate=_spectral_normalization),
+    "SpectralNormalization": Row(),
     "SpatialDropout1D": _SPATIAL,
     "SpatialDropout2D": _SPATIAL,
     "SpatialDropout3D": _SPATIAL,
