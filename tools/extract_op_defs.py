@@ -5,13 +5,16 @@ They are facts: names, arguments, attributes, defaults. Run where TensorFlow is:
     python tools/extract_op_defs.py
 
 It writes `src/regraft/graph/op_defs.binpb.xz`: a serialized `OpList`, sorted by
-name, without documentation.
+name, without documentation. With the name of a module it adds to the file what that
+module brings, such as `tensorflow_text`, whose ops TensorFlow doesn't have.
 """
 
 from __future__ import annotations
 
+import importlib
 import lzma
 import pathlib
+import sys
 
 import tensorflow as tf  # noqa: TID251
 from tensorflow.core.framework import op_def_pb2  # noqa: TID251
@@ -41,14 +44,21 @@ def stripped(op: op_def_pb2.OpDef) -> op_def_pb2.OpDef:
     return op
 
 
-def main() -> None:
+def main(modules: list[str]) -> None:
     """Writes the file."""
-    ops = sorted(op_list().op, key=lambda op: op.name)
-    public = [stripped(op) for op in ops if not op.name.startswith("_")]
-    data = op_def_pb2.OpList(op=public).SerializeToString(deterministic=True)
+    public = {op.name: stripped(op) for op in op_list().op if op.name[:1] != "_"}
+    if modules:
+        known = op_def_pb2.OpList.FromString(lzma.decompress(TARGET.read_bytes()))
+        before = set(public)
+        for module in modules:
+            importlib.import_module(module)
+        brought = [stripped(op) for op in op_list().op if op.name not in before]
+        public = {op.name: op for op in [*known.op, *brought] if op.name[:1] != "_"}
+    ordered = [public[name] for name in sorted(public)]
+    data = op_def_pb2.OpList(op=ordered).SerializeToString(deterministic=True)
     TARGET.write_bytes(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME))
-    print(f"TensorFlow {tf.__version__}: {len(public)} ops, {len(data)} bytes")
+    print(f"TensorFlow {tf.__version__}: {len(ordered)} ops, {len(data)} bytes")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -42,6 +42,7 @@ FAMILIES = (
     "tensor_list",
     "training",
     "variants",
+    "words",
     "xla",
 )
 

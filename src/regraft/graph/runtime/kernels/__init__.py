@@ -49,6 +49,7 @@ FAMILIES = (
     "tensor_list",
     "training",
     "variants",
+    "words",
     "xla",
 )
 

@@ -6,6 +6,7 @@ RE2 never backtracks: no pattern of a file can make it hang.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 from regraft.errors import UnsupportedError
@@ -41,6 +42,22 @@ def _shown(error: Exception) -> str:
 def matches(pattern: bytes, text: bytes) -> bool:
     """Whether the whole text matches."""
     return compiled(pattern).fullmatch(text) is not None
+
+
+def consumed(pattern: bytes, text: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yields where the first group of each match begins and ends, and the match.
+
+    As RE2's `FindAndConsume`: a pattern without groups finds nothing, and each search
+    sees what is behind the last match alone. Empty groups end it.
+    """
+    expression = compiled(pattern)
+    at = 0
+    while expression.groups and (match := expression.search(text[at:])) is not None:
+        start, end = match.span(1)
+        if end <= start:
+            return
+        yield at + start, at + end, at + match.end()
+        at += match.end()
 
 
 def replaced(pattern: bytes, text: bytes, rewrite: bytes, *, once: bool) -> bytes:
