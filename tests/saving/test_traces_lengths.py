@@ -165,3 +165,41 @@ def test_shapes_that_operations_of_tensorflow_compute(tmp_path, peer):
     x, _ = given[-1]
     np.testing.assert_allclose(model(x)[0], again(x)[0], rtol=1e-6)
     np.testing.assert_allclose(model.losses[0], again.losses[0], rtol=1e-6)
+
+
+class Mirrored(Same):
+    """Widens a sequence by its mirror image."""
+
+    def __init__(self, mode):
+        super().__init__()
+        self.mode = mode
+
+    def call(self, x):
+        return ops.pad(x, ((0, 0), (3, 4)), self.mode)
+
+    def compute_output_shape(self, shape):
+        return (shape[0], None)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(
+    ("layer", "lengths"),
+    [
+        (L.MelSpectrogram(64, 16, 64, sampling_rate=800, num_mel_bins=8), (100, 33, 9)),
+        (L.MelSpectrogram(64, 10, 50, sampling_rate=800, num_mel_bins=8), (65, 40)),
+        (Mirrored("reflect"), (9, 3, 2, 1)),
+        (Mirrored("symmetric"), (9, 3, 2, 1)),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*no layer class MelSpectrogram")
+def test_sequences_of_any_length_are_mirrored(layer, lengths, tmp_path, peer):
+    x = keras.Input((None,))
+    model = keras.Model(x, layer(x))
+    assert not [note for _, note in trace_model(model).notes]
+    regraft.save_model(model, tmp_path / "m")
+    for length in lengths:
+        given = np.random.default_rng(length).normal(size=(2, length)).astype("float32")
+        got, _ = peer.call("saved_functions.call", str(tmp_path / "m"), given)
+        expected = np.asarray(model(given))
+        near = 2e-6 * np.abs(expected).max()
+        np.testing.assert_allclose(got[0], expected, rtol=0, atol=near)

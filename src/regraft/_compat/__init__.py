@@ -392,7 +392,7 @@ def replaced_backend_functions(
     """Replaces functions of Keras' backend while the block runs.
 
     Keras 3.12 to 3.15: `keras.ops` and layers look the functions of their backend up
-    in its modules `nn`, `numpy`, `random` and `image` at each call. No public hook
+    in its modules `nn`, `numpy`, `math` and so on at each call. No public hook
     tells which operation a computation came from.
 
     Args:

@@ -28,6 +28,8 @@ from regraft.saving.trace_sizes import (
     average,
     is_known,
     largest,
+    pad,
+    stft,
 )
 
 
@@ -488,9 +490,11 @@ _MARKS: dict[str, dict[str, Function]] = {
         "argmin": _arg("argmin"),
         "einsum": _einsum,
         "mean": _mean,
+        "pad": pad,
         "slogdet": _matrix("LogMatrixDeterminant"),
         "take": _take,
     },
+    "math": {"stft": stft},
     "random": RANDOM_MARKS,
     "image": {"resize": _resize},
     "linalg": {

@@ -1,4 +1,4 @@
-"""Keras' image functions and pools for sizes that have a name instead of a number.
+"""Keras' functions for images, sound and pools, for sizes with a name but no number.
 
 Keras computes these with Python's numbers, which named sizes are not.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from regraft.graph.tracing.tracer import Tracing
 from regraft.saving.trace_marks import Function
@@ -99,6 +100,65 @@ def largest(x: Any, windows: Any, axis: int) -> Any:
     places = jnp.moveaxis(x, axis, -1)[..., None, :]
     found = jnp.max(jnp.where(windows, places, -jnp.inf), axis=-1)
     return jnp.moveaxis(found, -1, axis)
+
+
+def _mirrored(x: Any, axis: int, before: int, after: int, mode: str) -> Any:
+    """Widens an axis by its own mirror image, as often as that takes."""
+    length = jnp.asarray(x.shape[axis], "int32")
+    places = jnp.arange(x.shape[axis] + before + after, dtype="int32") - before
+    if mode == "reflect":
+        turn = jnp.maximum(2 * length - 2, 1)
+        place = places % turn
+        place = jnp.minimum(place, turn - place)
+    else:
+        place = places % (2 * length)
+        place = jnp.minimum(place, 2 * length - 1 - place)
+    return jnp.take(x, jnp.minimum(place, length - 1), axis=axis)
+
+
+def pad(
+    tracing: Tracing,
+    original: Function,
+    x: Any,
+    pad_width: Any,
+    mode: str = "constant",
+    constant_values: Any = None,
+) -> Any:
+    """Mirrors what JAX only mirrors if it knows that there is enough of it."""
+    if mode not in ("reflect", "symmetric"):
+        return original(x, pad_width, mode, constant_values)
+    x = jnp.asarray(x)
+    widths = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist()
+    pads = {axis: width for axis, width in enumerate(widths) if any(width)}
+    if is_known([x.shape[axis] for axis in pads]):
+        return original(x, pad_width, mode, constant_values)
+    for axis, (before, after) in pads.items():
+        x = _mirrored(x, axis, before, after, mode)
+    return x
+
+
+def stft(
+    tracing: Tracing,
+    original: Function,
+    x: Any,
+    sequence_length: int,
+    sequence_stride: int,
+    fft_length: int,
+    window: Any = "hann",
+    center: bool = True,
+) -> Any:
+    """Transforms the windows of a sequence, of which JAX wants to know how many."""
+    x = jnp.asarray(x)
+    sizes = (sequence_length, sequence_stride, fft_length)
+    if is_known(x.shape[-1:]):
+        return original(x, *sizes, window, center)
+    if center:
+        x = _mirrored(x, x.ndim - 1, fft_length // 2, fft_length // 2, "reflect")
+    count = (x.shape[-1] - fft_length) // sequence_stride + 1
+    begins = jnp.arange(count, dtype="int32")[:, None] * sequence_stride
+    frames = jnp.take(x, begins + np.arange(fft_length, dtype="int32"), axis=-1)
+    # Each is a sequence of one window.
+    return tuple(part[..., 0, :] for part in original(frames, *sizes, window, False))
 
 
 def random_crop(layer: Any, images: Any) -> Any:
