@@ -98,8 +98,8 @@ def make_example(row: Row, folder: Path | None = None, *, trains: bool = True) -
     example.regularization = float(
         sum(v.regularizer(v) for v in model.trainable_weights if v.regularizer)
     )
-    _training(model, example)
     if trains:
+        _training(model, example)
         example.gradients = _gradients(model, given)
         example.evaluated = float(
             np.ravel(model.evaluate(given, targets, batch_size=64, verbose=0))[0]

@@ -43,6 +43,9 @@ from pages import write_part  # noqa: E402
 RESULTS = Path(__file__).with_name("results.json")
 PAGE = ROOT / "docs" / "interop.md"
 
+# Readers that are compared with what training does; the rest wants outputs alone.
+TRAINING = {"tf_keras", "saved_model", "regraft"}
+
 Known = dict[str, dict[str, dict[str, Any]]]
 
 
@@ -81,7 +84,8 @@ def measure(rows: list[str], readers: list[str], missing: bool) -> None:
             folder = Path(tempfile.mkdtemp(prefix="regraft-interop-"))
             started = time.monotonic()
             try:
-                example = make_example(ROWS[row], folder)
+                trains = not TRAINING.isdisjoint(wanted)
+                example = make_example(ROWS[row], folder, trains=trains)
                 for reader in wanted:
                     cells = read(reader, example, ask)
                     _keep(results, row, cells)
