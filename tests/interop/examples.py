@@ -114,8 +114,10 @@ def make_example(row: Row, folder: Path | None = None, *, trains: bool = True) -
 def _made(row: Row) -> tuple[keras.Model, dict[str, np.ndarray], Any]:
     made = row.make()
     model, inputs = made[0], _as_floatx(made[1])
-    given = _as_floatx(made[2]) if len(made) > 2 else None
-    if given is None:
+    given = made[2] if len(made) > 2 else None
+    if given is not None:
+        given = _as_floatx(given)
+    else:
         arrays = list(inputs.values())
         given = arrays if len(arrays) > 1 else arrays[0]
     return model, inputs, given
