@@ -72,3 +72,20 @@ def test_layer_of_ones_own_is_no_operation(tmp_path: Path) -> None:
 
     expected = model.predict(x, verbose=0)
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), expected)
+
+
+@pytest.mark.parametrize("name", ["precision", "auc", "AUC", "mse", "huber"])
+def test_metric_under_any_name_that_keras_3_knows(name: str, tmp_path: Path) -> None:
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(inputs))
+    model.compile("sgd", "binary_crossentropy", metrics=[name])
+    x = np.random.default_rng(0).random((8, 3), dtype="float32")
+    y = (x[:, :1] > 0.5).astype("float32")
+    expected = model.evaluate(x, y, verbose=0, return_dict=True)
+    model.save(tmp_path / "metric.h5")
+
+    loaded = regraft.load_model(tmp_path / "metric.h5")
+
+    assert not regraft.load_report(loaded).notes
+    found = loaded.evaluate(x, y, verbose=0, return_dict=True)
+    assert found == pytest.approx(expected)

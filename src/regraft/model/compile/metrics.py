@@ -70,15 +70,23 @@ def _build_named(name: str, context: BuildContext) -> Any:
     plain = plain_name(name)
     if plain in _BY_SHAPE[:2] or plain in _BY_SHAPE[3:]:
         return plain
+    if context.dialect.generation > 2 and _keras_knows(plain):
+        return plain  # also in small letters: `precision`
     function = FUNCTIONS.get(plain, plain)
     class_name = METRIC_OF_FUNCTION.get(function, METRIC_CLASSES.get(plain, plain))
     cls = _class(class_name, context)
-    if cls is not None and context.dialect.generation > 2:
-        return plain  # Keras 3 knows its own name, and says it again when it saves
     if cls is not None:
         # Keras 2 calls the result what the user called the metric.
         return cls() if plain == class_name else cls(name=plain)
     return keras.metrics.MeanMetricWrapper(_function(plain, context), name=plain)
+
+
+def _keras_knows(name: str) -> bool:
+    """Whether Keras 3 knows a name, which it says again when it saves."""
+    try:
+        return keras.metrics.get(name) is not None
+    except ValueError:
+        return False
 
 
 def _function(name: str, context: BuildContext) -> Any:

@@ -137,16 +137,18 @@ def state_from_hdf5(
     if slots is None:
         slots = _by_name(weights, entry, style, order, variables)
     if slots is None:
-        slots = {}
         if notes is not None:
             notes.append(
                 Note(
                     "optimizer",
                     f"the file's {len(weights)} slots can't be assigned to the "
                     f"{len(shapes)} trainable variables, which need {len(order)}; "
-                    "they start fresh",
+                    "its state starts fresh",
                 )
             )
+        # So does the count of steps, as in TensorFlow: it says how far moments that
+        # began at zero have come.
+        return OptimizerState(style, None, hyperparameters)
     return OptimizerState(style, iterations, hyperparameters, slots, scalars)
 
 
