@@ -74,7 +74,7 @@ def test_layer_of_ones_own_is_no_operation(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), expected)
 
 
-@pytest.mark.parametrize("name", ["precision", "auc", "AUC", "mse", "huber"])
+@pytest.mark.parametrize("name", ["precision", "auc", "AUC", "mse", "hinge"])
 def test_metric_under_any_name_that_keras_3_knows(name: str, tmp_path: Path) -> None:
     inputs = keras.Input((3,))
     model = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(inputs))
