@@ -587,3 +587,11 @@ def features_of_a_class() -> Built:
     batch = features, _batch(4, 1, seed=1)
     model.train_on_batch(*batch)
     return Built(model, features, batch)
+
+
+@case
+def element_at_an_input() -> Built:
+    place = tf_keras.Input((), dtype="int32")
+    return Built(
+        tf_keras.Model(place, tf.range(10.0)[place[0]]), np.array([6, 1], "int32")
+    )

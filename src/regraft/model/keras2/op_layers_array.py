@@ -155,7 +155,7 @@ def strided_slice(
     shrink_axis_mask: int = 0,
     var: Any = None,
 ) -> Any:
-    starts, stops = integers(begin), integers(end)
+    starts, stops = _items(begin), _items(end)
     steps = integers(strides) if strides is not None else (1,) * len(starts)
     spec: list[Any] = []
     for index, (start, stop, step) in enumerate(zip(starts, stops, steps, strict=True)):
@@ -167,10 +167,22 @@ def strided_slice(
         elif shrink_axis_mask & bit:
             spec.append(start)
         else:
-            first = None if begin_mask & bit else start
-            last = None if end_mask & bit else stop
+            first = None if begin_mask & bit else _bound(start)
+            last = None if end_mask & bit else _bound(stop)
             spec.append(slice(first, last, step))
+    if not hasattr(input_, "dtype"):
+        input_ = ops.convert_to_tensor(input_)
     return input_[tuple(spec)]
+
+
+def _items(vector: Any) -> list[Any]:
+    """The integers of a vector; as tensors those that depend on the data."""
+    if isinstance(vector, (list, tuple)):
+        return list(vector)
+    try:
+        return list(integers(vector))
+    except UnsupportedError:
+        return [vector[i] for i in range(vector.shape[0])]
 
 
 def getitem(tensor: Any, slice_spec: Any, var: Any = None) -> Any:
