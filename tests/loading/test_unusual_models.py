@@ -134,6 +134,15 @@ def test_whole_numbers_in_ragged_rows_are_cast_as_in_tensors(
         assert str(found.flat_values.dtype) == "float32"
 
 
+def test_slice_that_an_input_bounds_is_predicted_step_by_step(
+    tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "slice_that_an_input_bounds", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    found = model.predict(theirs["inputs"], verbose=0)
+    np.testing.assert_array_equal(found, theirs["outputs"])
+
+
 def test_class_that_reads_features_is_saved_again(tmp_path: Path, peer: Peer) -> None:
     theirs = _saved(peer, "features_of_a_class", tmp_path / "m")
     regraft.save_model(regraft.load_model(tmp_path / "m"), tmp_path / "again")

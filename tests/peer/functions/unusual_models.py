@@ -595,3 +595,10 @@ def element_at_an_input() -> Built:
     return Built(
         tf_keras.Model(place, tf.range(10.0)[place[0]]), np.array([6, 1], "int32")
     )
+
+
+@case
+def slice_that_an_input_bounds() -> Built:
+    stop = tf_keras.Input((), dtype="int32")
+    model = tf_keras.Model(stop, tf.range(10.0)[: stop[0]])
+    return Built(model, np.array([6, 1], "int32"))

@@ -6,6 +6,8 @@ from regraft.graph.runtime.plan import Plan, Step, flat_slots
 
 # They are told by the shapes of tensors, which are known wherever the tensors are.
 _OF_SHAPES = frozenset({"Shape", "ShapeN", "Size", "Rank", "TensorListLength"})
+# What a slice is of: bounds must be known, an index needn't.
+_SLICE = "StridedSlice"
 
 
 def may_need_values(plan: Plan) -> bool:
@@ -27,4 +29,6 @@ def may_need_values(plan: Plan) -> bool:
 def _needed(step: Step) -> list[int]:
     if step.kernel.host:
         return flat_slots(step.inputs)
+    if step.node.op == _SLICE:
+        return flat_slots(step.inputs[1:])
     return flat_slots([step.inputs[place] for place in step.static])
