@@ -602,3 +602,12 @@ def slice_that_an_input_bounds() -> Built:
     stop = tf_keras.Input((), dtype="int32")
     model = tf_keras.Model(stop, tf.range(10.0)[: stop[0]])
     return Built(model, np.array([6, 1], "int32"))
+
+
+@case
+def classes_out_of_a_loop() -> Built:
+    inputs = tf_keras.Input((4, 3))
+    outputs = layers.GRU(2, activation="softmax")(inputs)
+    model = _compiled(inputs, outputs, "categorical_crossentropy")
+    x, y = _batch(4, 4, 3), np.eye(2, dtype="float32")[[0, 1, 1, 0]]
+    return Built(model, x, (x, y))

@@ -60,8 +60,11 @@ def remember_logits(layers: Iterable[keras.layers.Layer]) -> None:
     """Lets layers whose activation is `sigmoid` or `softmax` remember its logits.
 
     A `Softmax` layer has no activation of its own, but its output keeps them as well.
+    What a recurrent layer gives out of its loop has none.
     """
     for layer in layers:
+        if isinstance(layer, keras.layers.RNN):
+            continue
         if type(layer) is keras.layers.Softmax:
             layer.call = partial(_softmax_call, layer)
         activation = getattr(layer, "activation", None)
