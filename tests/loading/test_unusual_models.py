@@ -136,6 +136,19 @@ def test_whole_numbers_in_ragged_rows_are_cast_as_in_tensors(
         assert str(found.flat_values.dtype) == "float32"
 
 
+def test_rows_of_a_ragged_input_are_counted_when_it_is_saved_again(
+    tmp_path: Path, peer: Peer
+) -> None:
+    """There are as many values as there are, and one more split than rows."""
+    theirs = _saved(peer, "where_ragged_rows_start", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    regraft.save_model(model, tmp_path / "again")
+    for one in (model, regraft.load_model(tmp_path / "again")):
+        found = one(theirs["inputs"])
+        for ours, expected in zip(found, theirs["outputs"], strict=True):
+            np.testing.assert_array_equal(ours, expected)
+
+
 def test_slice_that_an_input_bounds_is_predicted_step_by_step(
     tmp_path: Path, peer: Peer
 ) -> None:

@@ -15,7 +15,7 @@ from jax import export
 
 from regraft import _compat
 from regraft.errors import UnsupportedError
-from regraft.graph.runtime.composites import SparseTensor
+from regraft.graph.runtime.composites import RaggedTensor, SparseTensor
 from regraft.model.keras2.host_layers import file_dtype
 from regraft.model.state_tree import is_network
 from regraft.saving.trace_calls import LayerCall, Leaf
@@ -31,11 +31,15 @@ class TensorInput:
         shape: Lengths; `None` where unknown.
         dtype: Name.
         name: Of the argument.
+        first: What the first length counts, where it is unknown: the `batch`; as many
+            as the tensor's `own`, as the `last` tensor has, or one more than the batch,
+            as row `splits` are.
     """
 
     shape: tuple[int | None, ...]
     dtype: str
     name: str = "inputs"
+    first: str = "batch"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +55,17 @@ class SignatureRequest:
     inputs: Mapping[str, TensorInput]
 
 
-def _length_name(letter: str, number: int, axis: int, way: Way) -> str:
-    """Names an unknown length; all first ones are the batch."""
+def _length_name(
+    letter: str, number: int, axis: int, way: Way, first: str = "batch"
+) -> str:
+    """Names an unknown length; first ones are the batch, if they count that."""
+    if axis == 0 and first == "splits":
+        return "2" if way.lengths == "fixed" else "b + 1"
     if way.lengths == "fixed":
         return "1"
     if axis == 0:
-        return "b"
+        place = number - 1 if first == "last" else number
+        return "b" if first == "batch" else f"{letter}{place}_0"
     names = {"equal": letter, "shared": f"{letter}{axis}"}
     name = names.get(way.lengths, f"{letter}{number}_{axis}")
     return name if way.multiple == 1 else f"{way.multiple}*{name}"
@@ -75,7 +84,7 @@ def symbolic_inputs(
     limits, alike = split_demands(way.demands)
     shapes = [
         [
-            replaced(_length_name(letter, number, axis, way), alike)
+            replaced(_length_name(letter, number, axis, way, tensor.first), alike)
             if dim is None
             else str(dim)
             for axis, dim in enumerate(tensor.shape)
@@ -153,10 +162,8 @@ def model_inputs(model: keras.Model) -> Any:
     batch = slice(0 if is_network(model) else 1, None)
 
     def given(tensor: Any) -> Any:
-        if isinstance(tensor, SparseTensor):
-            # The number of its axes is no size of a batch.
-            rank = TensorInput(tuple(tensor.dense_shape.shape), "int64")
-            return SparseTensor(given(tensor.indices), given(tensor.values), rank)
+        if isinstance(tensor, SparseTensor | RaggedTensor):
+            return _parts(tensor, given)
         if not hasattr(tensor, "shape"):
             return None  # a structure, whose parts come next
         shape = (None,) * len(tensor.shape[: batch.start]) + tuple(tensor.shape[batch])
@@ -168,10 +175,37 @@ def model_inputs(model: keras.Model) -> Any:
     return Arguments(first, rest) if rest else first
 
 
+def _parts(
+    tensor: SparseTensor | RaggedTensor, given: Callable[[Any], Any]
+) -> SparseTensor | RaggedTensor:
+    """Returns what a sparse or ragged tensor is made of: few lengths are the batch."""
+    if isinstance(tensor, SparseTensor):
+        # The number of its axes is no size of a batch.
+        rank = TensorInput(tuple(tensor.dense_shape.shape), "int64")
+        indices = replace(given(tensor.indices), first="own")
+        return SparseTensor(indices, replace(given(tensor.values), first="last"), rank)
+    counts = ["splits", *["own"] * (len(tensor.nested_row_splits) - 1)]
+    return RaggedTensor(
+        replace(given(tensor.flat_values), first="own"),
+        tuple(
+            replace(given(splits), first=count)
+            for splits, count in zip(tensor.nested_row_splits, counts, strict=True)
+        ),
+    )
+
+
 def saved_inputs(layer: keras.Layer) -> Any:
     """Returns what the functions of a file take, from which a layer runs, by name."""
-    return keras.tree.map_structure(
-        lambda tensor: TensorInput(tuple(tensor.shape), str(tensor.dtype)),
+
+    def given(tensor: Any) -> Any:
+        if isinstance(tensor, SparseTensor | RaggedTensor):
+            return _parts(tensor, given)
+        if not hasattr(tensor, "shape"):
+            return None
+        return TensorInput(tuple(tensor.shape), str(tensor.dtype))
+
+    return keras.tree.traverse(
+        given,
         getattr(layer, "saved_inputs", {}),
     )
 

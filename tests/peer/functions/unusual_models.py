@@ -611,3 +611,10 @@ def classes_out_of_a_loop() -> Built:
     model = _compiled(inputs, outputs, "categorical_crossentropy")
     x, y = _batch(4, 4, 3), np.eye(2, dtype="float32")[[0, 1, 1, 0]]
     return Built(model, x, (x, y))
+
+
+@case
+def where_ragged_rows_start() -> Built:
+    inputs = tf_keras.Input((None,), ragged=True)
+    model = tf_keras.Model(inputs, [inputs.row_starts(), inputs.row_lengths()])
+    return Built(model, tf.ragged.constant([[1.0, 2.0], [3.0, 4.0, 5.0], [6.0]]))
