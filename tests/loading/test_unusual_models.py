@@ -39,6 +39,8 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("module_among_layers", "tf"),
         ("classes_out_of_a_loop", "tf"),
         ("classes_out_of_a_loop", "h5"),
+        ("lists_of_one_cell", "tf"),
+        ("lists_of_one_cell", "h5"),
         ("element_at_an_input", "tf"),
         ("element_at_an_input", "h5"),
         ("slash_in_the_name_of_a_weight", "tf"),

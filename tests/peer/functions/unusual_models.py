@@ -618,3 +618,13 @@ def where_ragged_rows_start() -> Built:
     inputs = tf_keras.Input((None,), ragged=True)
     model = tf_keras.Model(inputs, [inputs.row_starts(), inputs.row_lengths()])
     return Built(model, tf.ragged.constant([[1.0, 2.0], [3.0, 4.0, 5.0], [6.0]]))
+
+
+@case
+def lists_of_one_cell() -> Built:
+    inputs = tf_keras.Input((4, 3))
+    lstm = layers.RNN([layers.LSTMCell(3)], return_sequences=True)
+    x = layers.Bidirectional(lstm)(inputs)
+    outputs = layers.RNN([layers.GRUCell(2)])(x)
+    batch = _batch(4, 4, 3), _batch(4, 2, seed=1)
+    return Built(_compiled(inputs, outputs), batch[0], batch)

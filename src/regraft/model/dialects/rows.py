@@ -234,6 +234,11 @@ def _time_major(name: str) -> Choose:
     return choose
 
 
+def _cell_without_others(config: Mapping[str, Any], dialect: Dialect) -> Any:
+    alone = len(config.get("cells") or ()) == 1
+    return layers_cells.StackedRNNCells if alone else None
+
+
 def _causal(cls: type[keras.layers.Layer]) -> Choose:
     return lambda config, dialect: cls if config.get("causal") else None
 
@@ -346,7 +351,9 @@ ROWS: Mapping[str, Row] = {
         keras2_class=layers_cells.DropoutWrapper, dropped={"input_size": ANYTHING}
     ),
     "ResidualWrapper": Row(keras2_class=layers_cells.ResidualWrapper),
-    "StackedRNNCells": Row(dropped={"reverse_state_order": FALSY}),
+    "StackedRNNCells": Row(
+        dropped={"reverse_state_order": FALSY}, choose=_cell_without_others
+    ),
     "LayerNormalization": Row(
         translate=_layer_normalization, dropped={"rms_scaling": FALSY}
     ),

@@ -182,3 +182,14 @@ class DropoutWrapper(_CellWrapper):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self._kept}
+
+
+@registered
+class StackedRNNCells(keras.layers.StackedRNNCells):
+    """Cells in a row, also one alone, whose states Keras 3 takes out of their list."""
+
+    def call(
+        self, inputs: Any, states: Any, training: Any = False, **kwargs: Any
+    ) -> Any:
+        output, after = super().call(inputs, states, training=training, **kwargs)
+        return output, ([after] if len(self.cells) == 1 else after)
