@@ -78,7 +78,7 @@ def make_example(row: Row, folder: Path | None = None, *, trains: bool = True) -
     """
     keras.utils.clear_session()
     keras.utils.set_random_seed(3)
-    model, inputs, given = _made(row)
+    model, inputs, given = made(row)
     calibrate(model, given)
     model.compile(keras.optimizers.SGD(LEARNING_RATE), "mse")
     outputs = model(given, training=False)
@@ -111,10 +111,11 @@ def make_example(row: Row, folder: Path | None = None, *, trains: bool = True) -
     return example
 
 
-def _made(row: Row) -> tuple[keras.Model, dict[str, np.ndarray], Any]:
-    made = row.make()
-    model, inputs = made[0], _as_floatx(made[1])
-    given = made[2] if len(made) > 2 else None
+def made(row: Row) -> tuple[keras.Model, dict[str, np.ndarray], Any]:
+    """Returns a row's model, inputs by name, and what the model is called with."""
+    parts = row.make()
+    model, inputs = parts[0], _as_floatx(parts[1])
+    given = parts[2] if len(parts) > 2 else None
     if given is not None:
         given = _as_floatx(given)
     else:

@@ -66,6 +66,8 @@ def test_rounding_is_what_is_equal_in_float64():
     assert not Cell(0.1, in_float64=1e-4).holds(1e-4)
     assert not Cell(0.1).holds(1e-4)
     assert not Cell(None, "no", in_float64=1e-12).holds(1e-4)
+    assert Cell(2e-4, rounding=1e-4).holds(1e-4)
+    assert not Cell(4e-4, rounding=1e-4).holds(1e-4)
 
 
 def test_cells_show_what_was_measured_in_float64():
