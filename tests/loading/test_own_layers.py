@@ -20,6 +20,7 @@ from promises.checks import (
     assert_same_step,
     assert_same_weights,
 )
+from regraft.loading import namesakes
 
 pytestmark = pytest.mark.peer
 
@@ -299,6 +300,18 @@ def test_classes_of_a_name_that_keras_has_too(
         "keras_models.predict", str(tmp_path / "again"), theirs["inputs"]
     )
     np.testing.assert_allclose(opened, theirs["outputs"], rtol=1e-5, atol=1e-6)
+
+
+def test_classes_that_say_little_are_told_by_their_ops(
+    tmp_path: Path, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = _saved(peer, "classes_that_say_little", tmp_path / "m")
+    # None is run to be compared, which takes longer than all else.
+    monkeypatch.delattr(namesakes, "check_layer")
+    model = regraft.load_model(tmp_path / "m")
+    report = regraft.load_report(model)
+    assert {layer.source for layer in report.layers} == {"config"}
+    assert_same(model, theirs)
 
 
 def test_weights_that_a_wrapper_lists_beside_its_layer_are_one(

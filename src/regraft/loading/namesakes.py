@@ -8,19 +8,32 @@ what the writer's class did.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import keras
 
+from regraft.loading.functions import FunctionStore
 from regraft.loading.restore import RestorePlan, fits, plan_from_objects
 from regraft.loading.revive import Reviver
-from regraft.loading.verify import check_layer, function_store
+from regraft.loading.verify import check_layer, function_store, traced_ops
 from regraft.model.description import ModelDescription, ObjectNode
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.registry import builtin_layers, is_builtin
 from regraft.model.state_tree import state_tree
 from regraft.options import LoadOptions
 
-# Keras' classes without weights whose configs say one or two things.
-_BARE = frozenset({"Identity", "Layer", "Rescaling", "Softmax", "UnitNormalization"})
+# Keras' classes without weights whose configs say one or two things, and the ops that
+# tf.keras computes them with. Another order of ops is run and compared.
+_BARE: Mapping[str, tuple[str, ...]] = {
+    "Identity": (),
+    "Layer": (),
+    "Rescaling": ("Mul", "AddV2"),
+    "Softmax": ("Softmax",),
+    "UnitNormalization": ("Square", "Sum", "Maximum", "Rsqrt", "Mul"),
+}
+_PLUMBING = frozenset(
+    {"Cast", "Const", "Identity", "NoOp", "PartitionedCall", "StatefulPartitionedCall"}
+)
 
 
 def find_namesakes(reviver: Reviver, context: BuildContext) -> bool:
@@ -81,10 +94,20 @@ def find_lookalikes(
     found = {
         node.node_id
         for layer, node in bare
-        if any(not check.passed for check in check_layer(layer, node, store))
+        if not _computes_alike(node, store)
+        and any(not check.passed for check in check_layer(layer, node, store))
     }
     context.namesakes |= found
     return bool(found)
+
+
+def _computes_alike(node: ObjectNode, store: FunctionStore) -> bool:
+    """Whether the traces of an object have the ops of Keras' class of its name."""
+    expected = _BARE[str((node.metadata or {}).get("class_name"))]
+    return all(
+        tuple(op for op in ops if op not in _PLUMBING) == expected
+        for ops in traced_ops(node, store)
+    )
 
 
 def _has_others(layer: keras.Layer, node: ObjectNode) -> bool:

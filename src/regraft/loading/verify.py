@@ -155,6 +155,13 @@ def check_layer(
     yield from _check_layer(layer, node, store, ())
 
 
+def traced_ops(node: ObjectNode, store: FunctionStore) -> Iterator[list[str]]:
+    """Yields the ops of each trace by which an object is called."""
+    function, _ = _function(node, store)
+    for trace in () if function is None else function.traces:
+        yield trace.ops()
+
+
 def function_store(
     description: ModelDescription, plan: RestorePlan, options: LoadOptions
 ) -> FunctionStore | None:

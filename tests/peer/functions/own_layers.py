@@ -508,6 +508,14 @@ def namesake(kind: str, functional: bool) -> Built:
     return _built(model, _batch(5, 3, 4), 5, 2)
 
 
+@case
+def classes_that_say_little() -> Built:
+    parts = [layers.Rescaling(0.5, 0.1), layers.Layer(), layers.Identity()]
+    parts += [layers.UnitNormalization(), layers.Dense(2), layers.Softmax()]
+    model = tf_keras.Sequential([tf_keras.Input((3,)), *parts])
+    return _built(model, _batch(5, 3), 5, 2)
+
+
 class Pruned(layers.Wrapper):
     """Lists weights of the layer inside it beside that layer."""
 

@@ -143,6 +143,14 @@ class FunctionLibrary:
             for node in self.functions[current].nodes
         )
 
+    def ops(self, name: str) -> list[str]:
+        """Returns the op of each node of a function and of those that it calls."""
+        return [
+            node.op
+            for current in self._within(name)
+            for node in self.functions[current].nodes
+        ]
+
     def expanded_calls(self, name: str) -> int:
         """How many calls a function makes in all, branches and bodies of loops once.
 
@@ -276,6 +284,10 @@ class GraphFunction:
     def uses(self, ops: Collection[str]) -> bool:
         """Whether it, or a function that it calls, has a node of these ops."""
         return self.library.uses(self.name, ops)
+
+    def ops(self) -> list[str]:
+        """Returns the op of each of its nodes, and of functions that it calls."""
+        return self.library.ops(self.name)
 
     def expanded_calls(self) -> int:
         """How many calls it makes in all, branches and bodies of loops once."""

@@ -85,6 +85,10 @@ class Trace:
         """Whether it, or a function that it calls, has a node of these ops."""
         return self._function.uses(ops)
 
+    def ops(self) -> list[str]:
+        """Returns the op of each of its nodes, and of functions that it calls."""
+        return self._function.ops()
+
     def expanded_calls(self) -> int:
         """How many calls it makes in all, branches and bodies of loops once."""
         return self._function.expanded_calls()
