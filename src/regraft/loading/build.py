@@ -11,7 +11,12 @@ import keras
 import numpy as np
 
 from regraft import _compat
-from regraft.errors import FormatError, MismatchError, UnsupportedError
+from regraft.errors import (
+    FormatError,
+    MismatchError,
+    UnknownNameError,
+    UnsupportedError,
+)
 from regraft.loading import report as reports
 from regraft.loading import restore
 from regraft.loading.extras import add_extras, add_losses
@@ -139,7 +144,10 @@ def _build_with_values(
         network = _build_deferred(description, context, options)
     except _NeedsTraces as error:
         reason = error.reason
-        why = "its layers can't be called as they were: " + _first_line(reason)
+        why = "its layers can't be called as they were: "
+        if isinstance(reason, UnknownNameError):
+            why = "a layer has no functions of its own: "
+        why += _first_line(reason)
     if network is not None:
         difference = difference_of_whole(
             network[0], description, network[1], context, options
@@ -367,7 +375,9 @@ def _build_root(
         except (ValueError, TypeError, NotImplementedError) as error:
             if reviver is None or root is None or not reviver.has_traces(root):
                 raise
-            called = context.call_failed or isinstance(error, UnsupportedError)
+            called = context.call_failed or isinstance(
+                error, UnsupportedError | UnknownNameError
+            )
             if (
                 not called
                 or isinstance(error, FormatError)
