@@ -51,6 +51,7 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("adapted_first_on_images", "tf"),
         ("adapted_first_on_images", "h5"),
         ("frozen_backward_layer", "tf"),
+        ("layer_without_functions", "tf"),
     ],
 )
 def test_model_computes_and_steps_as_it_did(
@@ -59,6 +60,16 @@ def test_model_computes_and_steps_as_it_did(
     path = tmp_path / ("m.h5" if save_format == "h5" else "m")
     theirs = _saved(peer, case, path, save_format=save_format)
     assert_same(regraft.load_model(path), theirs)
+
+
+def test_network_with_a_layer_without_functions_says_that_it_runs_as_a_whole(
+    tmp_path: Path, peer: Peer
+) -> None:
+    _saved(peer, "layer_without_functions", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    (note,) = regraft.load_report(model).notes
+    assert "runs as a whole" in note
+    assert "Scaled" in note
 
 
 @pytest.mark.parametrize("save_format", ["tf", "h5"])

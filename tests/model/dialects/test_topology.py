@@ -323,3 +323,45 @@ def test_calls_of_a_network_with_a_config_of_its_own_are_counted_from_one() -> N
     )
     model = build_network({"class_name": "Functional", "config": config}, context)
     assert model.output_shape == (None, 1)
+
+
+def test_network_of_a_list_takes_a_dict_in_the_order_of_its_keys() -> None:
+    """Keras of TensorFlow 2.6 and before flattened what had other keys than names."""
+
+    def entry(name, class_name, nodes, **config):
+        config = {"name": name, **config}
+        return {
+            "class_name": class_name,
+            "name": name,
+            "config": config,
+            "inbound_nodes": nodes,
+        }
+
+    def given(name):
+        return entry(name, "InputLayer", [], batch_input_shape=[None, 2])
+
+    pair = [["first", 0, 0, {}], ["second", 0, 0, {}]]
+    inner = {
+        "layers": [
+            given("first"),
+            given("second"),
+            entry("minus", "Subtract", [pair]),
+        ],
+        "input_layers": [[["first", 0, 0], ["second", 0, 0]]],
+        "output_layers": [["minus", 0, 0]],
+    }
+    called = {"39": ["x", 0, 0, {}], "37": ["y", 0, 0, {}]}
+    config = {
+        "name": "model",
+        "layers": [
+            given("x"),
+            given("y"),
+            entry("inner", "Functional", [called], **inner),
+        ],
+        "input_layers": [["x", 0, 0], ["y", 0, 0]],
+        "output_layers": [["inner", 1, 0]],
+    }
+    context = BuildContext(KERAS_2)
+    model = build_network({"class_name": "Functional", "config": config}, context)
+    x, y = np.ones((1, 2), "float32"), np.full((1, 2), 5, "float32")
+    np.testing.assert_array_equal(model.predict([x, y], verbose=0), y - x)

@@ -628,3 +628,26 @@ def lists_of_one_cell() -> Built:
     outputs = layers.RNN([layers.GRUCell(2)])(x)
     batch = _batch(4, 4, 3), _batch(4, 2, seed=1)
     return Built(_compiled(inputs, outputs), batch[0], batch)
+
+
+class Scaled(layers.experimental.preprocessing.PreprocessingLayer):
+    """Keras saves no function of such a layer: it wants the class."""
+
+    def __init__(self, factor: float = 2.0, **options: Any) -> None:
+        super().__init__(**options)
+        self.factor = factor
+
+    def call(self, inputs: Any) -> Any:
+        return tf.cast(inputs, "float32") * self.factor
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor}
+
+
+@case
+def layer_without_functions() -> Built:
+    inputs = tf_keras.Input((3,))
+    x = layers.Dense(4, "relu", kernel_regularizer="l2")(Scaled()(inputs))
+    outputs = layers.Dense(2)(layers.BatchNormalization()(x))
+    batch = _batch(8, 3), _batch(8, 2, seed=1)
+    return Built(_compiled(inputs, outputs), batch[0], batch)

@@ -239,6 +239,8 @@ def invoke(layer: Any, args: list[Any], keywords: dict[str, Any]) -> Any:
             keywords = {**keywords, "initial_state": states}
             if _compat.keras_mask(sequences) is not None:
                 mask_sequences_beside_states(layer)
+    if isinstance(layer, keras.Model) and args and isinstance(args[0], Mapping):
+        args = [_inputs_of(layer, args[0]), *args[1:]]
     if isinstance(layer, keras.layers.Layer):
         if not getattr(layer, "takes_constants", False):
             args = [_tensors_among(layer, item) for item in args]
@@ -247,6 +249,18 @@ def invoke(layer: Any, args: list[Any], keywords: dict[str, Any]) -> Any:
     if args and isinstance(layer, keras.layers.Layer):
         carry_shapes(layer, args[0], outputs)
     return outputs
+
+
+def _inputs_of(network: keras.Model, inputs: Mapping[str, Any]) -> Any:
+    """What a network is called with that Keras 2 called with a dict.
+
+    It took the values in the order of their keys where these were no names of inputs.
+    """
+    struct = getattr(network, "_inputs_struct", None)
+    if struct is None or isinstance(struct, Mapping):
+        return inputs
+    names = {tensor.name for tensor in network.inputs}
+    return inputs if names <= inputs.keys() else keras.tree.flatten(inputs)
 
 
 def _tensors_among(layer: keras.layers.Layer, inputs: Any) -> Any:
