@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from graph.cases.case import Case, f32, i32, integers, normal, texts
+from graph.cases.case import Case, f32, i32, i64, integers, normal, texts
 
 _MASKS = {
     name: 0
@@ -200,6 +200,7 @@ ROWS = [
         "first",
     ),
     Case("Bitcast", {"input": normal(2, 3)}, {"type": "int32"}),
+    Case("Bitcast", {"input": i64(3, 5)}, {"type": "uint64"}, "signed"),
     Case(
         "Bitcast",
         {"input": integers(0, 255, 2, 4, dtype="uint8")},

@@ -572,7 +572,7 @@ def one_hot(
 
 
 @kernel("Bitcast")
-def bitcast(input: Any, *, type: str) -> Any:
+def bitcast(input: Any, *, T: str, type: str) -> Any:
     """The same bits as another type."""
     if values.is_host(input):
         target = np.dtype(values.numpy_dtype(type))
@@ -581,8 +581,12 @@ def bitcast(input: Any, *, type: str) -> Any:
         if target.itemsize < input.dtype.itemsize:
             return np.ascontiguousarray(input)[..., None].view(target)
         return np.ascontiguousarray(input).view(target).reshape(input.shape)
-    wide = np.dtype(values.numpy_dtype(type)).itemsize
-    narrow = np.dtype(values.numpy_dtype(values.dtype_of(input))).itemsize
+    wide, narrow = (np.dtype(values.numpy_dtype(name)).itemsize for name in (type, T))
+    if wide != narrow and values.dtype_of(input) != T:
+        raise UnsupportedError(
+            f"Bitcast of {T} to {type} needs {narrow * 8}-bit numbers, which JAX has "
+            "where `jax_enable_x64` is set."
+        )
     if wide < narrow:
         input = ops.expand_dims(input, -1)
     out = ops.view(input, dtype=values.device_dtype(type))
