@@ -162,6 +162,13 @@ def test_rows_of_a_ragged_input_are_counted_when_it_is_saved_again(
             np.testing.assert_array_equal(ours, expected)
 
 
+def test_sparse_output_of_a_network_is_whole(tmp_path: Path, peer: Peer) -> None:
+    theirs = _saved(peer, "sparse_output", tmp_path / "m")
+    found = regraft.load_model(tmp_path / "m")(theirs["inputs"])
+    for ours, expected in zip(found, theirs["parts"], strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
 def test_slice_that_an_input_bounds_is_predicted_step_by_step(
     tmp_path: Path, peer: Peer
 ) -> None:

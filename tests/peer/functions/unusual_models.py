@@ -651,3 +651,19 @@ def layer_without_functions() -> Built:
     outputs = layers.Dense(2)(layers.BatchNormalization()(x))
     batch = _batch(8, 3), _batch(8, 2, seed=1)
     return Built(_compiled(inputs, outputs), batch[0], batch)
+
+
+class WhatIsNotZero(layers.Layer):
+    """Gives a sparse tensor."""
+
+    def call(self, inputs: Any) -> Any:
+        return tf.sparse.from_dense(inputs)
+
+
+@case
+def sparse_output() -> Built:
+    inputs = tf_keras.Input((3,))
+    model = tf_keras.Model(inputs, WhatIsNotZero()(inputs))
+    x = np.array([[1, 0, 2], [0, 3, 0]], "float32")
+    parts = [part.numpy() for part in tf.nest.flatten(model(x), expand_composites=True)]
+    return Built(model, x, compare=False, more={"parts": parts})

@@ -33,6 +33,7 @@ from regraft._compat import (
     set_own_trainable,
 )
 from regraft.errors import FormatError, LimitError, UnsupportedError
+from regraft.graph.runtime.composites import RaggedTensor, SparseTensor
 from regraft.model.dialects import calls, keras1, keras1_topology
 from regraft.model.dialects.context import NODE, BuildContext, Entry
 from regraft.model.dialects.layers import build_from_row
@@ -450,6 +451,11 @@ class _Functional:
                 f"{self.config.get('name')!r}."
             )
             raise
+        if _has_composites(outputs):
+            raise UnsupportedError(
+                f"Layer {call.layer!r} gives sparse or ragged tensors, for which "
+                "networks of Keras 3 have no symbols."
+            )
         return keras.tree.flatten(outputs)
 
     def _keep_training(self, layer: Any, keywords: Mapping[str, Any]) -> None:
@@ -540,3 +546,12 @@ def _remember(layer: keras.layers.Layer, name: str, context: BuildContext) -> No
     if layer.name != name:
         remember_name(layer, name)
         context.original_names[layer.name] = name
+
+
+def _has_composites(value: Any) -> bool:
+    """Whether something is made of several tensors that count as one in a config."""
+    if isinstance(value, SparseTensor | RaggedTensor):
+        return True
+    if isinstance(value, Mapping):
+        return any(map(_has_composites, value.values()))
+    return isinstance(value, list | tuple) and any(map(_has_composites, value))
