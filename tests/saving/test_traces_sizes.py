@@ -114,11 +114,7 @@ class Mirrored(L.Layer):
         return (shape[0], None, shape[2])
 
 
-def test_a_reflection_says_how_long_its_input_is():
+def test_a_reflection_takes_any_length():
     x = keras.Input((None, 3))
     model = keras.Model(x, L.Conv1D(2, 3)(Mirrored()(x)))
-    (note,) = [text for _, text in trace_model(model).notes]
-    before, _, limits = note.partition("no other lengths than these: ")
-    # JAX 0.7 asks for a batch of two, too.
-    assert before
-    assert limits.removeprefix("the batch >= 2, ") == "dimension 1 of input 0 >= 5."
+    assert not trace_model(model).notes

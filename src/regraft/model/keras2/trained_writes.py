@@ -50,7 +50,9 @@ def keep_trained_writes(model: keras.Model) -> Sequence[keras.layers.Layer]:
 
 def keeps_trained_writes(model: keras.Model) -> bool:
     """Whether `keep_trained_writes` did something."""
-    return isinstance(getattr(model.train_step, "__self__", None), _Writes)
+    # Keras on NumPy trains nothing.
+    step = getattr(model, "train_step", None)
+    return isinstance(getattr(step, "__self__", None), _Writes)
 
 
 @dataclass
