@@ -195,7 +195,7 @@ class FromConfigOnly(layers.Layer):
 def test_layer_that_must_come_from_its_config_is_named_without_its_class(
     tmp_path: Path, peer: Peer
 ) -> None:
-    """Promises 11, 12 and 13: nowhere, in a scope, registered."""
+    """Promises 12 and 13: in a scope, registered; without it the report says so."""
     theirs = saved(peer, "from_config_only", tmp_path / "m")
     model = regraft.load_model(tmp_path / "m")
     said = r"runs as a whole.*no functions of its own.*FromConfigOnly.*only be rebuilt"
