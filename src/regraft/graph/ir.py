@@ -501,14 +501,13 @@ class TypeSpec:
         if self.kind is TypeSpecClass.RAGGED_TENSOR_SPEC:
             is_full = len(state) > 2 and isinstance(state[2], int)
             return state[2] + 1 if is_full else 0
-        is_own = self.kind not in _OF_TENSORFLOW
-        return _count_specs(self.state) if is_own else 0
+        if isinstance(self.kind, TypeSpecClass) and self.kind not in _LIBRARIES:
+            return 0
+        return _count_specs(self.state)
 
 
-# A library's own type says in its state what it is made of, tensor by tensor.
-_OF_TENSORFLOW = {
-    *TypeSpecClass,
-} - {TypeSpecClass.REGISTERED_TYPE_SPEC, TypeSpecClass.EXTENSION_TYPE_SPEC}
+# Types of libraries say in their state what they are made of, tensor by tensor.
+_LIBRARIES = (TypeSpecClass.REGISTERED_TYPE_SPEC, TypeSpecClass.EXTENSION_TYPE_SPEC)
 
 
 def _count_specs(state: StructuredValue) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -11,6 +10,7 @@ import keras
 
 from regraft.model.dialects.calls import plain
 from regraft.model.dialects.context import BuildContext, Entry
+from regraft.model.dialects.layers import accepted_keywords
 from regraft.model.dialects.registry import find_custom
 
 _HOME = "keras.src.ops."
@@ -50,7 +50,7 @@ def with_module(entry: Entry, context: BuildContext) -> Entry:
     cls = _by_name().get(name)
     if cls is None or find_custom(name, context) is not None:
         return entry
-    known = {"name", *inspect.signature(cls.__init__).parameters}  # type: ignore[misc]
+    known = {"name", *accepted_keywords(cls)}
     return {**entry, "module": cls.__module__} if config.keys() <= known else entry
 
 

@@ -12,9 +12,7 @@ function that can be asked for more gradients.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +20,7 @@ import keras
 from keras import ops
 
 from regraft import _compat
+from regraft.model.keras2.own_steps import Current, look_ahead
 
 
 def clip_single_rows(model: keras.Model, optimizer: keras.Optimizer) -> bool:
@@ -128,14 +127,7 @@ class _LookUp:
         return found
 
 
-class _Running(threading.local):
-    """The step that this thread is in, and whose."""
-
-    step: _Step | None = None
-    clipping: object = None
-
-
-_running = _Running()
+_current = Current()
 
 
 class _Clipping:
@@ -156,34 +148,19 @@ class _Clipping:
     @property
     def current(self) -> _Step | None:
         """The step being taken."""
-        return _running.step if _running.clipping is self else None
-
-    @contextmanager
-    def _taking(self, step: _Step) -> Iterator[None]:
-        _running.step, _running.clipping = step, self
-        try:
-            yield
-        finally:
-            _running.step = _running.clipping = None
+        found: _Step | None = _current.of(self)
+        return found
 
     def train_step(self, state: Any, data: Any) -> Any:
         """Takes a step."""
         if self._model.optimizer is not self.optimizer:
             return self._train_step(state, data)
-        trained, others, optimizer_variables, metrics = state
-        x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+        trained, *rest = state
         step = _Step()
-        with self._taking(step):
-            self._loss(
-                *(trained, others, metrics, x, y, weight),
-                training=True,
-                optimizer_variables=optimizer_variables,
-            )
+        with _current.taking(self, step):
+            look_ahead(self._loss, state, data)
             step.adds = True
-            extended = [*trained, *step.zeros]
-            return self._train_step(
-                (extended, others, optimizer_variables, metrics), data
-            )
+            return self._train_step(([*trained, *step.zeros], *rest), data)
 
     def compute_loss_and_updates(
         self, trainable_variables: Any, *arguments: Any, **keywords: Any

@@ -11,9 +11,7 @@ the second begins with that.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +19,7 @@ import keras
 from keras import ops
 
 from regraft import _compat
+from regraft.model.keras2.own_steps import Current, look_ahead
 
 
 def keep_trained_writes(model: keras.Model) -> Sequence[keras.layers.Layer]:
@@ -72,14 +71,7 @@ class _Pass:
     calls: int = 0
 
 
-class _Running(threading.local):
-    """The pass that this thread is in, and whose."""
-
-    run: _Pass | None = None
-    writes: object = None
-
-
-_running = _Running()
+_current = Current()
 
 
 class _Call:
@@ -93,7 +85,7 @@ class _Call:
         self._call = layer.call
 
     def __call__(self, inputs: Any, training: bool = False) -> Any:
-        run = _running.run if _running.writes is self._writes else None
+        run: _Pass | None = _current.of(self._writes)
         layer = self._layer
         if run is None or not training or not layer.kernel.trainable:
             return self._call(inputs, training=training)
@@ -114,25 +106,12 @@ class _Writes:
         self._model = model
         self._train_step = model.train_step
 
-    @contextmanager
-    def _running(self, run: _Pass) -> Iterator[None]:
-        _running.run, _running.writes = run, self
-        try:
-            yield
-        finally:
-            _running.run = _running.writes = None
-
     def train_step(self, state: Any, data: Any) -> Any:
         """Takes a step."""
-        trained, others, optimizer_variables, metrics = state
-        x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+        trained, *rest = state
         run = _Pass()
-        with self._running(run):
-            self._model.compute_loss_and_updates(
-                *(trained, others, metrics, x, y, weight),
-                training=True,
-                optimizer_variables=optimizer_variables,
-            )
+        with _current.taking(self, run):
+            look_ahead(self._model.compute_loss_and_updates, state, data)
             written = {id(variable): value for variable, value in run.kernels}
             begun = [
                 written.get(id(variable), value)
@@ -143,4 +122,4 @@ class _Writes:
             # Beyond the model's own a step may have asked for more gradients.
             begun += trained[len(begun) :]
             run.is_second = True
-            return self._train_step((begun, others, optimizer_variables, metrics), data)
+            return self._train_step((begun, *rest), data)

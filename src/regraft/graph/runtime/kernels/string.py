@@ -49,8 +49,8 @@ def _strings(items: Any, shape: Any = None) -> Any:
 # Regular expressions
 
 
-def _bytes(attribute: str | bytes) -> bytes:
-    """An attribute that may be text."""
+def as_bytes(attribute: str | bytes) -> bytes:
+    """Returns an attribute that may be text as bytes."""
     return attribute if isinstance(attribute, bytes) else raw(attribute)
 
 
@@ -63,7 +63,7 @@ def static_regex_replace(
     input: Any, *, pattern: str | bytes, rewrite: str | bytes, replace_global: bool
 ) -> Any:
     """Matches replaced."""
-    return _replace(input, _bytes(pattern), _bytes(rewrite), replace_global)
+    return _replace(input, as_bytes(pattern), as_bytes(rewrite), replace_global)
 
 
 @_host("RegexReplace")
@@ -77,7 +77,7 @@ def regex_replace(
 @_host("StaticRegexFullMatch")
 def static_regex_full_match(input: Any, *, pattern: str | bytes) -> Any:
     """Whether the whole text matches."""
-    return each(lambda s: matches(_bytes(pattern), s), input, dtype=bool)
+    return each(lambda s: matches(as_bytes(pattern), s), input, dtype=bool)
 
 
 @_host("RegexFullMatch")

@@ -17,7 +17,7 @@ import numpy as np
 from regraft.errors import MismatchError
 from regraft.graph.runtime.context import Table
 from regraft.graph.runtime.kernels.regex import consumed, matches
-from regraft.graph.runtime.kernels.string import each, raw, text
+from regraft.graph.runtime.kernels.string import as_bytes, each, raw, text
 from regraft.graph.runtime.registry import kernel
 
 _host = functools.partial(kernel, host=True)
@@ -43,7 +43,7 @@ def normalize_utf8(input: Any, *, normalization_form: str | bytes) -> Any:
     Raises:
         MismatchError: There is no such form.
     """
-    form: Any = _raw(normalization_form).decode().upper()
+    form: Any = as_bytes(normalization_form).decode().upper()
     if form not in ("NFC", "NFKC", "NFD", "NFKD"):
         raise MismatchError(f"Unicode has no normalization form '{form}'.")
     # What is no UTF-8 stays where text is composed, as in ICU; else it is U+FFFD.
@@ -122,10 +122,10 @@ def wordpiece_tokenize_with_offsets(
     output_row_partition_type: str,
 ) -> tuple[Any, ...]:
     """Words cut into pieces of a vocabulary, the longest first."""
-    unknown = _raw(unknown_token) if use_unknown_token else None
+    unknown = as_bytes(unknown_token) if use_unknown_token else None
     pieces = _Wordpieces(
         vocab_lookup_table,
-        _raw(suffix_indicator),
+        as_bytes(suffix_indicator),
         max_chars_per_token,
         unknown,
         split_unknown_characters,
@@ -143,10 +143,6 @@ def wordpiece_tokenize_with_offsets(
     words, begins, ends, splits = _tokens(rows)
     lengths = output_row_partition_type == "row_lengths"
     return words, np.diff(splits) if lengths else splits, begins, ends
-
-
-def _raw(attribute: str | bytes) -> bytes:
-    return attribute if isinstance(attribute, bytes) else raw(attribute)
 
 
 class _Wordpieces:
