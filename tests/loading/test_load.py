@@ -156,11 +156,18 @@ def test_layer_whose_shapes_follow_from_values_runs_step_by_step(
     np.testing.assert_array_equal(model.predict(rows, verbose=0), kept)
 
 
+@pytest.mark.parametrize("names_its_op", [True, False])
 def test_assets_that_old_builders_list_in_a_collection_are_found(
-    tmp_path: Path, peer: Peer
+    tmp_path: Path, peer: Peer, names_its_op: bool
 ) -> None:
+    """Where none is named, all ops of tables and local variables run."""
     texts = np.array(["b", "zz", "a"], object)
-    expected = peer.call("modules.save_session_with_asset", tmp_path / "m", texts)
+    expected = peer.call(
+        "modules.save_session_with_asset",
+        tmp_path / "m",
+        texts,
+        names_its_op=names_its_op,
+    )
     assert set(regraft.inspect(tmp_path / "m").assets) == {"words.txt"}
     found = regraft.load(tmp_path / "m").signatures["serving_default"](texts)
     np.testing.assert_array_equal(found["rows"], expected)

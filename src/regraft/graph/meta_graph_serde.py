@@ -20,7 +20,7 @@ from regraft.graph.tensor_serde import (
     tensor_from_proto,
     tensor_to_proto,
 )
-from regraft.storage.proto import messages
+from regraft.storage.proto import messages, parse
 from regraft.storage.saved_model_directory import asset_files
 
 
@@ -92,6 +92,16 @@ def signature_to_proto(signature: ir.Signature, proto: Any = None) -> Any:
 def _collection(proto: Any) -> tuple[Any, ...]:
     kind = proto.WhichOneof("kind")
     return () if kind is None else tuple(getattr(proto, kind).value)
+
+
+def initializer_of(data: bytes) -> str:
+    """Returns the op that gives a variable of a collection its first value.
+
+    Raises:
+        FormatError: These are not the bytes of a `VariableDef`.
+    """
+    found = parse(messages.VariableDef, data, path="a collection of variables")
+    return str(found.initializer_name)
 
 
 def meta_graph_from_proto(proto: Any) -> ir.MetaGraph:

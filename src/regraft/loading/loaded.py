@@ -12,6 +12,7 @@ import numpy as np
 from regraft.dtypes import HANDLE
 from regraft.errors import FormatError
 from regraft.graph import ir
+from regraft.graph.meta_graph_serde import initializer_of
 from regraft.graph.runtime import structure
 from regraft.graph.runtime.context import HostVariable, KerasVariable
 from regraft.graph.runtime.main_graph import GraphSignature, MainGraph
@@ -412,11 +413,11 @@ class _LoadedGraph(LoadedModel):
             self._resources.variables[name] = KerasVariable(variable)
 
     def _initialize(self, meta_graph: ir.MetaGraph) -> None:
-        """Runs the op that fills tables, fed with the names of the asset files."""
-        target = _init_op(meta_graph)
-        if target is not None:
+        """Runs what fills tables, fed with the names of the asset files."""
+        targets = _init_ops(meta_graph)
+        if targets:
             feeds = {name: filename.encode() for name, filename in meta_graph.assets}
-            self.graph.run([], feeds, targets=[target])
+            self.graph.run([], feeds, targets=targets)
 
     def run(self, fetches: Sequence[str], feeds: Mapping[str, Any]) -> list[Any]:
         """Computes tensors of the graph by name, as a session does.
@@ -428,12 +429,22 @@ class _LoadedGraph(LoadedModel):
         return self.graph.run(fetches, feeds)
 
 
-def _init_op(meta_graph: ir.MetaGraph) -> str | None:
+def _init_ops(meta_graph: ir.MetaGraph) -> list[str]:
+    """The op that the writer named; else those of tables and of local variables."""
     signature = meta_graph.signatures.get(_INIT_OP)
     for info in signature.outputs.values() if signature is not None else ():
-        return info.name.partition(":")[0]
-    for name in _INIT_COLLECTIONS:
-        for item in meta_graph.collections.get(name, ()):
-            text = item.decode() if isinstance(item, bytes) else str(item)
-            return text.partition(":")[0]
-    return None
+        return [info.name.partition(":")[0]]
+    for collection in _INIT_COLLECTIONS:
+        for item in meta_graph.collections.get(collection, ()):
+            return [_op_name(item)]
+    local = meta_graph.collections.get("local_variables", ())
+    names = [
+        *meta_graph.collections.get("table_initializer", ()),
+        *(initializer_of(item) for item in local if isinstance(item, bytes)),
+    ]
+    return [name for name in map(_op_name, names) if name]
+
+
+def _op_name(item: bytes | str) -> str:
+    text = item.decode(errors="replace") if isinstance(item, bytes) else str(item)
+    return text.partition(":")[0]

@@ -299,8 +299,19 @@ def save_shapes_of_values(path: Path, rows: np.ndarray) -> np.ndarray:
     return module.kept(rows).numpy()
 
 
-def save_session_with_asset(path: Path, texts: np.ndarray) -> np.ndarray:
-    """Saves a graph as TensorFlow 1 does, with a file of words; returns its rows."""
+def save_session_with_asset(
+    path: Path, texts: np.ndarray, *, names_its_op: bool = True
+) -> np.ndarray:
+    """Saves a graph as TensorFlow 1 does, with a file of words.
+
+    Args:
+        path: Directory.
+        texts: What its rows are asked for.
+        names_its_op: Whether the file says which op fills its table.
+
+    Returns:
+        The rows that TensorFlow gives after it loaded the file.
+    """
     v1 = tf.compat.v1
     words = path.with_name("words.txt")
     words.write_text("a\nb\nc\n")
@@ -317,8 +328,10 @@ def save_session_with_asset(path: Path, texts: np.ndarray) -> np.ndarray:
         )
         table = tf.lookup.StaticHashTable(lines, -1)
         rows = v1.get_variable("rows", initializer=np.eye(4, 3, dtype="float32"))
-        found = tf.gather(rows, table.lookup(given) % 4)
-        session.run([v1.global_variables_initializer(), v1.tables_initializer()])
+        scale = v1.get_local_variable("scale", initializer=3.0)
+        found = scale * tf.gather(rows, table.lookup(given) % 4)
+        initial = tf.group(v1.tables_initializer(), v1.local_variables_initializer())
+        session.run([v1.global_variables_initializer(), initial])
         builder = v1.saved_model.Builder(str(path))
         builder.add_meta_graph_and_variables(
             session,
@@ -329,7 +342,7 @@ def save_session_with_asset(path: Path, texts: np.ndarray) -> np.ndarray:
                 )
             },
             assets_collection=v1.get_collection(v1.GraphKeys.ASSET_FILEPATHS),
-            main_op=v1.tables_initializer(),
+            main_op=initial if names_its_op else None,
         )
         builder.save()
-        return session.run(found, {given: texts})
+    return call_signature(path, "serving_default", {"texts": texts})["rows"]
