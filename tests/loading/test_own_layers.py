@@ -21,6 +21,8 @@ from promises.checks import (
     assert_same_weights,
 )
 from regraft.loading import namesakes
+from regraft.model.dialects.keras2_words import missing_words
+from sweep.values import BASES
 
 pytestmark = pytest.mark.peer
 
@@ -312,6 +314,18 @@ def test_classes_that_say_little_are_told_by_their_ops(
     report = regraft.load_report(model)
     assert {layer.source for layer in report.layers} == {"config"}
     assert_same(model, theirs)
+
+
+def test_every_class_of_tf_keras_is_known_by_the_words_of_its_config(
+    peer: Peer,
+) -> None:
+    needs = {name: base.needs for name, base in BASES.items()}
+    written = peer.call("own_layers.config_words", needs)
+    assert len(written) > 90
+    missed = {
+        name: missing_words(name, dict.fromkeys(w)) for name, w in written.items()
+    }
+    assert not {name: words for name, words in missed.items() if words}
 
 
 def test_weights_that_a_wrapper_lists_beside_its_layer_are_one(

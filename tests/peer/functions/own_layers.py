@@ -537,3 +537,17 @@ def weights_listed_beside_their_layer() -> Built:
     parts = [Pruned(layers.Dense(4)), Pruned(layers.Dense(2))]
     model = tf_keras.Sequential([tf_keras.Input((3,)), *parts])
     return _built(model, _batch(5, 3), 5, 2)
+
+
+def config_words(needs: dict[str, dict[str, str]]) -> dict[str, list[str]]:
+    """The keys of the config of each of tf_keras' classes, made with what it needs."""
+    names = {"L": layers, "keras": tf_keras}
+    return {
+        name: sorted(
+            getattr(layers, name)(
+                **{key: eval(text, dict(names)) for key, text in arguments.items()}
+            ).get_config()
+        )
+        for name, arguments in needs.items()
+        if hasattr(layers, name)
+    }

@@ -26,6 +26,8 @@ RandomFlip RandomHeight RandomRotation RandomTranslation RandomWidth RandomZoom 
 SequenceFeatures SlicingOpLambda SpectralNormalization StringLookup
 SyncBatchNormalization TFOpLambda TensorFlowOpLayer TextVectorization Wrapper
 """
+# Arguments that the configs of these classes leave out, of any TensorFlow.
+_LEFT_OUT = {"SpatialDropout2D": {"data_format"}, "SpatialDropout3D": {"data_format"}}
 
 
 @cache
@@ -33,7 +35,8 @@ def _always(class_name: str) -> frozenset[str]:
     if class_name in _UNSETTLED.split():
         return frozenset()
     arguments = frozenset(KERAS_2_ARGUMENTS.get(class_name, ()))
-    return arguments.difference(_NOT_ALWAYS.split())
+    left_out = _LEFT_OUT.get(class_name, ())
+    return arguments.difference(_NOT_ALWAYS.split(), left_out)
 
 
 def missing_words(class_name: str, config: Mapping[str, Any]) -> frozenset[str]:
