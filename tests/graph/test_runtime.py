@@ -565,6 +565,29 @@ def test_table_is_filled_from_an_asset_and_from_nothing_else() -> None:
         graph.run(["find"], {"name": "/etc/hostname", "keys": ["x"]})
 
 
+def test_table_that_nothing_filled_gives_no_defaults() -> None:
+    """TensorFlow says of it: table not initialized."""
+    text = ir.DataType.of("string")
+    kinds = {"key_dtype": text, "value_dtype": text}
+    for op, filled in (("HashTableV2", False), ("MutableHashTableV2", True)):
+        nodes = [
+            ir.Node("t", op, attrs=kinds),
+            ir.Node("key", "Placeholder", attrs={"dtype": text}),
+            ir.Node(
+                "find",
+                "LookupTableFindV2",
+                ("t", "key", "key"),
+                {"Tin": text, "Tout": text},
+            ),
+        ]
+        graph = MainGraph(nodes, _library())
+        if filled:
+            assert graph.run(["find"], {"key": "x"})[0].item() == b"x"
+        else:
+            with pytest.raises(MismatchError, match="nothing in the file has filled"):
+                graph.run(["find"], {"key": "x"})
+
+
 @pytest.mark.parametrize(
     ("op", "inputs"),
     [

@@ -173,6 +173,35 @@ def test_assets_that_old_builders_list_in_a_collection_are_found(
     np.testing.assert_array_equal(found["rows"], expected)
 
 
+def test_tables_of_files_hold_what_tensorflow_reads(tmp_path: Path, peer: Peer) -> None:
+    """Lines end at line feeds alone; ids beyond 2**53 keep their last digits."""
+    path = tmp_path / "module"
+    words = b"a\nb\rc\nd\r\n\xff\xfe\ne\x0bf\n\r"
+    ids = np.array([2**53 + 1, 2**53, -5, 7], np.int64)
+    numbers = b"9007199254740993\tlong\textra\n-5\tshort\n"
+    peer.call("modules.save_tables_of_files", path, words, numbers)
+    asked = {
+        "texts": np.array([b"b", b"b\rc", b"d", b"\xff\xfe", b"e\x0bf", b""], object),
+        "ids": ids,
+    }
+    expected = peer.call("modules.call_signature", path, "serving_default", asked)
+    found = regraft.load(path).signatures["serving_default"](**asked)
+    assert found["rows"].tolist() == expected["rows"].tolist() == [-1, 1, 2, 3, 4, -1]
+    assert found["names"].tolist() == expected["names"].tolist()
+    assert expected["names"].tolist() == [b"long", b"none", b"short", b"none"]
+
+
+@pytest.mark.parametrize("numbers", [b"7\n", b"7.5\tx\n", b"99999999999999999999\tx\n"])
+def test_files_of_tables_that_fit_nothing_are_format_errors(
+    tmp_path: Path, peer: Peer, numbers: bytes
+) -> None:
+    peer.call("modules.save_tables_of_files", tmp_path / "module", b"a\n", b"7\tx\n")
+    (tmp_path / "module" / "assets" / "columns.txt").write_bytes(numbers)
+    signature = regraft.load(tmp_path / "module").signatures["serving_default"]
+    with pytest.raises(regraft.FormatError, match="A line of an asset"):
+        signature(texts=["a"], ids=[7])
+
+
 def test_what_is_built_is_not_taken_for_what_had_its_address() -> None:
     layer = keras.layers.GRU(2)
     with _compat.object_sharing(recorded=False):

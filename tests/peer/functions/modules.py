@@ -346,3 +346,38 @@ def save_session_with_asset(
         )
         builder.save()
     return call_signature(path, "serving_default", {"texts": texts})["rows"]
+
+
+def save_tables_of_files(path: Path, words: bytes, numbers: bytes) -> None:
+    """Saves a module that looks up lines of a file, and columns of another.
+
+    Args:
+        path: Directory.
+        words: A file of words, one a line.
+        numbers: A file of long numbers and words with a tab between.
+    """
+    index = tf.lookup.TextFileIndex
+    lines, columns = path.with_name("lines.txt"), path.with_name("columns.txt")
+    lines.write_bytes(words)
+    columns.write_bytes(numbers)
+    module = tf.Module()
+    module.lines = tf.lookup.StaticHashTable(
+        tf.lookup.TextFileInitializer(
+            str(lines), tf.string, index.WHOLE_LINE, tf.int64, index.LINE_NUMBER
+        ),
+        -1,
+    )
+    module.columns = tf.lookup.StaticHashTable(
+        tf.lookup.TextFileInitializer(str(columns), tf.int64, 0, tf.string, 1), "none"
+    )
+    call = tf.function(
+        lambda texts, ids: {
+            "rows": module.lines.lookup(texts),
+            "names": module.columns.lookup(ids),
+        },
+        input_signature=[
+            tf.TensorSpec([None], tf.string, "texts"),
+            tf.TensorSpec([None], tf.int64, "ids"),
+        ],
+    )
+    tf.saved_model.save(module, str(path), signatures=call)

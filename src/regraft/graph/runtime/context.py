@@ -98,21 +98,29 @@ class Table:
         value_dtype: Of its values.
         value_shape: Of each value.
         entries: What it holds.
+        filled: Whether it may be read; one that functions write always may.
         variable: A `keras.Variable` that stands for it where functions are traced;
             `None` where no function writes it.
     """
 
     def __init__(
-        self, key_dtype: str, value_dtype: str, value_shape: tuple[int, ...] = ()
+        self,
+        key_dtype: str,
+        value_dtype: str,
+        value_shape: tuple[int, ...] = (),
+        *,
+        filled: bool = True,
     ) -> None:
         self.key_dtype = key_dtype
         self.value_dtype = value_dtype
         self.value_shape = value_shape
         self.entries: dict[Any, Any] = {}
+        self.filled = filled
         self.variable: Any = None
 
     def columns(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Returns all keys and their values."""
+        self._check()
         rows = list(self.entries.values())
         keys = np.empty(len(rows), dtypes.from_name(self.key_dtype).numpy)
         keys[:] = list(self.entries)
@@ -130,9 +138,15 @@ class Table:
         flat = np.asarray(keys).reshape(-1).tolist()
         rows = values.reshape(len(flat), *values.shape[np.ndim(keys) :])
         self.entries.update(zip(flat, rows, strict=True))
+        self.filled = True
 
     def find(self, keys: Any, default: Any) -> np.ndarray[Any, Any]:
-        """Returns the value of each key, `default` where there is none."""
+        """Returns the value of each key, `default` where there is none.
+
+        Raises:
+            MismatchError: Nothing filled the table, so that any answer is wrong.
+        """
+        self._check()
         keys = np.asarray(keys)
         default = np.asarray(default)
         row = default[()]  # of an array without dimensions what it holds
@@ -141,12 +155,18 @@ class Table:
         out = np.empty((len(rows), *row_shape), default.dtype)
         for index, found in enumerate(rows):
             out[index] = found
-        return out.reshape(*keys.shape, *row_shape)
+        return out.reshape((*keys.shape, *row_shape))
 
     def remove(self, keys: Any) -> None:
         """Removes entries; keys that are not there don't matter."""
         for key in np.asarray(keys).reshape(-1).tolist():
             self.entries.pop(key, None)
+
+    def _check(self) -> None:
+        if not self.filled:
+            raise MismatchError(
+                "A lookup table was read that nothing in the file has filled."
+            )
 
 
 class ResourceScope:

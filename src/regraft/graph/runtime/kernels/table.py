@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from regraft.errors import MismatchError
+from regraft.errors import FormatError, MismatchError
 from regraft.graph import ir
 from regraft.graph.runtime.context import Context, Table
 from regraft.graph.runtime.kernels import values
@@ -16,20 +16,34 @@ _NAMES = ("container", "use_node_name_sharing")
 
 
 def _table(
-    ctx: Context, name: str, key_dtype: str, value_dtype: str, value_shape: Any = ()
+    ctx: Context,
+    name: str,
+    key_dtype: str,
+    value_dtype: str,
+    value_shape: Any = (),
+    *,
+    filled: bool = True,
 ) -> Table:
     found = ctx.resources.tables.get(name)
     if found is None:
         dims = value_shape.dims if isinstance(value_shape, ir.TensorShape) else ()
         shape = tuple(dim or 0 for dim in dims or ())
-        found = ctx.resources.tables[name] = Table(key_dtype, value_dtype, shape)
+        found = Table(key_dtype, value_dtype, shape, filled=filled)
+        ctx.resources.tables[name] = found
     return found
 
 
-@kernel(
-    "HashTableV2", "HashTable", "MutableHashTableV2", "MutableHashTable", ignored=_NAMES
-)
+@kernel("HashTableV2", "HashTable", ignored=_NAMES)
 def hash_table_v2(
+    ctx: Context, *, shared_name: str, key_dtype: str, value_dtype: str, node_name: str
+) -> Table:
+    """A table by its name, which an op of initialization fills."""
+    name = shared_name or node_name
+    return _table(ctx, name, key_dtype, value_dtype, filled=False)
+
+
+@kernel("MutableHashTableV2", "MutableHashTable", ignored=_NAMES)
+def mutable_hash_table_v2(
     ctx: Context, *, shared_name: str, key_dtype: str, value_dtype: str, node_name: str
 ) -> Table:
     """A table by its name."""
@@ -74,8 +88,14 @@ def mutable_dense_hash_table_v2(
     return _table(ctx, shared_name or node_name, key_dtype, value_dtype, value_shape)
 
 
-@kernel("AnonymousHashTable", "AnonymousMutableHashTable")
+@kernel("AnonymousHashTable")
 def anonymous_hash_table(*, key_dtype: str, value_dtype: str) -> Table:
+    """A new table, which an op of initialization fills."""
+    return Table(key_dtype, value_dtype, filled=False)
+
+
+@kernel("AnonymousMutableHashTable")
+def anonymous_mutable_hash_table(*, key_dtype: str, value_dtype: str) -> Table:
     """A new table."""
     return Table(key_dtype, value_dtype)
 
@@ -139,7 +159,8 @@ def asset_lines(ctx: Context, filename: Any) -> list[bytes]:
         content = ctx.resources.assets.get(text.rsplit("/", 1)[-1])
     if content is None:
         raise MismatchError(f"The SavedModel has no asset '{text}'.")
-    return content.splitlines()
+    lines = [line.removesuffix(b"\r") for line in content.split(b"\n")]
+    return lines if lines[-1] else lines[:-1]
 
 
 # `key_index` and `value_index`: a column, the whole line, or the line's number.
@@ -172,8 +193,16 @@ def _column(lines: list[bytes], index: int, delimiter: str, dtype: str) -> Any:
     if index == _LINE_NUMBER:
         return np.arange(len(lines)).astype(values.numpy_dtype(dtype))
     if index != _WHOLE_LINE:
-        lines = [line.split(delimiter.encode())[index] for line in lines]
-    column = ir.as_bytes(np.array(lines, object))
+        rows = [line.split(delimiter.encode()) for line in lines]
+        if any(len(row) <= index for row in rows):
+            raise FormatError(f"A line of an asset has no column {index}")
+        lines = [row[index] for row in rows]
     if dtype == "string":
-        return column
-    return np.array([float(item) for item in column]).astype(values.numpy_dtype(dtype))
+        return ir.as_bytes(np.array(lines, object))
+    found = values.numpy_dtype(dtype)
+    # Not by way of floats, which don't hold long ids.
+    number = int if np.issubdtype(found, np.integer) else float
+    try:
+        return np.array([number(line) for line in lines], found)
+    except (ValueError, OverflowError) as error:
+        raise FormatError(f"A line of an asset holds no {dtype}: {error}") from None
