@@ -424,7 +424,7 @@ def test_version_of_keras_is_a_plain_string(tmp_path: Path) -> None:
 
 
 @pytest.mark.peer
-def test_added_losses_and_metrics(peer_saved: Any) -> None:
+def test_added_losses_and_metrics(peer_saved: Any, peer: Peer, tmp_path: Path) -> None:
     """Promise 96: `add_loss` and `add_metric` on tensors of a Functional model."""
     path, theirs = peer_saved("added_loss_and_metric")
     model = regraft.load_model(path)
@@ -436,6 +436,11 @@ def test_added_losses_and_metrics(peer_saved: Any) -> None:
     added = sum(float(loss) for loss in model.losses)
     errors = float(np.mean((np.asarray(model(x)) - y) ** 2))
     np.testing.assert_allclose(added + errors, found[0], rtol=1e-5)
+    for name in ("again", "again.h5"):
+        regraft.save_model(model, tmp_path / name)
+        step = (str(tmp_path / name), x, [(x, y)])
+        reopened = peer.call("keras_models.load_predict_train", *step)
+        np.testing.assert_allclose(reopened["losses"], found[:1], rtol=1e-5)
 
 
 @pytest.mark.peer

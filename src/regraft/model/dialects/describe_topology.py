@@ -145,6 +145,18 @@ def has_own_node(layer: Any) -> bool:
     return isinstance(layer, keras.Model) and _is_network(layer)
 
 
+def _ends(recorded: Mapping[int, list[Any]]) -> list[Any]:
+    """The outputs of calls that no call takes, as those that only add a loss."""
+    every = [call for calls in recorded.values() for call in calls]
+    taken = {
+        id(_compat.keras_history(tensor)[1])
+        for call in every
+        for tensor in keras.tree.flatten([call.arguments.args, call.arguments.kwargs])
+        if isinstance(tensor, keras.KerasTensor)
+    }
+    return [t for call in every if id(call) not in taken for t in call.output_tensors]
+
+
 class _Functional:
     """The describing of one Functional model."""
 
@@ -163,6 +175,7 @@ class _Functional:
         """Leaves out the calls that only make masks, which Keras makes by itself."""
         needed: set[int] = set()
         stack = keras.tree.flatten(_compat.structures(self.model))
+        stack += _ends(recorded)
         while stack:
             tensor = stack.pop()
             if not isinstance(tensor, keras.KerasTensor):
