@@ -52,6 +52,8 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("adapted_first_on_images", "h5"),
         ("frozen_backward_layer", "tf"),
         ("layer_without_functions", "tf"),
+        ("rows_that_a_config_leaves_open", "tf"),
+        ("rows_that_a_config_leaves_open", "h5"),
     ],
 )
 def test_model_computes_and_steps_as_it_did(

@@ -31,6 +31,7 @@ from regraft._compat.configs import (
     shared_object,
 )
 from regraft._compat.lengths import demanded_of_lengths, unfiltered_tracebacks
+from regraft._compat.tensors import keras_history, maker, set_shape
 from regraft._compat.variables import (
     DeferredValues,
     asks_for_values,
@@ -49,10 +50,13 @@ __all__ = [
     "function_arguments",
     "function_config",
     "hdf5_metadata",
+    "keras_history",
+    "maker",
     "object_sharing",
     "record_shared",
     "serialize",
     "set_path",
+    "set_shape",
     "shared_object",
     "unfiltered_tracebacks",
 ]
@@ -220,21 +224,6 @@ def recorded_calls(model: keras.Model) -> dict[int, list[Any]]:
         id(operation): [n for n in operation._inbound_nodes if id(n) in own]
         for operation in model.operations
     }
-
-
-def keras_history(tensor: keras.KerasTensor) -> tuple[keras.Operation, Any, int]:
-    """Returns the operation, call and output index that made a symbolic tensor.
-
-    Keras 3.12 to 3.15: `_keras_history` is the one record of it.
-    """
-    operation, node_index, tensor_index = tensor._keras_history
-    return operation, operation._inbound_nodes[node_index], tensor_index
-
-
-def maker(tensor: keras.KerasTensor) -> keras.Operation | None:
-    """Returns the operation that made a symbolic tensor, `None` where none did."""
-    history = getattr(tensor, "_keras_history", None)
-    return None if history is None else history.operation
 
 
 def connect_unused(inputs: list[keras.KerasTensor]) -> None:

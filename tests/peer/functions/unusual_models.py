@@ -162,6 +162,14 @@ def loss_per_example() -> Built:
 
 
 @case
+def rows_that_a_config_leaves_open() -> Built:
+    inputs = tf_keras.Input((4, 6))
+    x = layers.EinsumDense("abc,cd->abd", output_shape=(None, 3))(inputs)
+    model = _compiled(inputs, layers.Dense(2)(layers.Flatten()(x)))
+    return Built(model, _batch(5, 4, 6), (_batch(5, 4, 6), _batch(5, 2, seed=1)))
+
+
+@case
 def keys_that_are_no_names() -> Built:
     one = tf_keras.Input((3,), name="first_input")
     other = tf_keras.Input((2,), name="second_input")

@@ -12,6 +12,7 @@ from regraft import _compat
 from regraft.errors import FormatError, UnsupportedError
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.objects import is_entry
+from regraft.model.dialects.registry import is_builtin
 from regraft.model.keras2.layers_recurrent import mask_sequences_beside_states
 from regraft.model.keras2.op_layers import carry_shapes
 
@@ -247,8 +248,41 @@ def invoke(layer: Any, args: list[Any], keywords: dict[str, Any]) -> Any:
         keywords = _known_keywords(layer, keywords)
     outputs = layer(*args, **keywords)
     if args and isinstance(layer, keras.layers.Layer):
+        _infer_lengths(layer, args[0], outputs)
         carry_shapes(layer, args[0], outputs)
     return outputs
+
+
+class _Call(keras.Operation):
+    """What a layer's call does, without what the layer says of it."""
+
+    def __init__(self, layer: keras.layers.Layer) -> None:
+        super().__init__()
+        self._layer = layer
+
+    def call(self, inputs: Any) -> Any:
+        return self._layer.call(inputs)
+
+
+def _infer_lengths(layer: keras.layers.Layer, given: Any, made: Any) -> None:
+    """Finds what Keras' layer leaves open and TensorFlow knew of an output's shape.
+
+    `EinsumDense(output_shape=(None, 4))` has as many rows as it was given.
+    """
+    if not (
+        isinstance(given, keras.KerasTensor) and isinstance(made, keras.KerasTensor)
+    ):
+        return
+    if not is_builtin(type(layer)) or hasattr(layer, "layers"):
+        return
+    if None in given.shape[1:] or None not in made.shape[1:]:
+        return
+    try:
+        found = _Call(layer).compute_output_spec(given)
+    except Exception:  # Its lengths follow from values.
+        return
+    if isinstance(found, keras.KerasTensor) and len(found.shape) == len(made.shape):
+        _compat.set_shape(made, (made.shape[0], *found.shape[1:]))
 
 
 def _inputs_of(network: keras.Model, inputs: Mapping[str, Any]) -> Any:

@@ -1,0 +1,30 @@
+"""Symbolic tensors; see `regraft._compat`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+
+def keras_history(tensor: keras.KerasTensor) -> tuple[keras.Operation, Any, int]:
+    """Returns the operation, call and output index that made a symbolic tensor.
+
+    Keras 3.12 to 3.15: `_keras_history` is the one record of it.
+    """
+    operation, node_index, tensor_index = tensor._keras_history
+    return operation, operation._inbound_nodes[node_index], tensor_index
+
+
+def maker(tensor: keras.KerasTensor) -> keras.Operation | None:
+    """Returns the operation that made a symbolic tensor, `None` where none did."""
+    history = getattr(tensor, "_keras_history", None)
+    return None if history is None else history.operation
+
+
+def set_shape(tensor: keras.KerasTensor, shape: tuple[int | None, ...]) -> None:
+    """Sets the shape of a symbolic tensor.
+
+    Keras 3.12 to 3.15: `shape` can't be set, and another tensor has another history.
+    """
+    tensor._shape = shape
