@@ -196,7 +196,7 @@ def _read_state(
     config = _optimizer_config(description)
     placed = [item.placed for item in plan.assignments if item.variable.trainable]
     laid_out = [item for item in placed if item is not None]
-    first = context.dialect.generation == 1
+    by_name = context.dialect.slots_are_sorted_by_name
     read = functools.partial(
         state_from_hdf5,
         description.optimizer_weights,
@@ -204,16 +204,16 @@ def _read_state(
         notes=context.notes,
         counts_steps=type(inner_optimizer(optimizer)) is keras.optimizers.Nadam,
     )
-    if not first and all(item.convert is None for item in laid_out):
+    if not by_name and all(item.convert is None for item in laid_out):
         return read(variables)
-    raw = _raw_weights(laid_out, by_name=first)
+    raw = _raw_weights(laid_out, by_name=by_name)
     return _laid_out(read(raw), raw, laid_out)
 
 
 def _raw_weights(placed: Sequence[Placed], *, by_name: bool) -> list[RawWeight]:
     """The file's own trainable weights, in the order of its optimizer."""
     found = {part.position: part for item in placed for part in item.parts}
-    if by_name:  # Keras 1 sorted what it optimized by name.
+    if by_name:
         names = {key: part.path.split("/", 1)[-1] for key, part in found.items()}
         return [found[key] for key in sorted(found, key=lambda key: names[key])]
     return [found[position] for position in sorted(found)]

@@ -9,7 +9,7 @@ import pytest
 from regraft.errors import UnsafeFileError
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.describe_topology import describe_layer
-from regraft.model.dialects.dialect import KERAS_2, KERAS_3
+from regraft.model.dialects.dialect import KERAS_2, KERAS_3, Dialect
 from regraft.model.dialects.topology import build_layer
 
 
@@ -51,3 +51,20 @@ def test_function_is_found_by_its_name():
         build_layer(entry, BuildContext(KERAS_2))
     context = BuildContext(KERAS_2, custom_objects={"double": double})
     assert build_layer(entry, context).function is double
+
+
+def test_arrays_among_the_arguments_are_arrays():
+    """The multi-backend Keras wrote them so."""
+    arguments = {"by": {"type": "ndarray", "value": [1.0, 2.0]}, "axis": [1]}
+    config = {"name": "n", "function": "scaled", "arguments": arguments}
+    context = BuildContext(
+        Dialect.from_keras_version("2.2.4"), custom_objects={"scaled": scaled}
+    )
+    layer = build_layer({"class_name": "Lambda", "config": config}, context)
+    np.testing.assert_array_equal(layer(np.ones((1, 2))), [[1, 2]])
+    assert layer.arguments["axis"] == [1]
+
+
+def scaled(x, by, axis):
+    assert isinstance(by, np.ndarray)
+    return x * by

@@ -157,9 +157,21 @@ class Dialect:
         return self.generation < 3 and not self.tensorflow and self.version < (2, 3)
 
     @property
+    def dtype_is_of_inputs(self) -> bool:
+        """Whether a layer's `dtype` is that of its inputs; weights are floats then."""
+        return self.generation < 3 and self.version < (
+            (2, 0, 6) if self.tensorflow else (2, 3)
+        )
+
+    @property
+    def slots_are_sorted_by_name(self) -> bool:
+        """Whether an optimizer's slots follow the names of the weights in the file."""
+        return self.generation < 3 and self.version < (2, 0, 6)
+
+    @property
     def cosine_is_averaged(self) -> bool:
         """Whether the loss `cosine_proximity` is the cosine over the last length."""
-        return self.generation == 1
+        return self.generation < 3 and self.version < (2, 0, 9)
 
     @property
     def cosine_is_positive(self) -> bool:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from regraft.errors import UnknownNameError, UnsafeFileError
 from regraft.model.dialects.context import BuildContext
-from regraft.model.dialects.objects import function_name, is_entry
+from regraft.model.dialects.objects import array_value, function_name, is_entry
 from regraft.model.dialects.registry import find_custom
 
 Config = dict[str, Any]
@@ -38,8 +39,14 @@ def translate_lambda(config: Config, context: BuildContext) -> None:
     elif shape is not None and not isinstance(shape, (tuple, int)):
         kind = kinds["output_shape"]
         config["output_shape"] = _function(shape, kind, name, context)
-    if not config.get("arguments"):
-        config.pop("arguments", None)
+    arguments = config.pop("arguments", None)
+    if isinstance(arguments, Mapping) and arguments:
+        config["arguments"] = {key: _argument(item) for key, item in arguments.items()}
+
+
+def _argument(value: Any) -> Any:
+    found = array_value(value)
+    return value if found is value else np.array(found)
 
 
 def _function(spec: Any, kind: str | None, name: str, context: BuildContext) -> Any:

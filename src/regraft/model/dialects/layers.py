@@ -22,6 +22,7 @@ from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.keras2_words import missing_words
 from regraft.model.dialects.lambdas import translate_lambda
 from regraft.model.dialects.objects import (
+    array_value,
     build_dtype,
     build_object,
     build_quantization,
@@ -337,10 +338,23 @@ def _build_custom(
         return cls.from_config(config)  # type: ignore[attr-defined]
 
 
+def _forget_whole_dtype(config: dict[str, Any]) -> None:
+    """Leaves out a `dtype` of whole numbers, which weights never had."""
+    dtype = config.get("dtype")
+    if isinstance(dtype, str) and dtype.startswith(("int", "uint", "bool")):
+        del config["dtype"]
+
+
 def modernize(cls: type, config: dict[str, Any], context: BuildContext) -> Any:
     """Puts a config of Keras 1 or 2 into Keras 3's words; others stay."""
     if context.dialect.generation > 2:
         return config
+    for key, value in config.items():
+        config[key] = array_value(value)
+    if context.dialect.dtype_is_of_inputs and not issubclass(
+        cls, keras.layers.InputLayer
+    ):
+        _forget_whole_dtype(config)
     row = row_of(cls)
     for key, value in row.absent.items():
         config.setdefault(key, value)

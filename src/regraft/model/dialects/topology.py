@@ -199,7 +199,7 @@ def _build_sequential(
         return model
     shape = _sequential_input_shape(entries, config)
     if shape is not None and not _has_inputs(layers[0]):
-        dtype = _input_dtype(entries[0], layers[0])
+        dtype = _input_dtype(entries[0], layers[0], context)
         entry = f"{names[0]}_input".replace("/", "__")
         if entry in {layer.name for layer in layers}:
             entry += "_1"
@@ -300,9 +300,14 @@ def _sequential_input_shape(entries: list[Any], config: Mapping[str, Any]) -> An
     return tuple(shape) if flat else None
 
 
-def _input_dtype(entry: Entry, layer: keras.layers.Layer) -> str | None:
+def _input_dtype(
+    entry: Entry, layer: keras.layers.Layer, context: BuildContext
+) -> str | None:
     if entry["config"].get("input_dtype"):  # Keras 1
         return str(entry["config"]["input_dtype"])
+    if context.dialect.dtype_is_of_inputs:
+        dtype = entry["config"].get("dtype")
+        return dtype if isinstance(dtype, str) else layer.variable_dtype
     return layer.variable_dtype
 
 
