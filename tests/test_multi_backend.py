@@ -1,4 +1,4 @@
-"""HDF5 files of the multi-backend Keras, 1.0 to 2.2, on Theano and TensorFlow.
+"""HDF5 files of the multi-backend Keras, 1.0 to 2.3, on Theano and TensorFlow.
 
 Expected values are what that Keras itself computed: see `tests/data/multi_backend`.
 """
@@ -23,11 +23,12 @@ NEXT_TOLERANCE = 1e-4
 # The count of steps is in no file. Where no average is of old batches the same layers
 # step alike: `norms_forgetting`.
 DEBIASED = {("2.2.4-tensorflow", "norms_last")}
-# Embeddings that say the `dtype` of their input, arguments as arrays, slots by name.
+# Embeddings that say the `dtype` of their input, arguments as arrays, slots by name;
+# activity regularizers that sum.
 ALWAYS = {
     ("2.0.5-tensorflow", name)
     for name in ("activations", "loss_cosine_proximity", "norms_last", "simple_rnn")
-}
+} | {("2.3.1-tensorflow", "activity")}
 COUNT = "Keras 2.1.3 to 2.2 on TensorFlow debias moving averages by a count of steps"
 
 

@@ -154,7 +154,7 @@ class Dialect:
     @property
     def activity_is_summed(self) -> bool:
         """Whether activity regularizers sum over the batch, not average."""
-        return self.generation < 3 and not self.tensorflow and self.version < (2, 3)
+        return self.generation < 3 and not self.tensorflow
 
     @property
     def dtype_is_of_inputs(self) -> bool:
