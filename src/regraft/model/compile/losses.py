@@ -48,6 +48,8 @@ _FUNCTION_OF_CLASS = {
     "CosineSimilarity": "cosine_similarity",
     "SparseCategoricalCrossentropy": "sparse_categorical_crossentropy",
     "KLDivergence": "kl_divergence",
+    "MeanAbsoluteError": "mean_absolute_error",
+    "MeanAbsolutePercentageError": "mean_absolute_percentage_error",
 }
 # Keys of a loss' config that are not arguments of its function.
 _OF_THE_LOSS = frozenset({"reduction", "name", "fn", "dtype"})

@@ -358,7 +358,9 @@ ROWS: Mapping[str, Row] = {
         translate=_layer_normalization, dropped={"rms_scaling": FALSY}
     ),
     "Layer": Row(keras2_class=keras2.Layer),
-    "LeakyReLU": Row(renamed={"alpha": "negative_slope"}),
+    "LeakyReLU": Row(
+        keras2_class=keras2.LeakyReLU, renamed={"alpha": "negative_slope"}
+    ),
     "MultiHeadAttention": Row(
         keras2_class=keras2.MultiHeadAttention,
         translate=_multi_head_attention,

@@ -12,6 +12,7 @@ import keras
 from keras import ops
 
 from regraft import _compat
+from regraft.graph.runtime.kernels import kinks
 from regraft.model.keras2.layers_merging import without_mask
 from regraft.model.keras2.registration import registered
 
@@ -234,6 +235,14 @@ class Wrapper(keras.layers.Wrapper):
         return keras.tree.map_structure(
             lambda x: keras.KerasTensor(x.shape, dtype=x.dtype), inputs
         )
+
+
+@registered
+class LeakyReLU(keras.layers.LeakyReLU):
+    """Its gradient at 0 is the slope of what is below, as TensorFlow's; JAX's is 1."""
+
+    def call(self, inputs: Any) -> Any:
+        return kinks.leaky_relu(inputs, self.negative_slope)
 
 
 @registered

@@ -6,6 +6,8 @@
   `softmax - labels`, whatever the labels add up to.
 * Binary crossentropy of probabilities adds epsilon inside the logarithm too.
 * Where a value is just at a bound of a clip, TensorFlow lets its gradient pass.
+* Where an output is what it should be, TensorFlow's gradient of the absolute error is
+  0, JAX's is 1; a cosine similarity has a gradient where an output is 0.
 * Up to 2.10 a mask only zeroes the steps: the mean is over all of them. Weights per
   row go with a mask per step, which Keras 3 refuses.
 """
@@ -19,6 +21,7 @@ import keras
 from keras import ops
 
 from regraft import _compat
+from regraft.graph.runtime.kernels import kinks
 from regraft.model.keras2.logits import logits_of
 from regraft.model.keras2.registration import registered
 
@@ -174,9 +177,32 @@ def categorical_focal_crossentropy(
     )
 
 
+def mean_absolute_error(y_true: Any, y_pred: Any) -> Any:
+    """As `tf.keras.losses.mean_absolute_error`."""
+    return ops.mean(kinks.absolute(y_pred - _like(y_true, y_pred)), axis=-1)
+
+
+def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> Any:
+    """As `tf.keras.losses.mean_absolute_percentage_error`."""
+    y_true = _like(y_true, y_pred)
+    size = ops.maximum(ops.abs(y_true), keras.config.epsilon())
+    return 100.0 * ops.mean(kinks.absolute((y_true - y_pred) / size), axis=-1)
+
+
+def cosine_similarity(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
+    """As `tf.keras.losses.cosine_similarity`, which has a gradient at 0."""
+    y_true = _unit(_like(y_true, y_pred), axis)
+    return -ops.sum(y_true * _unit(y_pred, axis), axis=axis)
+
+
+def _unit(x: Any, axis: int) -> Any:
+    total = ops.sum(ops.square(x), axis=axis, keepdims=True)
+    return x * ops.rsqrt(ops.maximum(total, 1e-12))
+
+
 def positive_cosine_similarity(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
     """The similarity itself, as TensorFlow 1's `tf.keras.losses.cosine_similarity`."""
-    return -keras.losses.cosine_similarity(y_true, y_pred, axis=axis)
+    return -cosine_similarity(y_true, y_pred, axis=axis)
 
 
 def kl_divergence(y_true: Any, y_pred: Any) -> Any:
@@ -194,7 +220,10 @@ FUNCTIONS: Mapping[str, Function] = {
     "categorical_crossentropy": categorical_crossentropy,
     "categorical_focal_crossentropy": categorical_focal_crossentropy,
     "sparse_categorical_crossentropy": sparse_categorical_crossentropy,
+    "cosine_similarity": cosine_similarity,
     "kl_divergence": kl_divergence,
+    "mean_absolute_error": mean_absolute_error,
+    "mean_absolute_percentage_error": mean_absolute_percentage_error,
     "positive_cosine_similarity": positive_cosine_similarity,
 }
 # Those with the rule of `logits_for` before 2.4.

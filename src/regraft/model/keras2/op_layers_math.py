@@ -13,6 +13,7 @@ from typing import Any
 
 from keras import ops
 
+from regraft.graph.runtime.kernels import kinks
 from regraft.model.keras2.host_values import device_dtype
 
 Axis = int | list[int] | tuple[int, ...] | None
@@ -352,7 +353,19 @@ def complex_(real: Any, imag: Any) -> Any:
 def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any) -> Any:
     _, low = same_dtype(t, clip_value_min)
     _, high = same_dtype(t, clip_value_max)
-    return ops.minimum(ops.maximum(t, low), high)
+    return kinks.clip(ops.convert_to_tensor(t), low, high)
+
+
+def absolute(x: Any) -> Any:
+    return kinks.absolute(ops.convert_to_tensor(x))
+
+
+def maximum(x: Any, y: Any) -> Any:
+    return kinks.maximum(*same_dtype(x, y))
+
+
+def minimum(x: Any, y: Any) -> Any:
+    return kinks.minimum(*same_dtype(x, y))
 
 
 def clip_by_norm(t: Any, clip_norm: Any, axes: Any = None) -> Any:
@@ -369,7 +382,7 @@ def _variance(x: Any, axis: Any, keepdims: bool) -> Any:
 
 
 _UNARY = {
-    "abs": ops.abs,
+    "abs": absolute,
     "negative": ops.negative,
     "sign": ops.sign,
     "exp": ops.exp,
@@ -413,8 +426,8 @@ _BINARY = {
     "floormod": ops.mod,
     "mod": ops.mod,
     "pow": ops.power,
-    "maximum": ops.maximum,
-    "minimum": ops.minimum,
+    "maximum": maximum,
+    "minimum": minimum,
     "logical_and": ops.logical_and,
     "logical_or": ops.logical_or,
     "logical_xor": ops.logical_xor,

@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from regraft.errors import UnsupportedError
+from regraft.graph.runtime.kernels import kinks
 from regraft.model.keras2.op_layers_array import integers
 from regraft.model.keras2.op_layers_math import axes
 
@@ -21,7 +22,7 @@ def relu6(features: Any) -> Any:
 
 
 def leaky_relu(features: Any, alpha: float = 0.2) -> Any:
-    return ops.leaky_relu(features, negative_slope=alpha)
+    return kinks.leaky_relu(ops.convert_to_tensor(features), alpha)
 
 
 def gelu(features: Any, approximate: bool = False) -> Any:
@@ -30,6 +31,10 @@ def gelu(features: Any, approximate: bool = False) -> Any:
 
 def silu(features: Any, beta: float = 1.0) -> Any:
     return features * ops.sigmoid(beta * features)
+
+
+def selu(features: Any) -> Any:
+    return kinks.selu(ops.convert_to_tensor(features))
 
 
 def crelu(features: Any, axis: int = -1) -> Any:
@@ -394,7 +399,7 @@ def rot90(image: Any, k: int = 1) -> Any:
 _SAME_NAME: dict[str, Callable[[Any], Any]] = {
     "relu": ops.relu,
     "elu": ops.elu,
-    "selu": ops.selu,
+    "selu": selu,
     "softsign": ops.softsign,
     "softplus": ops.softplus,
     "sigmoid": ops.sigmoid,

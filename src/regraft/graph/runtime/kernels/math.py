@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from regraft.graph.runtime.kernels import values
+from regraft.graph.runtime.kernels import kinks, values
 from regraft.graph.runtime.kernels.dual import dual, xp
 from regraft.graph.runtime.registry import kernel, register, register_table
 
@@ -27,7 +27,7 @@ def _erf_host(x: Any) -> Any:
 
 
 UNARY = {
-    "Abs": xp.abs,
+    "Abs": kinks.absolute,
     "Acos": xp.arccos,
     "Acosh": xp.arccosh,
     "Angle": xp.angle,
@@ -120,8 +120,8 @@ BINARY = {
     "LessEqual": xp.less_equal,
     "LogicalAnd": xp.logical_and,
     "LogicalOr": xp.logical_or,
-    "Maximum": xp.maximum,
-    "Minimum": xp.minimum,
+    "Maximum": kinks.maximum,
+    "Minimum": kinks.minimum,
     "Mod": lambda x, y: xp.subtract(x, truncate_div(x, y) * y),
     "Mul": xp.multiply,
     "MulNoNan": lambda x, y: _or_zero(xp.not_equal(y, 0), xp.multiply(x, y)),
@@ -212,7 +212,7 @@ def select(condition: Any, t: Any, e: Any) -> Any:
 @kernel("ClipByValue")
 def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any) -> Any:
     """The values, held between two bounds."""
-    return xp.minimum(xp.maximum(t, clip_value_min), clip_value_max)
+    return kinks.clip(t, clip_value_min, clip_value_max)
 
 
 @kernel("AddN", ignored=("N",))

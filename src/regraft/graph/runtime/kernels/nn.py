@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from regraft.errors import UnsupportedError
-from regraft.graph.runtime.kernels import values
+from regraft.graph.runtime.kernels import kinks, values
 from regraft.graph.runtime.kernels.dual import xp
 from regraft.graph.runtime.kernels.space import same_padding
 from regraft.graph.runtime.registry import kernel, register, register_table
@@ -23,9 +23,9 @@ register_table(
     {
         "Elu": _on_device(ops.elu),
         "LogSoftmax": _on_device(lambda x: ops.log_softmax(x, axis=-1)),
-        "Relu": lambda features: xp.maximum(features, xp.zeros_like(features)),
-        "Relu6": lambda features: xp.clip(features, 0, 6),
-        "Selu": _on_device(ops.selu),
+        "Relu": lambda features: kinks.relu(features),
+        "Relu6": lambda features: kinks.relu6(features),
+        "Selu": lambda features: kinks.selu(features),
         "Sigmoid": _on_device(ops.sigmoid),
         "Softmax": _on_device(lambda x: ops.softmax(x, axis=-1)),
         "Softplus": _on_device(ops.softplus),
@@ -37,7 +37,7 @@ register_table(
 @kernel("LeakyRelu")
 def leaky_relu(features: Any, *, alpha: float) -> Any:
     """The features, negative ones times `alpha`."""
-    return ops.leaky_relu(values.to_tensor(features), negative_slope=alpha)
+    return kinks.leaky_relu(features, alpha)
 
 
 def _channel_shape(rank: int, channels: Any, data_format: str) -> list[Any]:

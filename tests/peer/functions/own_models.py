@@ -1,0 +1,99 @@
+"""Models with own classes and losses, and data that stand just at a kink."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from tf_keras import layers
+
+from peer.functions import promises
+from peer.functions.promises import Built, _batch, case
+
+save = promises.save
+
+
+def _compiled(inputs: Any, outputs: Any, loss: Any = "mse") -> Any:
+    model = tf_keras.Model(inputs, outputs)
+    model.compile(tf_keras.optimizers.SGD(0.1), loss)
+    return model
+
+
+def _half_zeros(*shape: int, seed: int = 0) -> np.ndarray:
+    x = _batch(*shape, seed=seed)
+    x[::2] = 0.0
+    return x
+
+
+class Kinks(layers.Layer):
+    """Stands at a kink of each of its functions where its input is 0."""
+
+    def build(self, shape: Any) -> None:
+        self.offsets = [
+            self.add_weight(f"offset_{i}", shape[-1:], initializer="zeros")
+            for i in range(9)
+        ]
+
+    def call(self, inputs: Any) -> Any:
+        zero = tf.zeros_like(inputs)
+        x = [inputs + offset for offset in self.offsets]
+        return tf.concat(
+            [
+                tf.abs(x[0]),
+                tf.maximum(x[1], zero),
+                tf.maximum(0.0, x[2]),
+                tf.minimum(x[3], zero),
+                tf.clip_by_value(x[4], 0.0, 1.0),
+                tf.nn.relu(x[5]),
+                tf.nn.relu6(x[6]),
+                tf.nn.leaky_relu(x[7], 0.2),
+                tf.nn.selu(x[8]),
+            ],
+            axis=-1,
+        )
+
+
+@case
+def kinks_in_a_layer() -> Built:
+    inputs = tf_keras.Input((3,))
+    model = _compiled(inputs, Kinks()(inputs))
+    batch = _half_zeros(6, 3), _batch(6, 27, seed=1)
+    return Built(model, batch[0], batch)
+
+
+@case
+def kinks_in_operations() -> Built:
+    inputs = tf_keras.Input((3,))
+    x = [
+        layers.Dense(3, kernel_initializer="ones", name=f"dense_{i}")(inputs)
+        for i in range(6)
+    ]
+    outputs = [
+        tf.abs(x[0]),
+        tf.maximum(x[1], 0.0),
+        tf.minimum(x[2], 0.0),
+        tf.clip_by_value(x[3], 0.0, 1.0),
+        tf.nn.leaky_relu(x[4], 0.2),
+        tf.nn.selu(x[5]),
+    ]
+    model = _compiled(inputs, layers.Concatenate()(outputs))
+    batch = _half_zeros(6, 3), _batch(6, 18, seed=1)
+    return Built(model, batch[0], batch)
+
+
+@case
+def kink_of_leaky_units() -> Built:
+    inputs = tf_keras.Input((3,))
+    outputs = layers.LeakyReLU(0.2)(layers.Dense(4)(inputs))
+    batch = _half_zeros(6, 3), _batch(6, 4, seed=1)
+    return Built(_compiled(inputs, outputs), batch[0], batch)
+
+
+@case
+def outputs_that_are_right(loss: str) -> Built:
+    inputs = tf_keras.Input((3,))
+    model = _compiled(inputs, layers.Dense(2)(inputs), loss)
+    batch = _half_zeros(6, 3), _half_zeros(6, 2, seed=1)
+    return Built(model, batch[0], batch)
