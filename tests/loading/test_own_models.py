@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import regraft
@@ -26,6 +27,7 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("kinks_in_operations", "h5"),
         ("kink_of_leaky_units", "tf"),
         ("kink_of_leaky_units", "h5"),
+        ("own_model_at_the_end", "tf"),
     ],
 )
 def test_model_computes_and_steps_as_it_did(
@@ -44,3 +46,22 @@ def test_loss_where_an_output_is_right_has_tensorflows_gradient(
 ) -> None:
     theirs = _saved(peer, "outputs_that_are_right", tmp_path / "m", loss=loss)
     assert_same(regraft.load_model(tmp_path / "m"), theirs)
+
+
+@pytest.mark.parametrize("implementation", [1, 2, 3])
+@pytest.mark.parametrize("name", ["again", "again.h5"])
+def test_tf_keras_opens_locally_connected_layers_that_are_saved_again(
+    name: str, implementation: int, tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(
+        peer, "locally_connected", tmp_path / "m", implementation=implementation
+    )
+    model = regraft.load_model(tmp_path / "m")
+    regraft.save_model(model, tmp_path / name)
+    assert_same(regraft.load_model(tmp_path / name), theirs)
+    x, y = theirs["batch"]
+    path = str(tmp_path / name)
+    answer = peer.call("keras_models.load_predict_train", path, x, [(x, y)])
+    np.testing.assert_allclose(answer["losses"], [theirs["loss"]], rtol=1e-5)
+    (predictions,) = answer["predictions"]
+    np.testing.assert_allclose(predictions, theirs["outputs"], rtol=1e-5, atol=1e-6)

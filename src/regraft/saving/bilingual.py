@@ -40,6 +40,8 @@ _ONLY_OF = {
     ),
     "noise_shape": ("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D"),
 }
+# There it decides the form of the weights, and Keras 3 has no such layers anyway.
+_NEEDED_BY = {"implementation": ("LocallyConnected1D", "LocallyConnected2D")}
 _INSIDE = ("layer", "backward_layer", "cell", "cells", "layers")
 
 
@@ -80,6 +82,7 @@ def _layer(class_name: str, config: Mapping[str, Any], *, both: bool) -> dict[st
     found = {}
     for key, value in config.items():
         applies = class_name in _ONLY_OF.get(key, (class_name,))
+        applies = applies and class_name not in _NEEDED_BY.get(key, ())
         if applies and value in _REFUSED.get(key, ()):
             continue
         if key == "dtype":

@@ -97,3 +97,32 @@ def outputs_that_are_right(loss: str) -> Built:
     model = _compiled(inputs, layers.Dense(2)(inputs), loss)
     batch = _half_zeros(6, 3), _half_zeros(6, 2, seed=1)
     return Built(model, batch[0], batch)
+
+
+class Inner(tf_keras.Model):
+    """A model that is code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = layers.Dense(2)
+        self.norm = layers.BatchNormalization()
+
+    def call(self, inputs: Any) -> Any:
+        return self.norm(self.dense(inputs))
+
+
+@case
+def own_model_at_the_end() -> Built:
+    inner = Inner()
+    model = tf_keras.Sequential([tf_keras.Input((3,)), layers.Dense(4), inner])
+    model.compile(tf_keras.optimizers.SGD(0.1), "mse", ["mae"])
+    batch = _batch(4, 3), _batch(4, 2, seed=1)
+    return Built(model, batch[0], batch)
+
+
+@case
+def locally_connected(implementation: int) -> Built:
+    inputs = tf_keras.Input((6, 3))
+    outputs = layers.LocallyConnected1D(2, 3, implementation=implementation)(inputs)
+    batch = _batch(4, 6, 3), _batch(4, 4, 2, seed=1)
+    return Built(_compiled(inputs, outputs), batch[0], batch)

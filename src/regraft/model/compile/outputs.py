@@ -77,7 +77,8 @@ def _innermost(layer: Any) -> Any:
     """The layer that makes a nested model's last output."""
     while isinstance(layer, keras.Model):
         inner = outputs_of(layer)
-        if inner is None or inner.count != 1:
+        # A model that is revived from its traces knows names of its outputs only.
+        if inner is None or inner.count != 1 or not inner.layers:
             return layer
         layer = inner.layers[0]
     return layer
