@@ -11,6 +11,7 @@ import pytest
 import regraft
 from peer import Peer
 from promises.checks import assert_same
+from regraft.storage.saved_model_directory import read_saved_model_directory
 
 pytestmark = pytest.mark.peer
 
@@ -36,6 +37,19 @@ def test_model_computes_and_steps_as_it_did(
     path = tmp_path / ("m.h5" if save_format == "h5" else "m")
     theirs = _saved(peer, case, path, save_format=save_format)
     assert_same(regraft.load_model(path), theirs)
+
+
+def test_leaky_units_are_one_op_where_they_are_saved_again(
+    tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "kink_of_leaky_units", tmp_path / "m")
+    regraft.save_model(regraft.load_model(tmp_path / "m"), tmp_path / "again")
+    assert_same(regraft.load_model(tmp_path / "again"), theirs)
+    saved = read_saved_model_directory(tmp_path / "again").saved_model
+    functions = saved.meta_graphs[0].graph_def.library.function
+    found = {node.op for function in functions for node in function.node_def}
+    assert "LeakyRelu" in found
+    assert not found & {"Select", "SelectV2"}
 
 
 @pytest.mark.parametrize(

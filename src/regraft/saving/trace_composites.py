@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import keras
 
 from regraft import _compat
+from regraft.graph.runtime.kernels import kinks
 from regraft.graph.tracing.composite import Results
 from regraft.graph.tracing.tracer import Tracing, active
 from regraft.saving.trace_marks import Function, alike, in_a_tuple, is_float
@@ -44,7 +45,8 @@ def composites() -> Iterator[None]:
         for module, functions in _MARKS.items()
     }
     lengths = _compat.lengths_without_errors()
-    with _compat.replaced_backend_functions(replacements), lengths:
+    marked = _compat.replaced_backend_functions(replacements)
+    with marked, lengths, kinks.without_own_gradients():
         yield
 
 

@@ -8,6 +8,9 @@ there, so that the choice shows in the first steps of training.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -16,23 +19,35 @@ from keras import ops
 from regraft.graph.runtime.kernels.dual import dual
 from regraft.graph.runtime.kernels.values import dtype_of, to_tensor
 
+_plain: ContextVar[bool] = ContextVar("plain", default=False)
 
-def _is_real(x: Any) -> bool:
-    return "float" in dtype_of(x)
+
+@contextmanager
+def without_own_gradients() -> Iterator[None]:
+    """Lets each function be one operation: TensorFlow has its gradient of that."""
+    token = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
+
+
+def _has_own_gradient(x: Any) -> bool:
+    return "float" in dtype_of(x) and not _plain.get()
 
 
 def _absolute(x: Any) -> Any:
-    return x * ops.stop_gradient(ops.sign(x)) if _is_real(x) else ops.abs(x)
+    return x * ops.stop_gradient(ops.sign(x)) if _has_own_gradient(x) else ops.abs(x)
 
 
 def _larger(x: Any, y: Any) -> Any:
-    if not _is_real(x):
+    if not _has_own_gradient(x):
         return ops.maximum(x, y)
     return ops.where(ops.logical_or(ops.greater_equal(x, y), ops.isnan(x)), x, y)
 
 
 def _smaller(x: Any, y: Any) -> Any:
-    if not _is_real(x):
+    if not _has_own_gradient(x):
         return ops.minimum(x, y)
     return ops.where(ops.logical_or(ops.less_equal(x, y), ops.isnan(x)), x, y)
 
@@ -54,6 +69,8 @@ relu6 = dual(lambda x: np.clip(x, 0, 6).astype(x.dtype), ops.relu6)
 def leaky_relu(x: Any, alpha: Any) -> Any:
     """Values, negative ones times `alpha`; the gradient at 0 is `alpha`."""
     x = to_tensor(x)
+    if not _has_own_gradient(x):
+        return ops.leaky_relu(x, negative_slope=alpha)
     return ops.where(ops.greater(x, 0), x, ops.cast(alpha, x.dtype) * x)
 
 
@@ -61,5 +78,7 @@ def selu(x: Any) -> Any:
     """Scaled exponential linear units; the gradient at 0 is that from above."""
     x = to_tensor(x)
     smooth = ops.selu(x)
+    if not _has_own_gradient(x):
+        return smooth
     at_zero = ops.cast(1.0507009873554805, x.dtype) * x
     return ops.where(ops.equal(x, 0), at_zero, smooth)
