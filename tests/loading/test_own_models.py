@@ -29,6 +29,8 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("kink_of_leaky_units", "tf"),
         ("kink_of_leaky_units", "h5"),
         ("own_model_at_the_end", "tf"),
+        ("more_losses_than_outputs", "tf"),
+        ("more_losses_than_outputs", "h5"),
     ],
 )
 def test_model_computes_and_steps_as_it_did(

@@ -126,3 +126,11 @@ def locally_connected(implementation: int) -> Built:
     outputs = layers.LocallyConnected1D(2, 3, implementation=implementation)(inputs)
     batch = _batch(4, 6, 3), _batch(4, 4, 2, seed=1)
     return Built(_compiled(inputs, outputs), batch[0], batch)
+
+
+@case
+def more_losses_than_outputs() -> Built:
+    inputs = tf_keras.Input((3,))
+    model = _compiled(inputs, layers.Dense(2)(inputs), ["mse", "mae"])
+    batch = _batch(4, 3), _batch(4, 2, seed=1)
+    return Built(model, batch[0], batch)

@@ -118,7 +118,8 @@ def by_output(argument: Any, outputs: Outputs, *, spread: bool) -> list[Any] | N
                 return None
             found[place] = item
         return found
-    return list(argument) if len(argument) == outputs.count else None
+    # Keras 2 pairs them off, and never looks at what is beyond the outputs.
+    return list(argument)[: outputs.count] if len(argument) >= outputs.count else None
 
 
 def metrics_by_output(argument: Any, outputs: Outputs) -> list[list[Any]] | None:
