@@ -81,3 +81,23 @@ def test_tf_keras_opens_locally_connected_layers_that_are_saved_again(
     np.testing.assert_allclose(answer["losses"], [theirs["loss"]], rtol=1e-5)
     (predictions,) = answer["predictions"]
     np.testing.assert_allclose(predictions, theirs["outputs"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["words", "inverse", "integers", "text"])
+def test_vocabulary_files_are_numbered_after_the_special_tokens(
+    kind: str, tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(
+        peer, "vocabulary_files", tmp_path / "m", kind=kind, folder=str(tmp_path)
+    )
+    (tmp_path / "vocabulary.txt").unlink()
+    model = regraft.load_model(tmp_path / "m")
+    for name in (None, "again"):
+        if name is not None:
+            regraft.save_model(model, tmp_path / name)
+            model = regraft.load_model(tmp_path / name)
+        found = np.asarray(model(theirs["inputs"]))
+        assert found.tolist() == theirs["outputs"].tolist()
+    signature = regraft.load(tmp_path / "m").signatures["serving_default"]
+    (found,) = signature(theirs["inputs"]).values()
+    assert np.asarray(found).tolist() == theirs["outputs"].tolist()

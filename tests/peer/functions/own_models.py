@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -134,3 +135,30 @@ def more_losses_than_outputs() -> Built:
     model = _compiled(inputs, layers.Dense(2)(inputs), ["mse", "mae"])
     batch = _batch(4, 3), _batch(4, 2, seed=1)
     return Built(model, batch[0], batch)
+
+
+@case
+def vocabulary_files(kind: str, folder: str) -> Built:
+    path = os.path.join(folder, "vocabulary.txt")
+    words = ["earth", "wind", "and", "fire"]
+    numbers = [10, 20, 40, 80]
+    tokens = map(str, numbers if kind == "integers" else words)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("".join(f"{token}\n" for token in tokens))
+    if kind == "integers":
+        layer = layers.IntegerLookup(vocabulary=path, num_oov_indices=2)
+        inputs = tf_keras.Input((3,), dtype="int64")
+        x = np.array([[10, 20, 7], [80, 40, 3]])
+    elif kind == "inverse":
+        layer = layers.StringLookup(vocabulary=path, invert=True)
+        inputs = tf_keras.Input((3,), dtype="int64")
+        x = np.array([[1, 2, 3], [4, 0, 1]])
+    elif kind == "text":
+        layer = layers.TextVectorization(vocabulary=path)
+        inputs = tf_keras.Input((1,), dtype="string")
+        x = np.array([["earth fire water"], ["and wind and"]])
+    else:
+        layer = layers.StringLookup(vocabulary=path, mask_token="")
+        inputs = tf_keras.Input((3,), dtype="string")
+        x = np.array([["earth", "", "fire"], ["wind", "and", "water"]])
+    return Built(tf_keras.Model(inputs, layer(inputs)), tf.constant(x))

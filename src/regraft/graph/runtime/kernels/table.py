@@ -181,17 +181,21 @@ def initialize_table_from_text_file_v2(
     offset: int,
 ) -> None:
     """Fills a table from the lines of an asset."""
-    lines = asset_lines(ctx, filename)[offset:]
+    lines = asset_lines(ctx, filename)
     if vocab_size >= 0:
         lines = lines[:vocab_size]
-    keys = _column(lines, key_index, delimiter, table_handle.key_dtype)
-    found = _column(lines, value_index, delimiter, table_handle.value_dtype)
+    keys = _column(lines, key_index, delimiter, table_handle.key_dtype, offset)
+    found = _column(lines, value_index, delimiter, table_handle.value_dtype, offset)
     table_handle.insert(keys, found)
 
 
-def _column(lines: list[bytes], index: int, delimiter: str, dtype: str) -> Any:
+def _column(
+    lines: list[bytes], index: int, delimiter: str, dtype: str, offset: int
+) -> Any:
     if index == _LINE_NUMBER:
-        return np.arange(len(lines)).astype(values.numpy_dtype(dtype))
+        # Numbers begin with the offset; no line is left out for it.
+        numbers = np.arange(offset, offset + len(lines))
+        return numbers.astype(values.numpy_dtype(dtype))
     if index != _WHOLE_LINE:
         rows = [line.split(delimiter.encode()) for line in lines]
         if any(len(row) <= index for row in rows):
