@@ -492,9 +492,14 @@ class _Fixed:
         return self._layer(*args, **kwargs)
 
 
-def fix_training(layer: keras.Layer, training: bool) -> None:
-    """Marks the layer's latest recorded call as one that keeps its `training`."""
-    setattr(layer._inbound_nodes[-1], _FIXED, training)
+def fix_training(call: Any, training: bool) -> None:
+    """Marks a recorded call as one that keeps its `training`."""
+    setattr(call, _FIXED, training)
+
+
+def latest_call(layer: keras.Layer) -> Any:
+    """Returns the latest recorded call of a layer."""
+    return layer._inbound_nodes[-1]
 
 
 def fixed_training(call: Any) -> bool | None:

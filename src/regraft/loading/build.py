@@ -50,6 +50,7 @@ from regraft.model.dialects.names import (
 from regraft.model.dialects.registry import find_custom
 from regraft.model.dialects.topology import build_layer, build_network, is_network
 from regraft.model.dialects.weight_layouts import writer_of
+from regraft.model.keras2.behaviour import compute_as_keras2, fix_trainings
 from regraft.model.keras2.host_models import accept_text
 from regraft.model.keras2.regularizers import flatten_at_zero
 from regraft.model.keras2.trained_writes import keep_trained_writes
@@ -99,10 +100,10 @@ def build_model(
     accept_text(model)
     if (why := run_step_by_step(model)) is not None:
         context.note(f"model {original_name(model)!r}", why)
-    if context.dialect.generation < 3:
-        _compat.average_added_losses(model)
-        _compat.keep_recurrent_states(model)
+    if context.dialect.computes_as_keras2:
+        compute_as_keras2(model)
         flatten_at_zero(model.variables)
+    fix_trainings(model, description.extra.get("fixed_trainings", ()))
     if context.dialect.generation < 3 or description.extra.get("keeps_trained_writes"):
         for layer in keep_trained_writes(model):
             context.note(
@@ -123,8 +124,12 @@ def build_model(
 
 def dialect_of(description: ModelDescription) -> Dialect:
     """The Keras in whose words the config is: Keras 3's where Regraft added them."""
-    if description.extra.get("config"):
-        return Dialect.from_keras_version(description.extra["keras_version"])
+    extra = description.extra
+    if extra.get("config"):
+        dialect = Dialect.from_keras_version(extra["keras_version"])
+        return dataclasses.replace(
+            dialect, was_keras2=bool(extra.get("computes_as_keras2"))
+        )
     return _writer(description)
 
 

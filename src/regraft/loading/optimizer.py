@@ -56,7 +56,7 @@ def compile_model(
         return
     model.compile(**arguments)
     report.compiled = True
-    if context.dialect.generation < 3:
+    if context.dialect.computes_as_keras2:
         give_columns(model)
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None:

@@ -170,6 +170,25 @@ def rows_that_a_config_leaves_open() -> Built:
 
 
 @case
+def base_that_stays_in_inference() -> Built:
+    x = tf_keras.Input((4,))
+    base = tf_keras.Model(x, layers.BatchNormalization()(layers.Dense(4)(x)))
+    inputs = tf_keras.Input((4,))
+    model = _compiled(inputs, layers.Dense(2)(base(inputs, training=False)))
+    return Built(model, _batch(5, 4), (_batch(5, 4), _batch(5, 2, seed=1)))
+
+
+@case
+def rows_in_their_place_behind_a_mask() -> Built:
+    inputs = tf_keras.Input((4, 3))
+    x = layers.Permute((1, 2))(layers.Masking()(inputs))
+    model = _compiled(inputs, layers.Dense(2)(layers.LSTM(3)(x)))
+    given = _batch(5, 4, 3)
+    given[:, 2:] = 0
+    return Built(model, given, (given, _batch(5, 2, seed=1)))
+
+
+@case
 def keys_that_are_no_names() -> Built:
     one = tf_keras.Input((3,), name="first_input")
     other = tf_keras.Input((2,), name="second_input")

@@ -33,6 +33,7 @@ class Dialect:
         tensorflow_1: Whether `tf.keras` was that of TensorFlow 1.
         runs_functions: Whether the functions of layers go along, which Keras 2 runs
             where it doesn't know the class.
+        was_keras2: Whether Regraft wrote, in Keras 3's words, what came from Keras 2.
 
     >>> Dialect.from_keras_version("2.2.4-tf").version
     (2, 2, 4)
@@ -44,6 +45,7 @@ class Dialect:
     theano: bool = False
     tensorflow_1: bool = False
     runs_functions: bool = False
+    was_keras2: bool = False
 
     @classmethod
     def from_keras_version(
@@ -200,6 +202,11 @@ class Dialect:
     def counts_own_node(self) -> bool:
         """Whether a nested model's creation is its node 0, calls begin at 1."""
         return self.generation < 3
+
+    @property
+    def computes_as_keras2(self) -> bool:
+        """Whether a model runs as in Keras 2, whatever words describe it."""
+        return self.generation < 3 or self.was_keras2
 
     @property
     def call_keeps_training(self) -> bool:

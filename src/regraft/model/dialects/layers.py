@@ -297,7 +297,7 @@ def _build_builtin(
             layer.activity_regularizer = SummedOverBatch(regularizer)
         elif not AVERAGES_ACTIVITY:
             layer.activity_regularizer = AveragedOverBatch(regularizer)
-    if context.dialect.generation < 3 and row_of(cls).ends_masks:
+    if context.dialect.computes_as_keras2 and row_of(cls).ends_masks:
         layer.compute_mask = _no_mask
     if context.fill is not None:
         context.fill(layer, str(entry.get("name") or layer.name))

@@ -30,6 +30,7 @@ from regraft._compat import (
     keep_fixed_training,
     keep_operations,
     keras_mask,
+    latest_call,
     set_own_trainable,
 )
 from regraft.errors import FormatError, LimitError, UnsupportedError
@@ -468,7 +469,7 @@ class _Functional:
         if not self.context.dialect.call_keeps_training:
             return
         if isinstance(fixed, (bool, int)) and isinstance(layer, keras.layers.Layer):
-            fix_training(layer, bool(fixed))
+            fix_training(latest_call(layer), bool(fixed))
 
     def _struct(self, key: str) -> Any:
         data = self.config.get(key)
