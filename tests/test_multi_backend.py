@@ -1,4 +1,4 @@
-"""HDF5 files of the multi-backend Keras, 1.0 to 2.3, on Theano and TensorFlow.
+"""HDF5 files of the multi-backend Keras, 1.0 to 2.3, and of TensorFlow's before 1.13.
 
 Expected values are what that Keras itself computed: see `tests/data/multi_backend`.
 """
@@ -24,11 +24,19 @@ NEXT_TOLERANCE = 1e-4
 # step alike: `norms_forgetting`.
 DEBIASED = {("2.2.4-tensorflow", "norms_last")}
 # Embeddings that say the `dtype` of their input, arguments as arrays, slots by name;
-# activity regularizers that sum.
+# activity regularizers that sum. In TensorFlow: beta before gamma, configs of few
+# words, masked losses over what is not masked.
 ALWAYS = {
     ("2.0.5-tensorflow", name)
     for name in ("activations", "loss_cosine_proximity", "norms_last", "simple_rnn")
-} | {("2.3.1-tensorflow", "activity")}
+} | {
+    ("2.3.1-tensorflow", "activity"),
+    ("2.0.2-tf-tf1.2.1", "functional"),
+    ("2.0.2-tf-tf1.2.1", "norms_frozen"),
+    ("2.0.8-tf-tf1.4.1", "masked_loss"),
+    ("2.1.5-tf-tf1.8.0", "activity"),
+    ("2.1.5-tf-tf1.8.0", "gru"),
+}
 COUNT = "Keras 2.1.3 to 2.2 on TensorFlow debias moving averages by a count of steps"
 
 

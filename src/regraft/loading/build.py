@@ -326,6 +326,8 @@ def _is_tensorflow_1(found: Dialect, description: ModelDescription) -> bool:
     """
     if not found.tensorflow or found.version > (2, 2, 4):
         return False
+    if found.version < (2, 2, 4):
+        return True
     if description.tensorflow_version is not None:
         return description.tensorflow_version.startswith("1.")
     return _has_old_initializer(description.config)

@@ -204,7 +204,9 @@ def _read_state(
         notes=context.notes,
         counts_steps=type(inner_optimizer(optimizer)) is keras.optimizers.Nadam,
     )
-    if not by_name and all(item.convert is None for item in laid_out):
+    places = [part.position for item in laid_out for part in item.parts]
+    plain = all(item.convert is None for item in laid_out)
+    if not by_name and plain and places == sorted(places):
         return read(variables)
     raw = _raw_weights(laid_out, by_name=by_name)
     return _laid_out(read(raw), raw, laid_out)

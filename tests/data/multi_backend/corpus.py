@@ -1,4 +1,6 @@
-"""Files that the multi-backend Keras wrote, 1.0 to 2.3; `make.py` beside wrote them.
+"""Files of the multi-backend Keras, 1.0 to 2.3, and of that in TensorFlow 1.2 to 1.8.
+
+`make.py` beside wrote them.
 
     python -m data.multi_backend.corpus DIRECTORY
 

@@ -6,7 +6,8 @@ Needs that Keras and its backend (Theano or TensorFlow 1.x) in a Python of their
 Files go to OUT_DIR/<Keras version>-<backend>/: `<name>.h5`, a compiled model saved
 after one training step, and `<name>.npz`: inputs `in_<k>`, `predict` of them `out_<k>`,
 one training batch `tx_<k>`, `ty_<k>`, and `predict` of the inputs after that batch
-`next_<k>` (absent where training is random). `pack_old.py` packs them.
+`next_<k>` (absent where training is random). With KERAS_BACKEND=tf.keras it is the
+Keras inside TensorFlow 1.2 to 1.12; the folder's name then ends in TensorFlow's version. `pack_old.py` packs them.
 """
 
 import os
@@ -15,7 +16,25 @@ import traceback
 
 import numpy as np
 
-if os.environ.get("KERAS_BACKEND") == "tensorflow":
+WRITER = os.environ.get("KERAS_BACKEND")
+if WRITER == "tf.keras":
+    import importlib
+
+    import tensorflow as tf
+
+    for place in ("contrib.keras.python.keras", "python.keras._impl.keras", "python.keras"):
+        try:
+            version = importlib.import_module("tensorflow." + place).__version__
+            break
+        except (ImportError, AttributeError):
+            pass
+    inside = tf.keras if hasattr(tf, "keras") else tf.contrib.keras
+    sys.modules["keras"] = inside
+    for name in ("backend", "layers", "models", "regularizers"):
+        sys.modules["keras." + name] = getattr(inside, name)
+    inside.__version__ = version
+    WRITER = "tf" + tf.__version__
+elif WRITER == "tensorflow":
     # TensorFlow 1's other variables may be read after an update that the step makes
     # itself: what it computes then is an accident of its threads.
     import tensorflow as tf
@@ -758,7 +777,7 @@ def write(function, train, folder):
 
 
 def main(out, names):
-    folder = os.path.join(out, "%s-%s" % (keras.__version__, K.backend()))
+    folder = os.path.join(out, "%s-%s" % (keras.__version__, WRITER or K.backend()))
     if not os.path.isdir(folder):
         os.makedirs(folder)
     for function, train in MODELS:

@@ -14,6 +14,8 @@ _VERSION = re.compile(r"\s*(\d+)(?:\.(\d+))?(?:\.(\d+))?(.*)")
 # tf.keras named itself `2.2.4-tf`, `2.3.0-tf`; from 2.4.0 (TensorFlow 2.3) on there
 # was no other Keras 2 and the suffix was dropped.
 _FIRST_WITHOUT_SUFFIX = (2, 4, 0)
+# That of TensorFlow 1.13 to 2.1: arithmetic changed with it.
+_FIRST_OF_TENSORFLOW_2 = (2, 2, 4)
 
 
 # What stands for no salt, where Keras wrote one anyway.
@@ -79,7 +81,11 @@ class Dialect:
     @property
     def masked_loss_counts_masked_steps(self) -> bool:
         """Whether a masked loss is averaged over the masked steps too."""
-        return self.generation == 2 and self.tensorflow and self.version < (2, 11)
+        return (
+            self.generation == 2
+            and self.tensorflow
+            and _FIRST_OF_TENSORFLOW_2 <= self.version < (2, 11)
+        )
 
     @property
     def hard_sigmoid_is_linear_fifth(self) -> bool:
@@ -104,7 +110,7 @@ class Dialect:
         N / (N - 1 - epsilon) everywhere (since 2.1.4); `"epsilon"`: nowhere, but
         Theano added epsilon; `"epsilon_always"`: both; `None`: nowhere.
         """
-        if self.generation == 3:
+        if self.generation == 3 or (self.tensorflow and self.version < (2, 0, 6)):
             return None
         if self.tensorflow:
             return "fused" if self.version >= (2, 4) else "fused_images"
@@ -125,7 +131,7 @@ class Dialect:
         """
         if self.generation == 3 or (self.tensorflow and not self.tensorflow_1):
             return "infers"
-        old = not self.tensorflow and self.version < (2, 1, 3)
+        old = self.version < (2, 1, 3)
         return "moves" if old else "normalizes"
 
     @property
@@ -156,7 +162,9 @@ class Dialect:
     @property
     def activity_is_summed(self) -> bool:
         """Whether activity regularizers sum over the batch, not average."""
-        return self.generation < 3 and not self.tensorflow
+        return self.generation < 3 and (
+            not self.tensorflow or self.version < _FIRST_OF_TENSORFLOW_2
+        )
 
     @property
     def dtype_is_of_inputs(self) -> bool:

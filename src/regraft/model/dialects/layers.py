@@ -189,8 +189,12 @@ def _says_too_little(
     layer: keras.layers.Layer, entry: Entry, context: BuildContext
 ) -> bool:
     """Whether a config lacks words that Keras writes for a class."""
-    if context.dialect.tensorflow and missing_words(
-        entry["class_name"], entry["config"]
+    # TensorFlow before 1.15 wrote fewer; functions in the file are of 1.14 on.
+    first = (2, 2, 4) if isinstance(entry.get(NODE), int) else (2, 2, 5)
+    if (
+        context.dialect.tensorflow
+        and context.dialect.version >= first
+        and missing_words(entry["class_name"], entry["config"])
     ):
         return True
     return _says_nothing(layer, entry)

@@ -171,7 +171,21 @@ def _parts(
             found = rule(owner, variables, shapes, writer)
             if found is not None:
                 return found
+    if isinstance(owner, keras.layers.BatchNormalization):
+        return [((index,), None) for index in _named_places(variables, weights)]
     return [((index,), None) for index in range(len(variables))]
+
+
+def _named_places(
+    variables: Sequence[keras.Variable], weights: Sequence[RawWeight]
+) -> Sequence[int]:
+    """Indices of the weights by name: TensorFlow 1.2 made beta before gamma."""
+    names = [w.path.rsplit("/", 1)[-1].partition(":")[0] for w in weights]
+    names = names[: len(variables)]
+    wanted = [variable.name for variable in variables]
+    if sorted(names) != sorted(wanted) or len(set(names)) < len(names):
+        return range(len(variables))
+    return [names.index(name) for name in wanted]
 
 
 # ---------------------------------------------------------------- gates
