@@ -96,3 +96,19 @@ def test_file_predicts_and_takes_the_same_next_step(case: Case, files: Path) -> 
         assert _worst(model, arrays, "next") < NEXT_TOLERANCE
         # Nothing started fresh.
         assert not regraft.load_report(model).notes
+
+
+@pytest.mark.filterwarnings("ignore:.*averages an activity regularizer")
+def test_summed_activity_is_summed_after_another_save(
+    files: Path, tmp_path: Path
+) -> None:
+    """`ActivityRegularization` has no place in its config for how it sums."""
+    path = files / "2.3.1-tensorflow" / "activity.h5"
+    with np.load(path.with_suffix(".npz")) as file:
+        arrays = dict(file)
+    model = regraft.load_model(path)
+    for name in ("again", "again.h5"):
+        regraft.save_model(model, tmp_path / name)
+        loaded = regraft.load_model(tmp_path / name)
+        loaded.train_on_batch(_one(_group(arrays, "tx")), _one(_group(arrays, "ty")))
+        assert _worst(loaded, arrays, "next") < NEXT_TOLERANCE

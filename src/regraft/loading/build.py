@@ -128,7 +128,9 @@ def dialect_of(description: ModelDescription) -> Dialect:
     if extra.get("config"):
         dialect = Dialect.from_keras_version(extra["keras_version"])
         return dataclasses.replace(
-            dialect, was_keras2=bool(extra.get("computes_as_keras2"))
+            dialect,
+            was_keras2=bool(extra.get("computes_as_keras2")),
+            summed_activity=bool(extra.get("summed_activity")),
         )
     return _writer(description)
 

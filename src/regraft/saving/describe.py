@@ -14,7 +14,11 @@ from regraft.model.dialects.context import Note
 from regraft.model.dialects.describe_topology import describe_keras3, describe_network
 from regraft.model.dialects.dialect import KERAS_2, KERAS_2_WITH_FUNCTIONS
 from regraft.model.dialects.registry import builtin_layers, is_builtin
-from regraft.model.keras2.behaviour import computes_as_keras2, fixed_trainings
+from regraft.model.keras2.behaviour import (
+    computes_as_keras2,
+    fixed_trainings,
+    sums_activity,
+)
 from regraft.model.keras2.sparse_rows import clips_single_rows
 from regraft.model.keras2.trained_writes import keeps_trained_writes
 from regraft.model.state_tree import StateNode, is_network, state_tree
@@ -78,6 +82,8 @@ def describe(
     ]
     if computes_as_keras2(model):
         extra["computes_as_keras2"] = True
+    if sums_activity(model):
+        extra["summed_activity"] = True
     if fixed := fixed_trainings(model):
         extra["fixed_trainings"] = fixed
     if keeps_trained_writes(model):

@@ -36,6 +36,7 @@ class Dialect:
         runs_functions: Whether the functions of layers go along, which Keras 2 runs
             where it doesn't know the class.
         was_keras2: Whether Regraft wrote, in Keras 3's words, what came from Keras 2.
+        summed_activity: Whether activity regularizers of that model sum over the batch.
 
     >>> Dialect.from_keras_version("2.2.4-tf").version
     (2, 2, 4)
@@ -48,6 +49,7 @@ class Dialect:
     tensorflow_1: bool = False
     runs_functions: bool = False
     was_keras2: bool = False
+    summed_activity: bool = False
 
     @classmethod
     def from_keras_version(
@@ -162,8 +164,9 @@ class Dialect:
     @property
     def activity_is_summed(self) -> bool:
         """Whether activity regularizers sum over the batch, not average."""
-        return self.generation < 3 and (
-            not self.tensorflow or self.version < _FIRST_OF_TENSORFLOW_2
+        return self.summed_activity or (
+            self.generation < 3
+            and (not self.tensorflow or self.version < _FIRST_OF_TENSORFLOW_2)
         )
 
     @property

@@ -33,7 +33,11 @@ from regraft.model.dialects.registry import builtin_layers, find_custom, is_buil
 from regraft.model.dialects.rows import ALIASES, EVERYWHERE, NO_ROW, ROWS, Row
 from regraft.model.keras2 import layers_theano
 from regraft.model.keras2.registration import PACKAGE
-from regraft.model.keras2.regularizers import AveragedOverBatch, SummedOverBatch
+from regraft.model.keras2.regularizers import (
+    AveragedOverBatch,
+    OverBatch,
+    SummedOverBatch,
+)
 from regraft.model.metadata import has_config
 
 BuildLayer = Callable[[Entry, BuildContext], keras.layers.Layer]
@@ -296,7 +300,8 @@ def _build_builtin(
     if regularizer is None and given and not _knows_activity(layer):
         # Keras 3's SimpleRNN takes the argument and forgets it.
         layer.activity_regularizer = regularizer = keras.regularizers.get(given)
-    if regularizer is not None and context.dialect.generation < 3:
+    known = regularizer is None or isinstance(regularizer, OverBatch)
+    if not known and context.dialect.computes_as_keras2:
         if context.dialect.activity_is_summed:
             layer.activity_regularizer = SummedOverBatch(regularizer)
         elif not AVERAGES_ACTIVITY:

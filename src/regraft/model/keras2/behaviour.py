@@ -13,6 +13,7 @@ import keras
 
 from regraft import _compat
 from regraft.errors import FormatError
+from regraft.model.keras2.regularizers import SummedOverBatch
 
 _MARK = "_regraft_computes_as_keras2"
 
@@ -27,6 +28,14 @@ def compute_as_keras2(model: keras.Model) -> None:
 def computes_as_keras2(model: keras.Model) -> bool:
     """Whether a model came from a file of Keras 2, at some time."""
     return bool(getattr(model, _MARK, False))
+
+
+def sums_activity(model: keras.Model) -> bool:
+    """Whether activity regularizers sum over the batch, in configs or beside them."""
+    return any(
+        isinstance(getattr(layer, "activity_regularizer", None), SummedOverBatch)
+        for layer in _compat.all_layers(model)
+    )
 
 
 def fixed_trainings(model: keras.Model) -> list[list[Any]]:

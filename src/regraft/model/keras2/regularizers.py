@@ -12,7 +12,7 @@ from regraft._compat import AVERAGES_ACTIVITY
 from regraft.model.keras2.registration import registered
 
 
-class _OverBatch(keras.regularizers.Regularizer):
+class OverBatch(keras.regularizers.Regularizer):
     """What the two below have in common.
 
     Args:
@@ -31,7 +31,7 @@ class _OverBatch(keras.regularizers.Regularizer):
 
 
 @registered
-class SummedOverBatch(_OverBatch):
+class SummedOverBatch(OverBatch):
     """An activity regularizer that sums over a batch, not averages.
 
     The multi-backend Keras did so before 2.3. Where Keras 3 divides what an activity
@@ -44,7 +44,7 @@ class SummedOverBatch(_OverBatch):
 
 
 @registered
-class AveragedOverBatch(_OverBatch):
+class AveragedOverBatch(OverBatch):
     """An activity regularizer that averages where Keras 3 itself does not."""
 
     def __call__(self, x: Any) -> Any:
