@@ -58,6 +58,8 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("layer_without_functions", "tf"),
         ("rows_that_a_config_leaves_open", "tf"),
         ("rows_that_a_config_leaves_open", "h5"),
+        ("resizing_as_only_tensorflow_does", "tf"),
+        ("resizing_as_only_tensorflow_does", "h5"),
         ("base_that_stays_in_inference", "tf"),
         ("base_that_stays_in_inference", "h5"),
         ("rows_in_their_place_behind_a_mask", "tf"),

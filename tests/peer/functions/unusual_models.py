@@ -189,6 +189,19 @@ def rows_in_their_place_behind_a_mask() -> Built:
 
 
 @case
+def resizing_as_only_tensorflow_does() -> Built:
+    inputs = tf_keras.Input((6, 9, 2))
+    found = [
+        layers.Resizing(*size, interpolation=way, crop_to_aspect_ratio=crop)(inputs)
+        for way in ("area", "gaussian", "mitchellcubic")
+        for size, crop in (((4, 5), False), ((8, 12), False), ((3, 7), True))
+    ]
+    x = layers.Concatenate()([layers.Flatten()(each) for each in found])
+    model = _compiled(inputs, layers.Dense(2)(x))
+    return Built(model, _batch(5, 6, 9, 2), (_batch(5, 6, 9, 2), _batch(5, 2, seed=1)))
+
+
+@case
 def keys_that_are_no_names() -> Built:
     one = tf_keras.Input((3,), name="first_input")
     other = tf_keras.Input((2,), name="second_input")

@@ -207,18 +207,13 @@ def _random_crop(config: Config, context: BuildContext) -> None:
         config.setdefault("resize_first", True)
 
 
-# Ways of TensorFlow's `tf.image.resize` that Keras 3 has not.
-_ONLY_TENSORFLOW = ("area", "gaussian", "mitchellcubic")
-
-
-def _resizing(config: Config, context: BuildContext) -> None:
+def _resizing(config: Mapping[str, Any], dialect: Dialect) -> Any:
     way = config.get("interpolation")
-    if way in _ONLY_TENSORFLOW:
-        raise UnsupportedError(
-            f"Keras 3 has no interpolation={way!r} in Resizing, which layer "
-            f"{config.get('name')!r} needs. Pass a class that has it in "
-            "`custom_objects={'Resizing': …}`."
-        )
+    return (
+        layers_preprocessing.Resizing
+        if way in layers_preprocessing.ONLY_TENSORFLOW
+        else None
+    )
 
 
 def _random_interval(config: Config, context: BuildContext) -> None:
@@ -373,7 +368,7 @@ ROWS: Mapping[str, Row] = {
     ),
     "Normalization": Row(ends_masks=True),
     "Rescaling": Row(ends_masks=True),
-    "Resizing": Row(translate=_resizing),
+    "Resizing": Row(choose=_resizing),
     "RandomContrast": _RANDOM,
     "RandomRotation": _RANDOM,
     "RandomTranslation": _RANDOM,

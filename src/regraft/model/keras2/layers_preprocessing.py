@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from regraft.errors import UnsupportedError
+from regraft.graph.runtime.kernels.image import resize_area, scale_and_translate
 from regraft.model.keras2.registration import registered
 
 
@@ -130,3 +131,46 @@ def _center(data: Any, axes: tuple[int, int], size: tuple[int, int]) -> Any:
         start = int((int(data.shape[axis]) - length) / 2)
         parts[axis] = slice(start, start + length)
     return data[tuple(parts)]
+
+
+# Ways of TensorFlow's `tf.image.resize` that Keras 3 has not.
+ONLY_TENSORFLOW = ("area", "gaussian", "mitchellcubic")
+
+
+@registered
+class Resizing(keras.layers.Resizing):
+    """Resizing in one of the ways that only TensorFlow has, `ONLY_TENSORFLOW`."""
+
+    def transform_images(
+        self, images: Any, transformation: Any = None, training: bool = True
+    ) -> Any:
+        if self.interpolation not in ONLY_TENSORFLOW:
+            return super().transform_images(images, transformation, training)
+        found = ops.expand_dims(images, 0) if len(images.shape) == 3 else images
+        if self.crop_to_aspect_ratio:
+            found = self._cropped(found)
+        found = ops.cast(self._resized(found), images.dtype)
+        return found[0] if len(images.shape) == 3 else found
+
+    def _cropped(self, images: Any) -> Any:
+        _, height, width, _ = ops.shape(images)
+        rows = min(height, int(float(width * self.height) / self.width))
+        columns = min(width, int(float(height * self.width) / self.height))
+        top, left = int((height - rows) / 2), int((width - columns) / 2)
+        return images[:, top : top + rows, left : left + columns]
+
+    def _resized(self, images: Any) -> Any:
+        size = (self.height, self.width)
+        given = tuple(ops.shape(images)[1:3])
+        if given == size:
+            return images
+        if self.interpolation == "area":
+            return resize_area(images, size, align_corners=False)
+        return scale_and_translate(
+            images,
+            size,
+            [out / of for out, of in zip(size, given, strict=True)],
+            (0.0, 0.0),
+            kernel_type=self.interpolation,
+            antialias=False,
+        )
