@@ -60,6 +60,8 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("rows_that_a_config_leaves_open", "h5"),
         ("resizing_as_only_tensorflow_does", "tf"),
         ("resizing_as_only_tensorflow_does", "h5"),
+        ("input_of_a_type_spec", "tf"),
+        ("input_of_a_type_spec", "h5"),
         ("base_that_stays_in_inference", "tf"),
         ("base_that_stays_in_inference", "h5"),
         ("rows_in_their_place_behind_a_mask", "tf"),

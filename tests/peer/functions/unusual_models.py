@@ -202,6 +202,15 @@ def resizing_as_only_tensorflow_does() -> Built:
 
 
 @case
+def input_of_a_type_spec() -> Built:
+    inputs = tf_keras.Input(type_spec=tf.TensorSpec((None, 5), tf.int32))
+    x = layers.Flatten()(layers.Embedding(7, 3)(inputs))
+    given = (10 * abs(_batch(4, 5)) % 7).astype("int32")
+    model = _compiled(inputs, layers.Dense(2)(x))
+    return Built(model, given, (given, _batch(4, 2, seed=1)))
+
+
+@case
 def keys_that_are_no_names() -> Built:
     one = tf_keras.Input((3,), name="first_input")
     other = tf_keras.Input((2,), name="second_input")

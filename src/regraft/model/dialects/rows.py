@@ -32,6 +32,7 @@ from regraft.model.keras2 import (
 from regraft.model.keras2 import layers as keras2
 from regraft.model.keras2 import layers_applications as applications
 from regraft.model.keras2 import layers_recurrent as recurrent
+from regraft.model.metadata import TypeSpec
 
 Config = dict[str, Any]
 
@@ -134,7 +135,21 @@ def _synchronized(config: Config, context: BuildContext) -> None:
     _batch_normalization(config, context)
 
 
+def _tensor_spec(config: Mapping[str, Any]) -> tuple[Any, str] | None:
+    """The shape and dtype that an input says with a `tf.TensorSpec` alone."""
+    spec = config.get("type_spec")
+    if not isinstance(spec, TypeSpec) or spec.name != "tf.TensorSpec":
+        return None
+    shape: Any = spec.shape
+    if shape is None and isinstance(spec.serialized, tuple):  # as HDF5 has it
+        shape = next((s for s in spec.serialized if isinstance(s, list)), None)
+    return None if shape is None or spec.dtype is None else (shape, spec.dtype)
+
+
 def _input_layer(config: Config, context: BuildContext) -> None:
+    if (spec := _tensor_spec(config)) is not None:
+        del config["type_spec"]
+        config["batch_input_shape"], config["dtype"] = spec
     shape = config.pop("batch_input_shape", None)
     if isinstance(shape, Mapping):  # a serialized tuple or TensorShape
         shape = shape.get("items")
@@ -149,7 +164,8 @@ def _input_layer(config: Config, context: BuildContext) -> None:
 
 
 def _text_input(config: Mapping[str, Any], dialect: Dialect) -> Any:
-    is_text = "string" in (config.get("dtype"), config.get("input_dtype"))
+    _, dtype = _tensor_spec(config) or (None, config.get("dtype"))
+    is_text = "string" in (dtype, config.get("input_dtype"))
     return host_layers.InputLayer if is_text else None
 
 
