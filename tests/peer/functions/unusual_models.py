@@ -193,7 +193,7 @@ def resizing_as_only_tensorflow_does() -> Built:
     inputs = tf_keras.Input((6, 9, 2))
     found = [
         layers.Resizing(*size, interpolation=way, crop_to_aspect_ratio=crop)(inputs)
-        for way in ("area", "gaussian", "mitchellcubic")
+        for way in ("area", "bicubic", "gaussian", "mitchellcubic")
         for size, crop in (((4, 5), False), ((8, 12), False), ((3, 7), True))
     ]
     x = layers.Concatenate()([layers.Flatten()(each) for each in found])

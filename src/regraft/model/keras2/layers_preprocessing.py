@@ -8,7 +8,11 @@ import keras
 from keras import ops
 
 from regraft.errors import UnsupportedError
-from regraft.graph.runtime.kernels.image import resize_area, scale_and_translate
+from regraft.graph.runtime.kernels.image import (
+    resize_area,
+    resize_bicubic,
+    scale_and_translate,
+)
 from regraft.model.keras2.registration import registered
 
 
@@ -133,8 +137,9 @@ def _center(data: Any, axes: tuple[int, int], size: tuple[int, int]) -> Any:
     return data[tuple(parts)]
 
 
-# Ways of TensorFlow's `tf.image.resize` that Keras 3 has not.
-ONLY_TENSORFLOW = ("area", "gaussian", "mitchellcubic")
+# Ways of TensorFlow's `tf.image.resize` that Keras 3 has not, or not so: TensorFlow's
+# cubic weights are of a table of 1024 steps (4e-4 of the values).
+ONLY_TENSORFLOW = ("area", "bicubic", "gaussian", "mitchellcubic")
 
 
 @registered
@@ -166,6 +171,9 @@ class Resizing(keras.layers.Resizing):
             return images
         if self.interpolation == "area":
             return resize_area(images, size, align_corners=False)
+        if self.interpolation == "bicubic":
+            ways = {"align_corners": False, "half_pixel_centers": True}
+            return resize_bicubic(images, size, **ways)
         return scale_and_translate(
             images,
             size,

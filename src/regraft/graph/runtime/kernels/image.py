@@ -125,7 +125,8 @@ def _resizing(method: Callable[..., Taps]) -> Callable[..., Any]:
 
 register("ResizeBilinear", _resizing(_bilinear_taps), static=("size",))
 register("ResizeNearestNeighbor", _resizing(_nearest_taps), static=("size",))
-register("ResizeBicubic", _resizing(_bicubic_taps), static=("size",))
+resize_bicubic = _resizing(_bicubic_taps)
+register("ResizeBicubic", resize_bicubic, static=("size",))
 
 
 @kernel("ResizeArea", static=("size",))
