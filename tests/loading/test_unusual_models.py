@@ -62,6 +62,8 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("resizing_as_only_tensorflow_does", "h5"),
         ("input_of_a_type_spec", "tf"),
         ("input_of_a_type_spec", "h5"),
+        ("statistics_over_replicas", "tf"),
+        ("statistics_over_replicas", "h5"),
         ("base_that_stays_in_inference", "tf"),
         ("base_that_stays_in_inference", "h5"),
         ("rows_in_their_place_behind_a_mask", "tf"),

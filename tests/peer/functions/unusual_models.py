@@ -211,6 +211,14 @@ def input_of_a_type_spec() -> Built:
 
 
 @case
+def statistics_over_replicas() -> Built:
+    inputs = tf_keras.Input((4, 4, 3))
+    x = layers.experimental.SyncBatchNormalization(momentum=0.5)(inputs)
+    model = _compiled(inputs, layers.Dense(2)(layers.Flatten()(x)))
+    return Built(model, _batch(5, 4, 4, 3), (_batch(5, 4, 4, 3), _batch(5, 2, seed=1)))
+
+
+@case
 def keys_that_are_no_names() -> Built:
     one = tf_keras.Input((3,), name="first_input")
     other = tf_keras.Input((2,), name="second_input")

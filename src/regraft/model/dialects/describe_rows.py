@@ -120,6 +120,7 @@ DESCRIPTIONS: Mapping[str, Describe] = {
     "MultiHeadAttention": _multi_head_attention,
     "Lambda": _lambda,
     "BatchNormalization": _batch_normalization,
+    "SyncBatchNormalization": _batch_normalization,
     "RandomCrop": _random_crop,
     "TimeDistributed": _time_distributed,
     "Normalization": _normalization,

@@ -300,7 +300,7 @@ ROWS: Mapping[str, Row] = {
         translate=_batch_normalization,
     ),
     "SyncBatchNormalization": Row(
-        keras2_class=keras2.BatchNormalization, translate=_synchronized
+        keras2_class=keras2.SyncBatchNormalization, translate=_synchronized
     ),
     "CategoryEncoding": Row(
         renamed={"max_tokens": "num_tokens"}, translate=_category_encoding

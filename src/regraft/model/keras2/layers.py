@@ -146,6 +146,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 
 @registered
+class SyncBatchNormalization(BatchNormalization):
+    """Statistics over all replicas of TensorFlow's strategies: here, over the batch."""
+
+
+@registered
 class Layer(keras.layers.Identity):
     """Keras 2's `Layer` itself, which gives what it is given."""
 
