@@ -433,7 +433,7 @@ def _init_ops(meta_graph: ir.MetaGraph) -> list[str]:
     """The op that the writer named; else those of tables and of local variables."""
     signature = meta_graph.signatures.get(_INIT_OP)
     for info in signature.outputs.values() if signature is not None else ():
-        return [info.name.partition(":")[0]]
+        return [_op_name(info.name)]
     for collection in _INIT_COLLECTIONS:
         for item in meta_graph.collections.get(collection, ()):
             return [_op_name(item)]

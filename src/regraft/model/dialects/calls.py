@@ -14,7 +14,7 @@ from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.objects import is_entry
 from regraft.model.dialects.registry import is_builtin
 from regraft.model.keras2.layers_recurrent import mask_sequences_beside_states
-from regraft.model.keras2.op_layers import carry_shapes
+from regraft.model.keras2.op_layers import Traced, carry_shapes
 
 Reference = tuple[str, int]
 Tensors = Mapping[Reference, Sequence[Any]]
@@ -253,17 +253,6 @@ def invoke(layer: Any, args: list[Any], keywords: dict[str, Any]) -> Any:
     return outputs
 
 
-class _Call(keras.Operation):
-    """What a layer's call does, without what the layer says of it."""
-
-    def __init__(self, layer: keras.layers.Layer) -> None:
-        super().__init__()
-        self._layer = layer
-
-    def call(self, inputs: Any) -> Any:
-        return self._layer.call(inputs)
-
-
 def _infer_lengths(layer: keras.layers.Layer, given: Any, made: Any) -> None:
     """Finds what Keras' layer leaves open and TensorFlow knew of an output's shape.
 
@@ -278,7 +267,7 @@ def _infer_lengths(layer: keras.layers.Layer, given: Any, made: Any) -> None:
     if None in given.shape[1:] or None not in made.shape[1:]:
         return
     try:
-        found = _Call(layer).compute_output_spec(given)
+        found = Traced(layer.call).compute_output_spec(given)
     except Exception:  # Its lengths follow from values.
         return
     if isinstance(found, keras.KerasTensor) and len(found.shape) == len(made.shape):

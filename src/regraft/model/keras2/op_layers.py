@@ -99,7 +99,7 @@ def _replace(value: Any, convert: Callable[[Any], Any]) -> Any:
     return convert(value)
 
 
-class _Traced(keras.Operation):
+class Traced(keras.Operation):
     """A function of tensors alone; everything else in it stays as it is."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -189,7 +189,7 @@ class _OpLayer(keras.layers.Layer):
             )
             return self.call(*filled[0], **filled[1])
 
-        return _Traced(call).compute_output_spec(*symbolic)
+        return Traced(call).compute_output_spec(*symbolic)
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         return None
