@@ -202,8 +202,15 @@ def _build_class(
     loss = cls(**_accepted(cls, arguments, plain, context), **given)
     if not (rules.masks and rules.keras2):
         return loss
-    counts = rules.counts_masked_steps
-    return Keras2Loss(loss.call, {}, _entry(entry), counts, reduction, loss.name)
+    # The function and its arguments: a bound method has no name to be saved by.
+    return Keras2Loss(
+        loss.fn,
+        _compat.function_arguments(loss),
+        _entry(entry),
+        rules.counts_masked_steps,
+        reduction,
+        loss.name,
+    )
 
 
 def from_config(custom: Any, config: dict[str, Any]) -> Any:
