@@ -188,6 +188,21 @@ def test_training_config_of_keras_2_gives_its_results(case: str, peer: Peer) -> 
     assert_same_results(found, expected)
 
 
+@pytest.mark.parametrize("loss", ["binary_crossentropy", "mae", "mse", "squared_hinge"])
+def test_weights_meet_the_rows_of_targets_without_a_last_dimension(
+    loss: str, peer: Peer
+) -> None:
+    outputs = [("y", 1, "sigmoid")]
+    config = {"optimizer_config": SGD, **DEFAULTS, "loss": loss}
+    x, y = data(outputs, False)
+    y, weights = np.round(y[:, 0]), np.linspace(0, 2, 8)
+    model = network(outputs)
+    told = (config, outputs, values(model), x, y, weights)
+    expected = peer.call("compile.evaluate", *told)
+    model.compile(**build_compile_arguments(config, model, BuildContext(TF_KERAS)))
+    assert_same_results(results(model, x, y, weights), expected)
+
+
 KERAS_3 = {
     "strings": (ONE, {"loss": "log_cosh", "metrics": ["mse", "accuracy"]}),
     "functions": (

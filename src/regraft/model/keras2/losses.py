@@ -264,6 +264,10 @@ class Keras2Loss(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         if not self._takes_indices() and keras.tree.is_nested(y_pred) is False:
+            if len(y_true.shape) == 1 and len(y_pred.shape) == 2:
+                # Else there were one loss for the whole batch, and no weight of a row
+                # would meet its own.
+                y_true = ops.expand_dims(y_true, axis=-1)
             y_true, y_pred = _same_rank(y_true, y_pred)
         return self.fn(y_true, y_pred, **self.arguments)
 
