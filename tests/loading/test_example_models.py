@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import regraft
 from peer import Peer
-from promises.checks import again, assert_same
+from promises.checks import again, assert_same, assert_same_outputs
 
 pytestmark = pytest.mark.peer
 
@@ -41,3 +42,31 @@ def test_loss_of_masked_sequences_is_saved_again(
     model = regraft.load_model(path)
     assert_same(again(model, tmp_path / f"again{ending}"), theirs)
     assert_same(model, theirs)
+
+
+def test_no_gradient_flows_through_what_a_layer_writes(
+    tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "mean_that_training_moves", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    assert_same(again(model, tmp_path / "again"), theirs)
+    assert_same(model, theirs)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_weights_that_a_layer_divides_in_training_stay_divided(
+    shared: bool, tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(
+        peer, "kernels_that_training_divides", tmp_path / "m", shared=shared
+    )
+    expected = {value.shape: value for value in theirs["after"]}
+    model = regraft.load_model(tmp_path / "m")
+    for one in (again(model, tmp_path / "again"), model):
+        assert not regraft.load_report(one).notes
+        assert_same_outputs(one, theirs, training=False)
+        one.train_on_batch(*theirs["batch"])
+        for variable in one.weights:
+            np.testing.assert_allclose(
+                np.asarray(variable), expected[tuple(variable.shape)], rtol=1e-5
+            )

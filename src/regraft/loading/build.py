@@ -108,8 +108,8 @@ def build_model(
         for layer in keep_trained_writes(model):
             context.note(
                 f"layer {original_name(layer)!r}",
-                "normalizes its kernel for each step of training; Keras 2 keeps the "
-                "normalized one, which can't be done here",
+                "writes its trained weights for each step of training, as to normalize "
+                "them; Keras 2 keeps what is written, which can't be done here",
             )
     _restore_random_state(model, description)
     report = reports.LoadReport(description.path, _written_by(description))

@@ -14,6 +14,7 @@ from regraft.dtypes import HANDLE
 from regraft.errors import MismatchError
 from regraft.graph import ir
 from regraft.graph.runtime import composites
+from regraft.graph.runtime.context import KerasVariable
 from regraft.graph.runtime.kept_tables import KeptTables
 from regraft.graph.runtime.saved_functions import SavedFunction, Trace
 from regraft.loading.called_traces import why_uncompilable
@@ -121,6 +122,11 @@ class Revived(HoldsTables):
         if self.takes_composites:
             return "take sparse or ragged tensors"
         return why_uncompilable(self.has_text, self._traces.all())
+
+    @cached_property
+    def written_weights(self) -> list[keras.Variable]:
+        """Its weights that its traces write, or may write."""
+        return self._traces.written()
 
     @property
     def traced_signature(self) -> inspect.Signature | None:
@@ -326,6 +332,16 @@ class _Traces:
         """Yields the traces by which the layer is called."""
         for candidate in self._candidates[:1]:
             yield from candidate.function.traces
+
+    def written(self) -> list[keras.Variable]:
+        """Returns the weights that they write, or may write."""
+        found = {
+            id(resource.variable): resource.variable
+            for trace in self.all()
+            for resource in trace.written()
+            if isinstance(resource, KerasVariable)
+        }
+        return list(found.values())
 
     def output_spec(self) -> Any:
         """Returns the spec of what the first trace returns, without its losses."""

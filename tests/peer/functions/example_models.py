@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
@@ -29,3 +30,63 @@ def masked_sequences(loss: str, **arguments: Any) -> Built:
     targets = np.abs(_batch(4, 5, 3, seed=1))
     model.train_on_batch(sequences, targets)
     return Built(model, sequences, (sequences, targets))
+
+
+class Spectral(layers.Wrapper):
+    """Divides the kernel of its layer by its norm, at each call in training."""
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        self.vector = self.add_weight(
+            "vector", (1, self.layer.kernel.shape[-1]), trainable=False
+        )
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        if training:
+            kernel = tf.reshape(self.layer.kernel, [-1, self.vector.shape[-1]])
+            left = tf.math.l2_normalize(
+                tf.matmul(self.vector, kernel, transpose_b=True)
+            )
+            right = tf.math.l2_normalize(tf.matmul(left, kernel))
+            norm = tf.matmul(tf.matmul(left, kernel), right, transpose_b=True)
+            self.vector.assign(right)
+            self.layer.kernel.assign(self.layer.kernel / norm)
+        return self.layer(inputs)
+
+
+@case
+def kernels_that_training_divides(shared: bool = False) -> Built:
+    inputs = x = tf_keras.Input((3,))
+    first = Spectral(layers.Dense(3, activation="tanh"))
+    for _ in range(2 if shared else 1):
+        x = first(x)
+    model = tf_keras.Model(inputs, Spectral(layers.Dense(2))(x))
+    model.compile(tf_keras.optimizers.SGD(0.5, momentum=0.9), "mse")
+    batch = _batch(5, 3), _batch(5, 2, seed=1)
+    model.train_on_batch(*batch)
+    return Built(model, batch[0], batch)
+
+
+class Centred(layers.Layer):
+    """Takes away a mean that it keeps, behind what is trained."""
+
+    def build(self, input_shape: Any) -> None:
+        self.mean = self.add_weight("mean", input_shape[-1:], trainable=False)
+        self.count = tf.Variable(0, trainable=False, name="count")
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        if training:
+            self.count.assign_add(1)
+            self.mean.assign(0.5 * self.mean + 0.5 * tf.reduce_mean(inputs, axis=0))
+        return (inputs - self.mean) ** 2
+
+
+@case
+def mean_that_training_moves() -> Built:
+    inputs = tf_keras.Input((3,))
+    outputs = layers.Dense(2)(Centred()(layers.Dense(4)(inputs)))
+    model = tf_keras.Model(inputs, outputs)
+    model.compile(tf_keras.optimizers.SGD(0.1), "mse")
+    batch = _batch(5, 3), _batch(5, 2, seed=1)
+    model.train_on_batch(*batch)
+    return Built(model, batch[0], batch)

@@ -52,6 +52,11 @@ class KerasVariable:
     def shape(self) -> tuple[Any, ...]:
         return tuple(self.variable.shape)
 
+    @property
+    def trainable(self) -> bool:
+        """Whether gradients are taken with respect to it."""
+        return bool(self.variable.trainable)
+
     def read(self) -> Any:
         return self.variable.value
 

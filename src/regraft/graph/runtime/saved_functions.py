@@ -19,6 +19,7 @@ from regraft.graph.runtime.context import Context
 from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.kernels.dataset import Dataset
 from regraft.graph.runtime.library import FunctionLibrary
+from regraft.graph.runtime.written import written_arguments
 
 # What a captured object is at run time, by its node in the object graph.
 CaptureLookup = Callable[[int], Any]
@@ -80,6 +81,13 @@ class Trace:
         """Whether a value is the name of a file that comes with the model."""
         assets = self._function.library.resources.assets
         return isinstance(value, bytes) and value.decode(errors="replace") in assets
+
+    def written(self) -> list[Any]:
+        """Returns the resources that it captures and writes, or may write."""
+        ids = self.concrete.bound_inputs
+        found = written_arguments(self.functions, self.name)
+        first = len(self.functions[self.name].signature.inputs) - len(ids)
+        return [self._lookup(i) for n, i in enumerate(ids, first) if n in found]
 
     def uses(self, ops: Collection[str]) -> bool:
         """Whether it, or a function that it calls, has a node of these ops."""

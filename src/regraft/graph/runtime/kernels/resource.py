@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 from regraft.graph import ir
 from regraft.graph.runtime.context import Context, HostVariable
@@ -81,15 +82,30 @@ def destroy_resource_op(resource: Any) -> None:
     del resource
 
 
+def write(ctx: Context, variable: Any, value: Any) -> None:
+    """Replaces a variable's value, through which no gradient flows from then on.
+
+    As in TensorFlow, where a gradient ends at each reading of a variable: what is read
+    after a write has the gradient of the variable itself, not of what was written.
+    """
+    if not values.is_host(value) and "float" in values.dtype_of(value):
+        written = ops.stop_gradient(value)
+        if getattr(variable, "trainable", False):
+            before = _value(ctx, variable)
+            written = written + (before - ops.stop_gradient(before))
+        value = written
+    ctx.assign(variable, value)
+
+
 @kernel("AssignVariableOp", writes=True, ignored=("dtype", "validate_shape"))
 def assign_variable_op(ctx: Context, resource: Any, value: Any) -> None:
     """Replaces a variable's value."""
-    ctx.assign(resource, value)
+    write(ctx, resource, value)
 
 
 def _changed(function: Callable[..., Any]) -> Callable[..., None]:
     def kernel_function(ctx: Context, resource: Any, value: Any) -> None:
-        ctx.assign(resource, function(_value(ctx, resource), value))
+        write(ctx, resource, function(_value(ctx, resource), value))
 
     return kernel_function
 
@@ -104,13 +120,13 @@ for _op, _function in (
 @kernel("Assign", writes=True, ignored=("validate_shape", "use_locking"))
 def assign(ctx: Context, ref: Any, value: Any) -> Any:
     """Replaces the value of a TensorFlow 1 variable."""
-    ctx.assign(ref, value)
+    write(ctx, ref, value)
     return ref
 
 
 def _changed_ref(function: Callable[..., Any]) -> Callable[..., Any]:
     def kernel_function(ctx: Context, ref: Any, value: Any) -> Any:
-        ctx.assign(ref, function(_value(ctx, ref), value))
+        write(ctx, ref, function(_value(ctx, ref), value))
         return ref
 
     return kernel_function
@@ -149,7 +165,7 @@ def _scattering(how: str, by_rows: bool, is_ref: bool) -> Callable[..., Any]:
     change = scatter if by_rows else scatter_nd
 
     def kernel_function(ctx: Context, resource: Any, indices: Any, updates: Any) -> Any:
-        ctx.assign(resource, change(_value(ctx, resource), indices, updates, how))
+        write(ctx, resource, change(_value(ctx, resource), indices, updates, how))
         return resource if is_ref else None
 
     return kernel_function

@@ -13,6 +13,7 @@ from regraft.graph import ir
 from regraft.graph.runtime.context import Context, HostVariable
 from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.kernels.array import tensor_strided_slice_update
+from regraft.graph.runtime.kernels.resource import write
 from regraft.graph.runtime.registry import kernel
 
 
@@ -167,7 +168,7 @@ def resource_strided_slice_assign(
         new_axis_mask=new_axis_mask,
         shrink_axis_mask=shrink_axis_mask,
     )
-    ctx.assign(ref, new)
+    write(ctx, ref, new)
 
 
 @kernel("StridedSliceAssign", static=("begin", "end", "strides"), writes=True)
