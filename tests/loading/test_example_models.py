@@ -70,3 +70,13 @@ def test_weights_that_a_layer_divides_in_training_stay_divided(
             np.testing.assert_allclose(
                 np.asarray(variable), expected[tuple(variable.shape)], rtol=1e-5
             )
+
+
+@pytest.mark.parametrize("kind", ["reversal", "straight_through", "captured"])
+def test_custom_gradients_are_those_of_the_file(
+    kind: str, tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "gradient_of_its_own", tmp_path / "m", kind=kind)
+    model = regraft.load_model(tmp_path / "m")
+    assert_same(again(again(model, tmp_path / "2"), tmp_path / "3"), theirs)
+    assert_same(model, theirs)

@@ -13,6 +13,7 @@ from regraft.graph import ir
 from regraft.graph.meta_graph_serde import meta_graph_from_proto
 from regraft.graph.runtime.context import HostVariable, KerasVariable, ResourceScope
 from regraft.graph.runtime.library import FunctionLibrary
+from regraft.graph.runtime.own_gradients import OwnGradient
 from regraft.graph.runtime.saved_functions import Captures, SavedFunction
 from regraft.graph.struct_serde import (
     concrete_function_from_proto,
@@ -73,7 +74,35 @@ class FunctionStore:
                 _Assets(self._directory, [name for _, name in self.meta_graph.assets])
             ),
             self._options.max_function_calls,
+            dict(self._own_gradients()),
         )
+
+    def _own_gradients(self) -> Iterator[tuple[str, OwnGradient]]:
+        """Yields what `tf.custom_gradient` named, as far as it is tensors alone."""
+        nodes = self._proto.object_graph_def.nodes
+        for function, name in self.meta_graph.graph.registered_gradients:
+            concrete = self.concrete_functions.get(function)
+            given = () if concrete is None else concrete.output_signature
+            if concrete is None or not isinstance(given, list | tuple):
+                continue
+            captured = [
+                nodes[i].captured_tensor
+                for i in concrete.bound_inputs
+                if 0 <= i < len(nodes)
+                and nodes[i].WhichOneof("kind") == "captured_tensor"
+            ]
+            places = {one.concrete_function for one in captured}
+            if len(captured) < len(concrete.bound_inputs) or len(places) > 1:
+                continue
+            yield (
+                name,
+                OwnGradient(
+                    function,
+                    next(iter(places), ""),
+                    tuple(one.name for one in captured),
+                    tuple(one is not None for one in given),
+                ),
+            )
 
     @cached_property
     def concrete_functions(self) -> Mapping[str, ir.ConcreteFunction]:

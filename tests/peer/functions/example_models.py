@@ -90,3 +90,56 @@ def mean_that_training_moves() -> Built:
     batch = _batch(5, 3), _batch(5, 2, seed=1)
     model.train_on_batch(*batch)
     return Built(model, batch[0], batch)
+
+
+class Reversed(layers.Layer):
+    """Has gradients that no rule gives: `kind` says which."""
+
+    def __init__(self, kind: str, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.kind = kind
+
+    def build(self, input_shape: Any) -> None:
+        self.scale = self.add_weight("scale", input_shape[-1:], initializer="ones")
+
+    def call(self, inputs: Any) -> Any:
+        return getattr(self, self.kind)(inputs)
+
+    def reversal(self, inputs: Any) -> Any:
+        @tf.custom_gradient
+        def function(x: Any) -> Any:
+            return tf.identity(x), lambda gradient: -0.5 * gradient
+
+        return function(inputs * self.scale)
+
+    def straight_through(self, inputs: Any) -> Any:
+        @tf.custom_gradient
+        def function(x: Any) -> Any:
+            passed = tf.cast(tf.abs(x) < 0.5, x.dtype)
+            return tf.sign(x), lambda gradient: gradient * passed
+
+        return function(inputs) * self.scale
+
+    def captured(self, inputs: Any) -> Any:
+        @tf.custom_gradient
+        def function(x: Any, scale: Any) -> Any:
+            halves, gate = tf.split(x, 2, axis=-1), tf.sigmoid(x)
+            result = tf.concat([halves[1], halves[0]], axis=-1) * scale
+
+            def gradient(upstream: Any) -> Any:
+                return upstream * gate, tf.reduce_sum(2.0 * upstream * result, axis=0)
+
+            return result, gradient
+
+        return tf.nn.swish(function(inputs, self.scale))
+
+
+@case
+def gradient_of_its_own(kind: str) -> Built:
+    inputs = tf_keras.Input((3,))
+    x = Reversed(kind)(layers.Dense(4, activation="tanh")(inputs))
+    model = tf_keras.Model(inputs, layers.Dense(2)(x))
+    model.compile(tf_keras.optimizers.SGD(0.1), "mse")
+    batch = _batch(5, 3), _batch(5, 2, seed=1)
+    model.train_on_batch(*batch)
+    return Built(model, batch[0], batch)

@@ -22,6 +22,7 @@ from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.known_values import may_need_values
 from regraft.graph.runtime.named_calls import FunctionsByName
 from regraft.graph.runtime.old_functions import plan_old_function
+from regraft.graph.runtime.own_gradients import Gradients
 from regraft.graph.runtime.plan import (
     Plan,
     has_old_control_flow,
@@ -49,6 +50,7 @@ class FunctionLibrary:
         op_defs: Signatures of ops that the file brings.
         resources: Tables and variables that functions make by name.
         max_calls: How many functions one run may call.
+        gradients: What `tf.custom_gradient` named, by that name.
     """
 
     def __init__(
@@ -57,8 +59,10 @@ class FunctionLibrary:
         op_defs: Mapping[str, ir.OpDef] | None = None,
         resources: ResourceScope | None = None,
         max_calls: int = MAX_CALLS,
+        gradients: Gradients | None = None,
     ) -> None:
         self.max_calls = max_calls
+        self._gradients = gradients or {}
         self._compiler: Compiler | None = None
         self.functions = FunctionsByName(functions)
         self.op_defs = OpDefs(op_defs)
@@ -100,7 +104,7 @@ class FunctionLibrary:
 
     def _planned(self, function: ir.Function) -> Plan:
         if not has_old_control_flow(function):
-            return plan_function(function, self.op_defs)
+            return plan_function(function, self.op_defs, self._gradients)
         return plan_old_function(function, self)
 
     def add_plan(self, name: str, plan: Plan) -> None:

@@ -14,6 +14,13 @@ from typing import Any
 from regraft.errors import FormatError, UnsupportedOpError
 from regraft.graph import ir
 from regraft.graph.op_defs import OpDefs
+from regraft.graph.runtime.own_gradients import KERNEL as OWN_GRADIENT
+from regraft.graph.runtime.own_gradients import (
+    Gradients,
+    argument_name,
+    own_gradient,
+    with_captures,
+)
 from regraft.graph.runtime.registry import KERNELS, Kernel
 
 Slots = int | tuple[int, ...]
@@ -162,10 +169,19 @@ class PlanBuilder:
         name: Of the function.
         op_defs: Signatures.
         positional: Whether inputs are `node:index` as in a main graph.
+        gradients: Those that are nodes' own.
     """
 
-    def __init__(self, name: str, op_defs: OpDefs, *, positional: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        op_defs: OpDefs,
+        *,
+        positional: bool,
+        gradients: Gradients | None = None,
+    ) -> None:
         self._name = name
+        self._gradients = gradients or {}
         self._op_defs = op_defs
         self._positional = positional
         self._slots: dict[str, int] = {}
@@ -244,7 +260,9 @@ class PlanBuilder:
         self._writes = self._writes or kernel.writes
         self._random = self._random or kernel.random
         controls = self._controls(node)
+        own = own_gradient(node, self._name, self._gradients)
         through = kernel.passthrough and not self._references.intersection(flat)
+        through = through and own is None
         if through and not controls:
             self._name_outputs(node, sizes, flat)
             if flat:
@@ -257,6 +275,15 @@ class PlanBuilder:
             if arg.is_ref:
                 self._references.update(outputs[position : position + count])
             position += count
+        if own is not None:
+            captured = tuple(self._captured(tensor) for tensor in own.captures)
+            return Step(
+                *(node, OWN_GRADIENT, (tuple(flat), captured), (), frozenset()),
+                {"gradient": own},
+                outputs=tuple(outputs),
+                nested=False,
+                frees=(),
+            )
         keywords = {name: self._keyword(node, name, attrs) for name in kernel.attrs}
         if kernel.constant and not controls:
             self._constants[outputs[0]] = kernel.function(**keywords)
@@ -279,6 +306,14 @@ class PlanBuilder:
             controls=controls,
             done=self._done(node) if self._switches else None,
         )
+
+    def _captured(self, tensor: str) -> int:
+        """Returns the slot of a tensor that a gradient captures: `node:index`."""
+        name, _, index = tensor.partition(":")
+        slots = [s for t, s in self._slots.items() if t.startswith(f"{name}:")]
+        if index.isdecimal() and int(index) < len(slots):
+            return slots[int(index)]
+        return self.slot_of(name if name in self._slots else argument_name(name))
 
     def _controls(self, node: ir.Node) -> tuple[int, ...]:
         """Returns what decides whether a node runs, besides its inputs."""
@@ -429,13 +464,16 @@ def with_frees(drafts: Sequence[Step], kept: set[int]) -> tuple[Step, ...]:
     return tuple(reversed(steps))
 
 
-def plan_function(function: ir.Function, op_defs: OpDefs) -> Plan:
+def plan_function(
+    function: ir.Function, op_defs: OpDefs, gradients: Gradients | None = None
+) -> Plan:
     """Returns the plan of a function.
 
     Raises:
         FormatError: Its body doesn't hang together.
     """
-    builder = PlanBuilder(function.name, op_defs, positional=False)
+    function = with_captures(function, gradients or {})
+    builder = PlanBuilder(function.name, op_defs, positional=False, gradients=gradients)
     arguments = [builder.argument(arg.name) for arg in function.signature.inputs]
     nodes = ordered_nodes(function, op_defs)
     ret = [function.ret.get(out.name, "") for out in function.signature.outputs]

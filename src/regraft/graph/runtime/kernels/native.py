@@ -23,6 +23,7 @@ _PATHS: dict[str, dict[str, str]] = {
     "bessel_i1e": {"jax": "jax.scipy.special:i1e", "torch": "torch.special:i1e"},
     "betainc": {"jax": "jax.scipy.special:betainc"},
     "complex": {"jax": "jax.lax:complex", "torch": "torch:complex"},
+    "custom_vjp": {"jax": "jax:custom_vjp"},
     "digamma": {"jax": "jax.scipy.special:digamma", "torch": "torch.special:digamma"},
     "erfc": {"jax": "jax.scipy.special:erfc", "torch": "torch.special:erfc"},
     "export": {"jax": "jax.export:export"},
