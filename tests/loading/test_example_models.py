@@ -10,7 +10,7 @@ import pytest
 
 import regraft
 from peer import Peer
-from promises.checks import again, assert_same, assert_same_outputs
+from promises.checks import again, assert_same, assert_same_outputs, assert_same_step
 
 pytestmark = pytest.mark.peer
 
@@ -80,3 +80,18 @@ def test_custom_gradients_are_those_of_the_file(
     model = regraft.load_model(tmp_path / "m")
     assert_same(again(again(model, tmp_path / "2"), tmp_path / "3"), theirs)
     assert_same(model, theirs)
+
+
+@pytest.mark.parametrize("made", [False, True])
+@pytest.mark.parametrize("pools", [False, True])
+def test_mask_that_a_missing_class_hands_on_is_said_to_be_lost(
+    pools: bool, made: bool, tmp_path: Path, peer: Peer
+) -> None:
+    """Losses and metrics of Keras 2 heed it; it is in no function."""
+    theirs = _saved(peer, "masks_of_own_layers", tmp_path / "m", made=made, pools=pools)
+    model = regraft.load_model(tmp_path / "m")
+    assert_same_outputs(model, theirs, training=False)
+    notes = [note for note in regraft.load_report(model).notes if "see none" in note]
+    assert len(notes) == (0 if pools else 1)
+    if pools:
+        assert_same_step(model, theirs)

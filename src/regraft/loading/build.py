@@ -37,7 +37,7 @@ from regraft.loading.revived_layer import Revived, RevivedModel
 from regraft.loading.shapes import build_from_spec, is_built, stored_shape, takes_text
 from regraft.loading.step_by_step import run_step_by_step
 from regraft.loading.verify import check_layers, check_tensors
-from regraft.loading.whole import difference_of_whole
+from regraft.loading.whole import difference_of_whole, losers_of_masks
 from regraft.model.description import ModelDescription
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.dialect import Dialect
@@ -111,6 +111,12 @@ def build_model(
                 "writes its trained weights for each step of training, as to normalize "
                 "them; Keras 2 keeps what is written, which can't be done here",
             )
+    for layer in losers_of_masks(model, description, plan, options):
+        context.note(
+            f"layer {original_name(layer)!r}",
+            "was called with a mask, and what its class hands on is in no function: "
+            "losses, metrics and layers after it see none. Pass its class",
+        )
     _restore_random_state(model, description)
     report = reports.LoadReport(description.path, _written_by(description))
     if compile:

@@ -13,7 +13,7 @@ from regraft import _compat
 from regraft.dtypes import HANDLE
 from regraft.errors import MismatchError
 from regraft.graph import ir
-from regraft.graph.runtime import composites
+from regraft.graph.runtime import composites, structure
 from regraft.graph.runtime.context import KerasVariable
 from regraft.graph.runtime.kept_tables import KeptTables
 from regraft.graph.runtime.saved_functions import SavedFunction, Trace
@@ -97,6 +97,8 @@ class Revived(HoldsTables):
         # Made here: one that is made while a step is compiled is lost with it.
         self._seed_generator = keras.random.SeedGenerator(name="seed_generator")
         self.supports_masking = True
+        # Whether it was given a mask that its class may have handed on.
+        self.loses_masks = False
 
     @property
     def reads_text(self) -> bool:
@@ -198,9 +200,18 @@ class Revived(HoldsTables):
         spec = trace.output_spec
         return symbolic(spec[0] if function.returns_losses else spec, HANDLE)
 
-    def compute_mask(self, *arguments: Any, **keywords: Any) -> Any:
+    def compute_mask(self, inputs: Any = None, mask: Any = None) -> Any:
         """Returns `None`: what a class does with masks is not in its traces."""
+        ranks = [len(one.shape) for one in keras.tree.flatten(mask) if one is not None]
+        # Without the dimensions of the mask, its class has most likely used it up.
+        if ranks and self.gives_more_than(min(ranks)):
+            self.loses_masks = True
         return None
+
+    def gives_more_than(self, rank: int) -> bool:
+        """Whether a result has more dimensions than these."""
+        specs = structure.flat_specs(self._traces.output_spec())
+        return any(len(spec.shape.dims or ()) > rank for spec in specs)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -7,7 +7,7 @@ that such a layer makes or passes on, and a `call` that a subclass of a network 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -52,6 +52,33 @@ def difference_of_whole(
         return None
     check = check_whole(model, plan, store)
     return None if check is None or check.passed else str(check)
+
+
+def losers_of_masks(
+    model: keras.Model,
+    description: ModelDescription,
+    plan: RestorePlan,
+    options: LoadOptions,
+) -> Iterator[keras.layers.Layer]:
+    """Yields what runs from traces and may have given a mask with its results.
+
+    Losses and metrics of Keras 2 heed a mask that comes with an output; which one a
+    class gives, is in no function.
+
+    Args:
+        model: As it was built.
+        description: Of the file.
+        plan: Where the values of `model` came from.
+        options: How much a trace may call.
+    """
+    for layer in _compat.all_layers(model):
+        if layer is not model and isinstance(layer, Revived) and layer.loses_masks:
+            yield layer
+    # A mask is of all dimensions but the last one, of at least examples and steps.
+    if isinstance(model, RevivedModel) and model.gives_more_than(2):
+        store = function_store(description, plan, options)
+        if store is not None and _hands_on_masks(plan, store):
+            yield model
 
 
 def _hands_on_masks(plan: RestorePlan, store: FunctionStore) -> bool:

@@ -143,3 +143,44 @@ def gradient_of_its_own(kind: str) -> Built:
     batch = _batch(5, 3), _batch(5, 2, seed=1)
     model.train_on_batch(*batch)
     return Built(model, batch[0], batch)
+
+
+class Positions(layers.Layer):
+    """Makes a mask, as `Embedding` does, in code alone."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.tokens = layers.Embedding(9, 4)
+        self.places = layers.Embedding(6, 4)
+
+    def call(self, inputs: Any) -> Any:
+        return self.tokens(inputs) + self.places(tf.range(tf.shape(inputs)[-1]))
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        return tf.not_equal(inputs, 0)
+
+
+class Doubled(layers.Layer):
+    """Hands on a mask, or uses it up."""
+
+    def __init__(self, pools: bool, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.pools = pools
+        self.supports_masking = not pools
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        if mask is not None and self.pools:
+            return tf.reduce_sum(inputs * tf.cast(mask, inputs.dtype)[..., None], 1)
+        return 2.0 * inputs
+
+
+@case
+def masks_of_own_layers(made: bool, pools: bool) -> Built:
+    inputs = tf_keras.Input((6,), dtype="int32")
+    first = Positions() if made else layers.Embedding(9, 4, mask_zero=True)
+    outputs = layers.Dense(3)(Doubled(pools)(first(inputs)))
+    model = tf_keras.Model(inputs, outputs)
+    model.compile(tf_keras.optimizers.SGD(0.1), "mse")
+    tokens = np.random.default_rng(0).integers(0, 9, (4, 6)).astype("int32")
+    targets = _batch(4, 3, seed=1) if pools else _batch(4, 6, 3, seed=1)
+    return Built(model, tokens, (tokens, targets))
