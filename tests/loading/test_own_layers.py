@@ -60,19 +60,18 @@ def test_list_that_a_compiled_loop_pushes_to(tmp_path: Path, peer: Peer) -> None
 
 
 @pytest.mark.parametrize("added", [False, True])
-def test_metric_that_a_call_updates_is_state_and_named(
+def test_metric_that_a_call_updates_is_state_and_shown(
     added: bool, tmp_path: Path, peer: Peer
 ) -> None:
     theirs = _saved(peer, "metric_of_a_layer", tmp_path / "m", added=added)
     model = regraft.load_model(tmp_path / "m")
     _predicts(model, theirs)
-    (note,) = regraft.load_report(model).notes
-    assert "its metric 'seen' goes on counting" in note
-    before = float(np.asarray(model.layers[1].seen.count))
+    assert not regraft.load_report(model).notes
+    assert float(np.asarray(model.layers[1].seen.count)) > 1
     model.reset_metrics()
     loss = np.ravel(model.train_on_batch(*theirs["batch"]))[0]
     np.testing.assert_allclose(loss, theirs["loss"], rtol=1e-5)
-    assert float(np.asarray(model.layers[1].seen.count)) == before + 1
+    assert float(np.asarray(model.layers[1].seen.count)) == 1
     ours = {v.path: np.asarray(v) for v in model.trainable_weights}
     after = [v for v in theirs["after"] if v.shape]
     for value, expected in zip(ours.values(), after, strict=True):

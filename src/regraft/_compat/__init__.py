@@ -37,6 +37,7 @@ from regraft._compat.variables import (
     asks_for_values,
     builds_deferred,
     deferred_variables,
+    seed_states,
     set_path,
 )
 
@@ -54,6 +55,7 @@ __all__ = [
     "maker",
     "object_sharing",
     "record_shared",
+    "seed_states",
     "serialize",
     "set_path",
     "set_shape",
@@ -116,6 +118,16 @@ def average_added_losses(model: keras.Model) -> None:
         return keras.ops.stop_gradient(shown - total) + total
 
     model._aggregate_additional_loss = aggregate
+
+
+def add_metrics(model: keras.Model, metrics: Iterable[keras.Metric]) -> None:
+    """Lets a model show metrics beside those that it is compiled with.
+
+    They are no attributes of it, so that nobody takes them for state of its own. Keras
+    3.12 to 3.15: `metrics` lists `_metrics` behind what was compiled.
+    """
+    with unlocked(model):
+        model._metrics.extend(metrics)
 
 
 class _KeptState:
@@ -191,19 +203,6 @@ def all_layers(layer: keras.Layer) -> list[keras.Layer]:
             found[id(current)] = current
             pending.extend(sublayers(current))
     return list(found.values())
-
-
-def seed_states(layer: keras.Layer) -> list[keras.Variable]:
-    """Returns the states of all random generators of a layer, in a fixed order.
-
-    Keras 3.12 to 3.15: they are in `variables` but not in `weights`, and nothing
-    but their name tells them from other variables of that kind.
-    """
-    return [
-        variable
-        for variable in layer.variables
-        if variable.name == "seed_generator_state"
-    ]
 
 
 # Keras' own saver and loader, as they were before `regraft.install()` hooked them.

@@ -175,3 +175,16 @@ def set_path(variable: keras.Variable, path: str) -> None:
     built when it is; only a private attribute holds it.
     """
     variable._path = path
+
+
+def seed_states(layer: keras.Layer) -> list[keras.Variable]:
+    """Returns the states of all random generators of a layer, in a fixed order.
+
+    Keras 3.12 to 3.15: they are in `variables` but not in `weights`, and nothing
+    but their name tells them from other variables of that kind.
+    """
+    return [
+        variable
+        for variable in layer.variables
+        if variable.name == "seed_generator_state"
+    ]

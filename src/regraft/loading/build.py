@@ -50,6 +50,7 @@ from regraft.model.dialects.names import (
 from regraft.model.dialects.registry import find_custom
 from regraft.model.dialects.topology import build_layer, build_network, is_network
 from regraft.model.dialects.weight_layouts import writer_of
+from regraft.model.keras2.added_metrics import show_added_metrics
 from regraft.model.keras2.behaviour import compute_as_keras2, fix_trainings
 from regraft.model.keras2.host_models import accept_text
 from regraft.model.keras2.regularizers import flatten_at_zero
@@ -117,6 +118,7 @@ def build_model(
             "was called with a mask, and what its class hands on is in no function: "
             "losses, metrics and layers after it see none. Pass its class",
         )
+    show_added_metrics(model)
     _restore_random_state(model, description)
     report = reports.LoadReport(description.path, _written_by(description))
     if compile:

@@ -20,6 +20,13 @@ from regraft.model.dialects.topology import MAX_NESTING, is_network
 from regraft.model.state_tree import StateNode, network_layers
 
 _UNDEFINED = "layer-undefined-config"
+# Where Keras 2 keeps what a Keras 3 layer has as an attribute of its own.
+_ALIASES: Mapping[str, tuple[str, ...]] = {
+    "states": ("keras_api.states",),
+    "adapt_mean": ("mean",),
+    "adapt_variance": ("variance",),
+    "_lookup_layer": ("_index_lookup_layer",),
+}
 
 
 def with_nodes(
@@ -190,3 +197,17 @@ def added_metrics(node: ObjectNode) -> Mapping[str, ObjectNode | Variable]:
     api = node.child("keras_api")
     added = api.child("layer_metrics") if api is not None else None
     return added.children if added is not None else {}
+
+
+def find_child(node: ObjectNode, name: str) -> ObjectNode | Variable | None:
+    """Returns the child `name`, or what an alias of it leads to."""
+    found = node.children.get(name)
+    if found is not None:
+        return found
+    for alias in _ALIASES.get(name, ()):
+        place: ObjectNode | Variable | None = node
+        for part in alias.split("."):
+            place = place.children.get(part) if isinstance(place, ObjectNode) else None
+        if place is not None:
+            return place
+    return added_metrics(node).get(name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 from regraft import _compat, dtypes
 from regraft.errors import MismatchError, UnsupportedError
 from regraft.loading.places import (
-    added_metrics,
+    find_child,
     later,
     layer_nodes,
     layers_before,
@@ -35,18 +35,11 @@ from regraft.model.description import (
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.names import original_name
 from regraft.model.dialects.weight_layouts import Placed, RawWeight, place
+from regraft.model.keras2.added_metrics import AddMetric
 from regraft.model.keras2.host_layers import HostLayer
 from regraft.model.ordering import ordered_variables
 from regraft.model.state_tree import StateNode, network_layers, state_tree
 from regraft.storage.tensor import StoredTensor
-
-# Where Keras 2 keeps what a Keras 3 layer has as an attribute of its own.
-_ALIASES: Mapping[str, tuple[str, ...]] = {
-    "states": ("keras_api.states",),
-    "adapt_mean": ("mean",),
-    "adapt_variance": ("variance",),
-    "_lookup_layer": ("_index_lookup_layer",),
-}
 
 
 @dataclass(frozen=True)
@@ -218,14 +211,16 @@ class _ObjectMatch:
     def _match_own(self, tree: StateNode, node: ObjectNode, path: str) -> None:
         by_order = self._by_order(tree, node) if tree.kind == "layer" else None
         for name, variable in tree.variables:
-            found = _find(node, name)
+            found = find_child(node, name)
             if not isinstance(found, Variable) and by_order is not None:
                 found = by_order.get(id(variable))
             self._assign(variable, found, f"{path}.{name}")
 
     def _match_children(self, tree: StateNode, node: ObjectNode, path: str) -> None:
         for edge, child, found in self._pair_children(tree, node):
-            if edge == "states" and isinstance(tree.owner, keras.layers.RNN):
+            if isinstance(child.owner, AddMetric):  # It begins to count anew.
+                self._plan.states += [variable for _, variable in child.edges("")]
+            elif edge == "states" and isinstance(tree.owner, keras.layers.RNN):
                 self._match_states(child, found, f"{path}.{edge}")
             elif isinstance(found, ObjectNode):
                 self.match(child, found, f"{path}.{edge}")
@@ -252,7 +247,9 @@ class _ObjectMatch:
         the variables.
         """
         if tree.kind != "network":
-            return [(edge, child, _find(node, edge)) for edge, child in tree.children]
+            return [
+                (edge, child, find_child(node, edge)) for edge, child in tree.children
+            ]
         names = [original_name(c.owner) if c.owner else "" for _, c in tree.children]
         layers = layers_by_name(node, names)
         if not layers and (weighted := weighted_layers(tree, node)) is not None:
@@ -264,7 +261,7 @@ class _ObjectMatch:
             pairs.append(
                 (found[0], child, found[1])
                 if found is not None
-                else (edge, child, _find(node, later(edge, skipped)))
+                else (edge, child, find_child(node, later(edge, skipped)))
             )
         edges = layer_nodes(node) if layers else ()
         order = {edge: place for place, (edge, _) in enumerate(edges)}
@@ -304,20 +301,6 @@ class _ObjectMatch:
             if tuple(ours.shape) != theirs.shape:
                 return None
         return {id(ours): theirs for ours, theirs in zip(live, listed, strict=True)}
-
-
-def _find(node: ObjectNode, name: str) -> ObjectNode | Variable | None:
-    """Returns the child `name`, or what an alias of it leads to."""
-    found = node.children.get(name)
-    if found is not None:
-        return found
-    for alias in _ALIASES.get(name, ()):
-        place: ObjectNode | Variable | None = node
-        for part in alias.split("."):
-            place = place.children.get(part) if isinstance(place, ObjectNode) else None
-        if place is not None:
-            return place
-    return added_metrics(node).get(name)
 
 
 # Children of a layer's node that list or count what is stored elsewhere.

@@ -27,6 +27,7 @@ from regraft.loading.revived_layer import (
     RevivedObject,
     TracedRegularizer,
 )
+from regraft.model.compile.metrics import build_metric
 from regraft.model.description import ObjectNode, Variable
 from regraft.model.dialects.context import NODE, BuildContext
 from regraft.model.dialects.objects import build_dtype, build_object
@@ -342,12 +343,22 @@ class Reviver:
         for name, child in _metrics(node).items():
             if self._captured.isdisjoint(c.node_id for c in child.children.values()):
                 continue
-            _set(layer, name, self._namespace(name, child, MetricState))
-            self._context.note(
-                f"layer {layer.name!r}",
-                f"its metric {name!r} goes on counting, but is in no logs: Keras 3 "
-                "shows no metric that a call updates",
-            )
+            state = self._namespace(name, child, MetricState)
+            state.saved_metric = dict(child.metadata or {})
+            _set(layer, name, state)
+            if not state.show_by(self._metric(child)):
+                self._context.note(
+                    f"layer {layer.name!r}",
+                    f"its metric {name!r} goes on counting, but is in no logs: nobody "
+                    f"knows its class {(child.metadata or {}).get('class_name')!r}",
+                )
+
+    def _metric(self, node: ObjectNode) -> Any:
+        """The metric that an object was; `None` if nobody knows its class."""
+        try:
+            return build_metric(node.metadata or {}, self._context)
+        except (ValueError, TypeError, NotImplementedError):
+            return None
 
     def _constrain(self, layer: keras.Layer, metadata: Mapping[str, Any]) -> None:
         """Gives weights the constraints that a config has; they are in no trace."""

@@ -25,6 +25,7 @@ from regraft.loading.run_trace import (
     symbolic,
 )
 from regraft.model.dialects.names import original_name
+from regraft.model.keras2.added_metrics import AddedMetric
 
 
 class TracedRegularizer(keras.regularizers.Regularizer):
@@ -314,12 +315,38 @@ class RevivedObject(HoldsTables, keras.layers.Layer):
 
 
 class MetricState(RevivedObject):
-    """The state of a metric that a layer updates, which is no weight of the layer."""
+    """The state of a metric that a layer updates, which is no weight of the layer.
+
+    Attributes:
+        saved_metric: What the file says of the metric.
+        added_metrics: The metric that shows the state, if its class is known.
+    """
+
+    saved_metric: Mapping[str, Any] = {}
+
+    added_metrics: Sequence[AddedMetric] = ()
 
     @property
     def weights(self) -> list[keras.Variable]:
         """None; `variables` has them."""
         return []
+
+    def show_by(self, metric: Any) -> bool:
+        """Lets a metric show the state; returns whether it has such a state."""
+        if not isinstance(metric, keras.Metric):
+            return False
+        names = {id(value): name for name, value in vars(metric).items()}
+        counted = [
+            getattr(self, names.get(id(variable), ""), None)
+            for variable in metric.variables
+        ]
+        if not all(
+            isinstance(ours, keras.Variable) and ours.shape == variable.shape
+            for ours, variable in zip(counted, metric.variables, strict=True)
+        ):
+            return False
+        self.added_metrics = (AddedMetric(metric, counted),)
+        return True
 
 
 class _Candidate:

@@ -16,6 +16,7 @@ from regraft.model.dialects.describe import under_names_of_their_own
 from regraft.model.dialects.describe_topology import describe_layer
 from regraft.model.dialects.dialect import KERAS_2, KERAS_2_WITH_FUNCTIONS
 from regraft.model.dialects.names import original_name
+from regraft.model.keras2.added_metrics import AddedMetric, AddMetric
 from regraft.model.keras2.host_lookup import IndexLookup
 from regraft.model.optimizers import (
     describe_optimizer_state,
@@ -196,7 +197,9 @@ class ModelAssembly:
         for name, table in tables_of(tree.owner) if self._traced else ():
             self._builder.add_child(node, name, add_table(self._builder, table))
         for name, child in tree.children:
-            if self._builder.child(node, name) is None:
+            if name == "states" and isinstance(tree.owner, AddMetric):
+                self._add_layer_metrics(node, tree.owner.added_metrics)
+            elif self._builder.child(node, name) is None:
                 self._builder.add_child(node, name, self._add_below(child))
         if tree.owner is not None:
             for name, metric in own_metrics(tree.owner):
@@ -204,14 +207,27 @@ class ModelAssembly:
                 if found is not None:
                     self._builder.add_child(node, name, found)
 
-    def _add_metric(self, metric: keras.Metric) -> int | None:
-        """Adds a metric that is an attribute, with its state."""
+    def _add_layer_metrics(self, node: int, added: Sequence[AddedMetric]) -> None:
+        """Adds what a layer counts where Keras 2 has it: no variable of the layer."""
+        api = self._builder.add_object("_generic_user_object")
+        self._builder.add_child(node, "keras_api", api)
+        metrics = self._builder.add_object("trackable_dict_wrapper")
+        self._builder.add_child(api, "layer_metrics", metrics)
+        for one in added:
+            found = self._add_metric(one.metric, one.counted)
+            if found is not None:
+                self._builder.add_child(metrics, one.metric.name, found)
+
+    def _add_metric(
+        self, metric: keras.Metric, variables: Sequence[keras.Variable] | None = None
+    ) -> int | None:
+        """Adds a metric with its state, or with other variables that have it."""
         entry = describe_metric(metric, KERAS_2, self._parts.notes)
         if not isinstance(entry, Mapping):
             return None
         metadata = {**entry, "name": metric.name, "dtype": str(metric.dtype)}
         node = self._builder.add_object("_tf_keras_metric", metadata=metadata)
-        listed = [self._add_variable(variable) for variable in metric.variables]
+        listed = [self._add_variable(v) for v in variables or metric.variables]
         places = {
             id(variable): item
             for variable, item in zip(metric.variables, listed, strict=True)
@@ -287,9 +303,14 @@ class ModelAssembly:
         return node
 
     def _add_below(self, tree: StateNode) -> int:
-        """Adds a layer inside a layer, or a list or dict of such."""
+        """Adds what is inside a layer: a layer, a metric, or a list or dict of such."""
         if tree.owner is None:
             node = self._builder.add_object(f"trackable_{tree.kind}_wrapper")
+            self._add_children(node, tree, None)
+            return node
+        metric = getattr(tree.owner, "saved_metric", None)
+        if metric is not None:
+            node = self._builder.add_object("_tf_keras_metric", metadata=metric)
             self._add_children(node, tree, None)
             return node
         dialect = KERAS_2_WITH_FUNCTIONS if self._traced else KERAS_2

@@ -17,6 +17,7 @@ from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.dialect import DEFAULT_SALT, Dialect
 from regraft.model.dialects.registry import find_custom
 from regraft.model.keras2 import (
+    added_metrics,
     host_layers,
     host_lookup,
     host_text,
@@ -203,14 +204,6 @@ def _layer_normalization(config: Config, context: BuildContext) -> None:
 def _category_encoding(config: Config, context: BuildContext) -> None:
     if config.get("output_mode") == "binary":
         config["output_mode"] = "multi_hot"
-
-
-def _add_metric(config: Config, context: BuildContext) -> None:
-    context.note(
-        f"layer {config.get('name')!r}",
-        "Keras 3 has no metrics of a model's inner tensors; "
-        f"{config.get('metric_name')!r} is no longer computed",
-    )
 
 
 def _average_pooling(config: Config, context: BuildContext) -> None:
@@ -443,7 +436,7 @@ ROWS: Mapping[str, Row] = {
     ),
     **{name: Row(keras2_class=cls) for name, cls in layers_merging.CLASSES.items()},
     "AddLoss": Row(keras2_class=keras2.AddLoss),
-    "AddMetric": Row(keras2_class=keras2.AddMetric, translate=_add_metric),
+    "AddMetric": Row(keras2_class=added_metrics.AddMetric),
 }
 
 # Names by which TensorFlow told implementations of one class apart.

@@ -290,31 +290,6 @@ class AddLoss(keras.layers.Layer):
 
 
 @registered
-class AddMetric(keras.layers.Layer):
-    """Stands where `model.add_metric(tensor)` stood, and hands its input on."""
-
-    def __init__(
-        self, aggregation: Any = None, metric_name: str | None = None, **kwargs: Any
-    ) -> None:
-        kwargs.setdefault("autocast", False)
-        super().__init__(**kwargs)
-        self.aggregation = aggregation
-        self.metric_name = metric_name
-
-    def call(self, inputs: Any) -> Any:
-        return inputs
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        config["aggregation"] = self.aggregation
-        config["metric_name"] = self.metric_name
-        return config
-
-
-@registered
 class Attention(keras.layers.Attention):
     """Attention that may be causal by construction, as before Keras 2.10."""
 

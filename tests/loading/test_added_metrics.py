@@ -1,0 +1,109 @@
+"""`add_metric` of Keras 2: what a call adds is in the logs, and is no weight."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import regraft
+from peer import Peer
+from promises.checks import assert_same_outputs, assert_same_step
+
+pytestmark = pytest.mark.peer
+
+CASES = [
+    ("metrics_of_tensors", "tf"),
+    ("metrics_of_tensors", "h5"),
+    ("metrics_of_a_layer", "tf"),
+    ("metrics_of_a_class", "tf"),
+]
+
+
+def _saved(
+    peer: Peer, case: str, path: Path, save_format: str = "tf", **keywords: Any
+) -> dict[str, Any]:
+    name = str(path)
+    return peer.call(
+        "added_metrics.save", case, name, save_format=save_format, **keywords
+    )
+
+
+def _evaluated(model: keras.Model, theirs: dict[str, Any]) -> dict[str, float]:
+    x, y = theirs["batch"]
+    return model.evaluate(x, y, batch_size=4, verbose=0, return_dict=True)
+
+
+def _assert_same_logs(found: dict[str, float], expected: dict[str, float]) -> None:
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize(("case", "save_format"), CASES)
+def test_logs_show_what_a_call_adds(
+    case: str, save_format: str, tmp_path: Path, peer: Peer
+) -> None:
+    path = tmp_path / ("m.h5" if save_format == "h5" else "m")
+    theirs = _saved(peer, case, path, save_format)
+    model = regraft.load_model(path)
+    assert not regraft.load_report(model).notes
+    assert_same_outputs(model, theirs, training=False)
+    for _ in range(2):  # Each time it counts from the start.
+        _assert_same_logs(_evaluated(model, theirs), theirs["logs"])
+    x, y = theirs["batch"]
+    history = model.fit(x, y, batch_size=4, verbose=0, validation_data=(x, y)).history
+    assert {name for name in history if not name.startswith("val_")} == set(
+        theirs["logs"]
+    )
+    assert history.keys() >= {f"val_{name}" for name in theirs["logs"]}
+
+
+@pytest.mark.parametrize(
+    ("case", "save_format", "again"),
+    [(*one, "again") for one in CASES]
+    + [("metrics_of_tensors", "tf", "again.h5"), ("metrics_of_tensors", "h5", "b.h5")],
+)
+def test_second_save_shows_it_here_and_in_keras_2(
+    case: str, save_format: str, again: str, tmp_path: Path, peer: Peer
+) -> None:
+    path = tmp_path / ("m.h5" if save_format == "h5" else "m")
+    theirs = _saved(peer, case, path, save_format)
+    model = regraft.load_model(path)
+    model.predict(theirs["batch"][0], verbose=0)
+    regraft.save_model(model, tmp_path / again)
+    reopened = regraft.load_model(tmp_path / again)
+    assert len(reopened.get_weights()) == len(model.get_weights()) == 4
+    _assert_same_logs(_evaluated(reopened, theirs), theirs["logs"])
+    found = peer.call("added_metrics.evaluate", str(tmp_path / again), *theirs["batch"])
+    assert found["weights"] == 4
+    _assert_same_logs(found["logs"], theirs["logs"])
+    assert_same_step(reopened, theirs)
+
+
+def test_metric_of_a_class_that_nobody_has_is_named(tmp_path: Path, peer: Peer) -> None:
+    theirs = _saved(peer, "metrics_of_a_layer", tmp_path / "m", its_own=True)
+    model = regraft.load_model(tmp_path / "m")
+    (note,) = regraft.load_report(model).notes
+    assert "'largest'" in note
+    assert "'Largest'" in note
+    expected = {k: v for k, v in theirs["logs"].items() if k != "largest"}
+    _assert_same_logs(_evaluated(model, theirs), expected)
+
+    class Largest(keras.metrics.Metric):
+        def __init__(self, **keywords: Any) -> None:
+            super().__init__(**keywords)
+            self.largest = self.add_variable((), "zeros", name="largest")
+
+        def update_state(self, values: Any, sample_weight: Any = None) -> None:
+            raise NotImplementedError
+
+        def result(self) -> Any:
+            return self.largest + 0.0
+
+    model = regraft.load_model(tmp_path / "m", custom_objects={"Largest": Largest})
+    assert not regraft.load_report(model).notes
+    _assert_same_logs(_evaluated(model, theirs), theirs["logs"])
