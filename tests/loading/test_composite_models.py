@@ -30,6 +30,11 @@ GIVEN: dict[str, Any] = {
         "words": WORDS,
         "numbers": np.array([[1, 2], [3, 4], [5, 6]], "float32"),
     },
+    "counted": (
+        np.array([[0, 0], [0, 1], [1, 1], [2, 0]]),
+        np.array([1, 2, 3, 2]),
+        np.array([3, 2]),
+    ),
     "subclassed": (
         np.array([[0, 3], [1, 1], [2, 0]]),
         np.array([1, 2, 3], "float32"),

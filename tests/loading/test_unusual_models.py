@@ -35,6 +35,7 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("keys_that_are_no_names", "tf"),
         ("keys_that_are_no_names", "h5"),
         ("list_of_one", "tf"),
+        ("ragged_between_layers_of_a_chain", "tf"),
         ("dtype_as_argument", "tf"),
         ("numbers_beside_tensors", "tf"),
         ("activity_regularizer_of_its_own", "tf"),

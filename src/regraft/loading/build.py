@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -143,6 +144,9 @@ def dialect_of(description: ModelDescription) -> Dialect:
     return _writer(description)
 
 
+_IN_A_CALL = "Exception encountered when calling"
+
+
 class _NeedsTraces(Exception):
     """A network can't be made of its layers, though its file holds traces of it."""
 
@@ -190,7 +194,11 @@ def _build_with_values(
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    # Keras puts a line of its own before the message of what fails in a call, and
+    # prints the latter bold.
+    lines = re.sub(r"\x1b\[\d*m", "", str(error)).split("\n")
+    said = [line for line in lines if line.strip()]
+    return next((line for line in said if not line.startswith(_IN_A_CALL)), said[0])
 
 
 def _begin_again(context: BuildContext) -> None:

@@ -43,6 +43,12 @@ def _sparse() -> Any:
     return keras.Model({"words": words, "numbers": numbers}, layers.Dense(1)(y))
 
 
+def _counted() -> Any:
+    x = keras.Input((None,), dtype="int64", sparse=True)
+    counts = layers.CategoryEncoding(5, output_mode="count")(x)
+    return keras.Model(x, layers.Dense(1)(counts))
+
+
 class Matrix(keras.Model):
     """Multiplies a sparse matrix."""
 
@@ -59,7 +65,7 @@ def _inputs(kind: str, given: Any) -> Any:
         return {"ids": tf.ragged.constant(given["ids"], dtype="int64")}
     if kind == "deep":
         return tf.ragged.constant(given, dtype="float32", inner_shape=(2,))
-    if kind == "subclassed":
+    if kind in ("counted", "subclassed"):
         return tf.SparseTensor(*given)
     indices, values, shape = given["words"]
     words = tf.SparseTensor(indices, values.astype("S8"), shape)
@@ -79,7 +85,13 @@ def save(path: Path, kind: str, given: Any, y: np.ndarray) -> dict[str, Any]:
         What it gives, and what after one more step.
     """
     keras.utils.set_random_seed(1)
-    kinds = {"ragged": _ragged, "deep": _deep, "sparse": _sparse, "subclassed": Matrix}
+    kinds = {
+        "ragged": _ragged,
+        "deep": _deep,
+        "sparse": _sparse,
+        "counted": _counted,
+        "subclassed": Matrix,
+    }
     model = kinds[kind]()
     model.compile(keras.optimizers.Adam(0.01), "mse")
     x = _inputs(kind, given)

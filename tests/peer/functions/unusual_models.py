@@ -65,6 +65,22 @@ def list_of_one() -> Built:
     return Built(_compiled(inputs, outputs), batch[0], batch)
 
 
+class Shortened(layers.Layer):
+    """Gives a ragged tensor."""
+
+    def call(self, inputs: Any) -> Any:
+        return tf.RaggedTensor.from_tensor(inputs, padding=0)
+
+
+@case
+def ragged_between_layers_of_a_chain() -> Built:
+    chain = [Shortened(), layers.Embedding(10, 4), layers.LSTM(5), layers.Dense(2)]
+    model = tf_keras.Sequential([tf_keras.Input((4,), dtype="int32"), *chain])
+    model.compile(tf_keras.optimizers.SGD(0.1), "mse")
+    given = np.array([[1, 2, 0, 0], [3, 4, 5, 6], [7, 0, 0, 0]], "int32")
+    return Built(model, given, (given, _batch(3, 2)))
+
+
 class CastTo(layers.Layer):
     """Takes a dtype as an argument."""
 

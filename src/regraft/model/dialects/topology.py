@@ -213,6 +213,14 @@ def _build_sequential(
     except (ValueError, TypeError, NotImplementedError):
         context.stuck = next((la for la in layers if not _was_called(la)), None)
         raise
+    except AttributeError as error:
+        # What is before it gives sparse or ragged tensors: not the layer's fault.
+        stuck = next((la for la in layers if not _was_called(la)), None)
+        if stuck is None:
+            raise
+        raise UnsupportedError(
+            f"Layer {stuck.name!r} can't be called on what is before it."
+        ) from error
     _remember(model, name, context)
     return model
 
@@ -441,6 +449,13 @@ class _Functional:
             raise UnsupportedError(
                 f"The config of model {self.config.get('name')!r} doesn't say what "
                 f"layer {call.layer!r} is called on: the Keras that wrote it lost that."
+            )
+        if isinstance(layer, keras.layers.CategoryEncoding) and any(
+            getattr(tensor, "sparse", False) for tensor in given
+        ):
+            raise UnsupportedError(
+                f"Layer {call.layer!r} counts the values of a sparse tensor; Keras 3 "
+                "has the layer for dense ones alone, in which zeros count, too."
             )
         if self.context.dialect.generation < 3 and any(
             keras_mask(tensor) is not None for tensor in given
