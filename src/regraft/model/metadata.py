@@ -42,10 +42,15 @@ class TypeSpec:
 
     @property
     def shape(self) -> tuple[int | None, ...] | None:
-        """Shape of a tensor, ragged or sparse spec; `None` for unknown rank."""
+        """Shape of a tensor, ragged or sparse spec; `None` for unknown rank.
+
+        A SavedModel says that it is one, HDF5 has a plain list.
+        """
         for item in self._fields():
             if isinstance(item, TensorShape):
                 return item.dims
+            if isinstance(item, list):
+                return tuple(item)
         return None
 
     @property

@@ -141,10 +141,8 @@ def _tensor_spec(config: Mapping[str, Any]) -> tuple[Any, str] | None:
     spec = config.get("type_spec")
     if not isinstance(spec, TypeSpec) or spec.name != "tf.TensorSpec":
         return None
-    shape: Any = spec.shape
-    if shape is None and isinstance(spec.serialized, tuple):  # as HDF5 has it
-        shape = next((s for s in spec.serialized if isinstance(s, list)), None)
-    return None if shape is None or spec.dtype is None else (shape, spec.dtype)
+    shape, dtype = spec.shape, spec.dtype
+    return None if shape is None or dtype is None else (shape, dtype)
 
 
 def _input_layer(config: Config, context: BuildContext) -> None:
