@@ -20,6 +20,7 @@ from regraft.errors import (
 )
 from regraft.loading import report as reports
 from regraft.loading import restore
+from regraft.loading.behaviour import let_behave_as_saved
 from regraft.loading.extras import add_extras, add_losses
 from regraft.loading.frozen import (
     freeze_again,
@@ -36,9 +37,8 @@ from regraft.loading.places import with_nodes
 from regraft.loading.revive import MODELS, Reviver
 from regraft.loading.revived_layer import Revived, RevivedModel
 from regraft.loading.shapes import build_from_spec, is_built, stored_shape, takes_text
-from regraft.loading.step_by_step import run_step_by_step
 from regraft.loading.verify import check_layers, check_tensors
-from regraft.loading.whole import difference_of_whole, losers_of_masks
+from regraft.loading.whole import difference_of_whole
 from regraft.model.description import ModelDescription
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.dialect import Dialect
@@ -51,11 +51,6 @@ from regraft.model.dialects.names import (
 from regraft.model.dialects.registry import find_custom
 from regraft.model.dialects.topology import build_layer, build_network, is_network
 from regraft.model.dialects.weight_layouts import writer_of
-from regraft.model.keras2.added_metrics import show_added_metrics
-from regraft.model.keras2.behaviour import compute_as_keras2, fix_trainings
-from regraft.model.keras2.host_models import accept_text
-from regraft.model.keras2.regularizers import flatten_at_zero
-from regraft.model.keras2.trained_writes import keep_trained_writes
 from regraft.model.metadata import has_config
 from regraft.model.state_tree import StateNode, state_tree
 from regraft.options import LoadOptions
@@ -99,27 +94,7 @@ def build_model(
     model, plan = _build_with_values(description, context, options)
     _finalize(model)
     _find_by_original_names(model)
-    accept_text(model)
-    if (why := run_step_by_step(model)) is not None:
-        context.note(f"model {original_name(model)!r}", why)
-    if context.dialect.computes_as_keras2:
-        compute_as_keras2(model)
-        flatten_at_zero(model.variables)
-    fix_trainings(model, description.extra.get("fixed_trainings", ()))
-    if context.dialect.generation < 3 or description.extra.get("keeps_trained_writes"):
-        for layer in keep_trained_writes(model):
-            context.note(
-                f"layer {original_name(layer)!r}",
-                "writes its trained weights for each step of training, as to normalize "
-                "them; Keras 2 keeps what is written, which can't be done here",
-            )
-    for layer in losers_of_masks(model, description, plan, options):
-        context.note(
-            f"layer {original_name(layer)!r}",
-            "was called with a mask, and what its class hands on is in no function: "
-            "losses, metrics and layers after it see none. Pass its class",
-        )
-    show_added_metrics(model)
+    let_behave_as_saved(model, description, plan, context, options)
     _restore_random_state(model, description)
     report = reports.LoadReport(description.path, _written_by(description))
     if compile:

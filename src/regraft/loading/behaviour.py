@@ -1,0 +1,57 @@
+"""What a built model does as the one that was saved, beyond its layers and weights."""
+
+from __future__ import annotations
+
+import keras
+
+from regraft.loading.restore import RestorePlan
+from regraft.loading.step_by_step import run_step_by_step
+from regraft.loading.whole import losers_of_masks
+from regraft.model.description import ModelDescription
+from regraft.model.dialects.context import BuildContext
+from regraft.model.dialects.names import original_name
+from regraft.model.keras2.added_metrics import show_added_metrics
+from regraft.model.keras2.behaviour import compute_as_keras2, fix_trainings
+from regraft.model.keras2.host_models import accept_text
+from regraft.model.keras2.regularizers import flatten_at_zero
+from regraft.model.keras2.trained_writes import keep_trained_writes
+from regraft.options import LoadOptions
+
+
+def let_behave_as_saved(
+    model: keras.Model,
+    description: ModelDescription,
+    plan: RestorePlan,
+    context: BuildContext,
+    options: LoadOptions,
+) -> None:
+    """Lets a model take text, count, lose and keep as the saved one did.
+
+    Args:
+        model: Built, with its weights.
+        description: What was read.
+        plan: Of its weights.
+        context: Of the build; notes what can't be done here.
+        options: Of the load.
+    """
+    accept_text(model)
+    if (why := run_step_by_step(model)) is not None:
+        context.note(f"model {original_name(model)!r}", why)
+    if context.dialect.computes_as_keras2:
+        compute_as_keras2(model)
+        flatten_at_zero(model.variables)
+    fix_trainings(model, description.extra.get("fixed_trainings", ()))
+    if context.dialect.generation < 3 or description.extra.get("keeps_trained_writes"):
+        for layer in keep_trained_writes(model):
+            context.note(
+                f"layer {original_name(layer)!r}",
+                "writes its trained weights for each step of training, as to normalize "
+                "them; Keras 2 keeps what is written, which can't be done here",
+            )
+    for layer in losers_of_masks(model, description, plan, options):
+        context.note(
+            f"layer {original_name(layer)!r}",
+            "was called with a mask, and what its class hands on is in no function: "
+            "losses, metrics and layers after it see none. Pass its class",
+        )
+    show_added_metrics(model)
