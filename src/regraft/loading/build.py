@@ -36,7 +36,13 @@ from regraft.loading.optimizer import compile_model
 from regraft.loading.places import with_nodes
 from regraft.loading.revive import MODELS, Reviver
 from regraft.loading.revived_layer import Revived, RevivedModel
-from regraft.loading.shapes import build_from_spec, is_built, stored_shape, takes_text
+from regraft.loading.shapes import (
+    build_activations,
+    build_from_spec,
+    is_built,
+    stored_shape,
+    takes_text,
+)
 from regraft.loading.verify import check_layers, check_tensors
 from regraft.loading.whole import difference_of_whole
 from regraft.model.description import ModelDescription
@@ -251,6 +257,7 @@ def _build_and_plan(
     _restore_original_names(model, description)
     if not is_built(model):
         build_from_spec(model, description)
+    build_activations(model)
     tree = state_tree(model)
     if not train_again(tree, description):
         freeze_again(model)

@@ -7,11 +7,14 @@ from typing import Any
 
 import keras
 
+from regraft import _compat
 from regraft.errors import MismatchError
 from regraft.loading.revived_layer import Revived
 from regraft.model.description import ModelDescription, ObjectNode, Variable
 from regraft.model.dialects.context import NODE, Entry, Shape
 from regraft.model.metadata import TensorShape, TypeSpec
+
+_ACTIVATIONS = ("activation", "recurrent_activation")
 
 
 def is_built(model: keras.Model) -> bool:
@@ -48,6 +51,30 @@ def build_from_spec(model: keras.Model, description: ModelDescription) -> None:
             f"`call` takes them in `custom_objects={{{type(model).__name__!r}: …}}`, "
             "or open the file with `regraft.load` to call its signatures."
         ) from error
+
+
+def build_activations(model: keras.Model) -> None:
+    """Builds layers that are another layer's activation.
+
+    Keras 3 makes their variables when they are called first, where the layer around
+    them says its output's shape without a call.
+    """
+    for layer in _compat.all_layers(model):
+        for name in _ACTIVATIONS:
+            inner = getattr(layer, name, None)
+            if not isinstance(inner, keras.Layer) or inner.built:
+                continue
+            shape = _inner_shape(layer)
+            if shape is not None:
+                inner.build(shape)
+
+
+def _inner_shape(layer: keras.Layer) -> Shape | None:
+    """The shape of what a built layer's activation is called on."""
+    if hasattr(layer, "state_size"):
+        return (None, layer.units) if hasattr(layer, "units") else None
+    shape = (layer.get_build_config() or {}).get("input_shape")
+    return None if shape is None else tuple(layer.compute_output_shape(shape))
 
 
 def takes_text(description: ModelDescription) -> bool:

@@ -186,6 +186,30 @@ def rows_that_a_config_leaves_open() -> Built:
 
 
 @case
+def layers_as_activations() -> Built:
+    alpha = tf_keras.initializers.RandomUniform(0.1, 0.9, seed=1)
+
+    def slope() -> Any:
+        return layers.PReLU(alpha_initializer=alpha)
+
+    inputs = tf_keras.Input((4, 3))
+    x = layers.Conv1D(3, 2, activation=slope())(inputs)
+    x = layers.TimeDistributed(layers.Dense(3, activation=slope()))(x)
+    x = layers.LSTM(2, activation=slope(), recurrent_activation=slope())(x)
+    model = _compiled(inputs, layers.Dense(2, activation=slope())(x))
+    return Built(model, _batch(5, 4, 3), (_batch(5, 4, 3), _batch(5, 2, seed=1)))
+
+
+@case
+def identity_beside_its_initializer() -> Built:
+    inputs = tf_keras.Input((3,))
+    gain = tf_keras.initializers.Identity(2.0)
+    x = layers.Identity()(layers.Dense(3, kernel_initializer=gain)(inputs))
+    model = _compiled(inputs, x)
+    return Built(model, _batch(5, 3), (_batch(5, 3), _batch(5, 3, seed=1)))
+
+
+@case
 def base_that_stays_in_inference() -> Built:
     x = tf_keras.Input((4,))
     base = tf_keras.Model(x, layers.BatchNormalization()(layers.Dense(4)(x)))

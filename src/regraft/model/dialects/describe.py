@@ -350,9 +350,10 @@ def _old_object(key: str, value: Mapping[str, Any], owner: str, notes: Any) -> A
         or item != _INITIALIZER_DEFAULTS[inner]
     }
     builtin = str(value.get("module", "keras")).split(".")[0] == "keras"
-    if not builtin:
-        # Regraft's own stand for classes of Keras 2, under their names.
-        name = (registered or name).removeprefix(f"{PACKAGE}>")
+    own = str(registered or "").startswith(f"{PACKAGE}>")
+    if not builtin and not own:
+        # Regraft's own stand for classes of Keras 2, and have their names.
+        name = registered or name
     return {"class_name": name, "config": found}
 
 

@@ -37,7 +37,12 @@ _ALIASES: Mapping[str, Mapping[str, str]] = {
         "nonneg": "non_neg",
         "unitnorm": "unit_norm",
     },
-    "activations": {"softmax_v2": "softmax", "relu_v2": "relu", "swish_v2": "swish"},
+    "activations": {
+        "softmax_v2": "softmax",
+        "log_softmax_v2": "log_softmax",
+        "relu_v2": "relu",
+        "swish_v2": "swish",
+    },
 }
 
 # Arguments that say nothing in Keras 3: an initializer's dtype is that of the

@@ -7,10 +7,11 @@ from typing import Any
 
 import keras
 
-from regraft.model.keras2.registration import registered
+from regraft.model.keras2.registration import PACKAGE
 
 
-@registered
+# A layer of Keras 2 has the class's own name.
+@keras.saving.register_keras_serializable(PACKAGE, "IdentityInitializer")
 class Identity(keras.initializers.Identity):
     """`Identity` that tells its `gain`."""
 
