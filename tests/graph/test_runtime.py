@@ -451,6 +451,22 @@ def test_batch_size_may_be_a_symbol() -> None:
     assert str(made.out_avals[0].shape) == "(b, 6)"
 
 
+def test_number_of_examples_may_be_a_symbol_that_becomes_a_float() -> None:
+    nodes = [
+        node("s", "Size", "x", out_type=ir.DataType.of("int32")),
+        node("k", "Pack", "s:output:0", N=1),
+        node("l", "ConcatV2", "k:output:0", "k:output:0", "zero:output:0", N=2),
+        node("zero", "Const", value=ir.TensorValue.from_numpy(np.int32(0))),
+        node("c", "Cast", "l:output:0", SrcT=ir.DataType.of("int32"), DstT=FLOAT),
+    ]
+    library = _library(function("f", {"x": "float32"}, nodes, {"y": "c:y:0"}))
+    (batch,) = export.symbolic_shape("b")
+    given = jax.ShapeDtypeStruct((batch, 2), np.float32)
+    made = export.export(jax.jit(lambda x: _run(library, "f", x)))(given)
+    found = made.call(np.zeros((3, 2), np.float32))
+    np.testing.assert_array_equal(found, np.float32([6, 6]))
+
+
 def test_shape_that_depends_on_values_is_refused_while_compiling() -> None:
     nodes = [node("r", "Reshape", "x", "s")]
     library = _library(

@@ -11,7 +11,11 @@ import pytest
 
 import regraft
 from peer import Peer
-from promises.checks import assert_same_outputs, assert_same_step
+from promises.checks import (
+    assert_same_outputs,
+    assert_same_step,
+    assert_saves_to_the_same_bytes,
+)
 
 pytestmark = pytest.mark.peer
 
@@ -107,3 +111,12 @@ def test_metric_of_a_class_that_nobody_has_is_named(tmp_path: Path, peer: Peer) 
     model = regraft.load_model(tmp_path / "m", custom_objects={"Largest": Largest})
     assert not regraft.load_report(model).notes
     _assert_same_logs(_evaluated(model, theirs), theirs["logs"])
+
+
+@pytest.mark.parametrize("case", ["metrics_of_a_layer", "metrics_of_a_class"])
+def test_functions_that_count_are_saved_to_the_same_bytes(
+    case: str, tmp_path: Path, peer: Peer
+) -> None:
+    _saved(peer, case, tmp_path / "m")
+    regraft.save_model(regraft.load_model(tmp_path / "m"), tmp_path / "again")
+    assert_saves_to_the_same_bytes(tmp_path / "again", tmp_path)

@@ -10,7 +10,13 @@ import pytest
 
 import regraft
 from peer import Peer
-from promises.checks import again, assert_same, assert_same_outputs, assert_same_step
+from promises.checks import (
+    again,
+    assert_same,
+    assert_same_outputs,
+    assert_same_step,
+    assert_saves_to_the_same_bytes,
+)
 
 pytestmark = pytest.mark.peer
 
@@ -70,6 +76,7 @@ def test_weights_that_a_layer_divides_in_training_stay_divided(
             np.testing.assert_allclose(
                 np.asarray(variable), expected[tuple(variable.shape)], rtol=1e-5
             )
+    assert_saves_to_the_same_bytes(tmp_path / "again", tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["reversal", "straight_through", "captured"])

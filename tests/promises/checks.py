@@ -74,3 +74,14 @@ def again(model: keras.Model, path: Path, **keywords: Any) -> keras.Model:
     """Saves with Regraft and loads again."""
     regraft.save_model(model, path)
     return regraft.load_model(path, **keywords)
+
+
+def assert_saves_to_the_same_bytes(path: Path, folder: Path) -> None:
+    """What Regraft saves of its own SavedModel, and saves of that, is the same."""
+    first, second = folder / "first", folder / "second"
+    regraft.save_model(regraft.load_model(path), first)
+    regraft.save_model(regraft.load_model(first), second)
+    files = sorted(p.relative_to(first) for p in first.rglob("*") if p.is_file())
+    assert len(files) > 4
+    for file in files:
+        assert (first / file).read_bytes() == (second / file).read_bytes(), file

@@ -315,11 +315,13 @@ def node_to_proto(node: ir.Node, proto: Any = None) -> Any:
 
 def function_from_proto(proto: Any) -> ir.Function:
     """Reads a `FunctionDef`."""
+    places = {arg.name: i for i, arg in enumerate(proto.signature.output_arg)}
     return ir.Function(
         signature=op_def_from_proto(proto.signature),
         nodes=tuple(node_from_proto(n) for n in proto.node_def),
-        ret=dict(proto.ret),
-        control_ret=dict(proto.control_ret),
+        # Messages keep no order of such entries; plans are to be the same each time.
+        ret=dict(sorted(proto.ret.items(), key=lambda item: places.get(item[0], 0))),
+        control_ret=dict(sorted(proto.control_ret.items())),
         attrs=attrs_from_proto(proto.attr),
         arg_attrs={i: attrs_from_proto(a.attr) for i, a in proto.arg_attr.items()},
         resource_arg_unique_ids=dict(proto.resource_arg_unique_id),

@@ -226,7 +226,28 @@ class Graph(SymbolicBuilder):
             own: Any = variable.variable
             if state is not None and state.resource == own.resource:
                 continue  # A function that was called has written it already.
-            self.assign(variable, value)
+            self.assign(variable, self._shown_value(value))
+
+    def _shown_value(self, value: Value) -> Value:
+        """What a value is that was hidden from derivatives, as a write needs no hiding.
+
+        A runtime adds `variable - stop_gradient(variable)` to what it writes into a
+        trained weight, for the derivatives of what reads it afterwards.
+        """
+        made = self.producer(value)
+        if made is not None and made[0] == "AddV2":
+            hidden, change = (self._maker(tensor) for tensor in made[1])
+            if change is not None and change[0] == "Sub":
+                variable, same = change[1]
+                if self._maker(same) == ("StopGradient", (variable,)):
+                    made = hidden
+        if made is None or made[0] != "StopGradient":
+            return value
+        return replace(value, name=made[1][0])
+
+    def _maker(self, tensor: str) -> tuple[str, tuple[str, ...]] | None:
+        """Op and inputs of the node that makes a tensor, if one does."""
+        return self.producer(Value("", name=tensor))
 
     def call_marked(
         self, mark: Mark, closed: Jaxpr, operands: Sequence[Value]

@@ -410,7 +410,7 @@ def unpack(value: Any, *, num: int, axis: int) -> list[Any]:
 
 def _joined(parts: list[Any], axis: int) -> Any:
     if values.is_host(parts):
-        return np.concatenate(parts, axis=axis)
+        return values.joined(parts, np.concatenate(parts, axis=axis))
     return ops.concatenate([values.to_tensor(p) for p in parts], axis=axis)
 
 
@@ -450,7 +450,7 @@ def concat_offset(concat_dim: Any, shape: list[Any]) -> list[Any]:
 def pack(inputs: list[Any], *, axis: int) -> Any:
     """The inputs stacked along a new axis."""
     if values.is_host(inputs):
-        return np.stack(inputs, axis=axis)
+        return values.joined(inputs, np.stack(inputs, axis=axis))
     return ops.stack([values.to_tensor(p) for p in inputs], axis=axis)
 
 

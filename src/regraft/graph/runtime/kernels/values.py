@@ -55,6 +55,19 @@ def integers(items: Sequence[Any], dtype: str = "int32") -> Array:
     return out
 
 
+def joined(parts: Sequence[Any], whole: Array) -> Array:
+    """Returns what NumPy joined of parts as a symbolic array, if one of them is.
+
+    NumPy keeps no subclass when it joins.
+    """
+    for part in parts:
+        if isinstance(part, SymbolicArray):
+            out = whole.view(SymbolicArray)
+            out.tf_dtype = part.tf_dtype
+            return out
+    return whole
+
+
 def normalized(value: Any) -> Any:
     """Returns a kernel's result as a value: NumPy scalars become arrays."""
     if type(value) is np.ndarray:

@@ -529,6 +529,11 @@ def complex_(g: Graph, x: Value, y: Value) -> Value:
 @lowering("stop_gradient", ignored=())
 def stop_gradient(g: Graph, x: Value) -> Value:
     """Hides a value from derivatives."""
+    if x.variable is not None and x.variable.after:
+        return x  # TensorFlow's derivatives end where a written variable is read.
+    made = g.producer(x)
+    if made is not None and made[0] == "StopGradient":
+        return x
     return unary(g, "StopGradient", x)
 
 
