@@ -69,6 +69,8 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("layers_as_activations", "h5"),
         ("identity_beside_its_initializer", "tf"),
         ("identity_beside_its_initializer", "h5"),
+        ("masks_of_softmaxes", "tf"),
+        ("masks_of_softmaxes", "h5"),
         ("base_that_stays_in_inference", "tf"),
         ("base_that_stays_in_inference", "h5"),
         ("rows_in_their_place_behind_a_mask", "tf"),

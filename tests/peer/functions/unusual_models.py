@@ -210,6 +210,25 @@ def identity_beside_its_initializer() -> Built:
 
 
 @case
+def masks_of_softmaxes() -> Built:
+    """One row of the masks has nothing that is kept."""
+    inputs = tf_keras.Input((4,))
+    masks = tf_keras.Input((4,), dtype="bool")
+    parts = tf_keras.Input((4,))
+    outputs = [
+        layers.Softmax()(inputs, mask=masks),
+        layers.Softmax()(inputs, mask=parts),
+        layers.Softmax(robust_masking=True)(inputs, mask=parts),
+        layers.Softmax(robust_masking=True)(inputs),
+    ]
+    x = layers.Concatenate()([layers.Reshape((4,))(output) for output in outputs])
+    model = _compiled([inputs, masks, parts], x)
+    kept = np.array([[1, 0, 1, 1], [0, 0, 0, 0], [1, 1, 1, 1]])
+    given = [_batch(3, 4), kept.astype(bool), (kept * _batch(3, 4)).astype("float32")]
+    return Built(model, given, (given, _batch(3, 16, seed=1)))
+
+
+@case
 def base_that_stays_in_inference() -> Built:
     x = tf_keras.Input((4,))
     base = tf_keras.Model(x, layers.BatchNormalization()(layers.Dense(4)(x)))

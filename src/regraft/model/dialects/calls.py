@@ -10,7 +10,7 @@ import keras
 
 from regraft import _compat
 from regraft.errors import FormatError, UnsupportedError
-from regraft.model.dialects.context import BuildContext
+from regraft.model.dialects.context import BuildContext, Entry
 from regraft.model.dialects.objects import is_entry
 from regraft.model.dialects.registry import is_builtin
 from regraft.model.keras2.layers_recurrent import mask_sequences_beside_states
@@ -66,6 +66,26 @@ def _walk(data: Any, layers: Mapping[str, Any]) -> Iterator[tuple[str, int, int]
             stack.extend(item.values())
         elif isinstance(item, (list, tuple)):
             stack.extend(item)
+
+
+def told_of_masks(entry: Entry, context: BuildContext) -> Entry:
+    """A Softmax of Keras 2 that is given a mask says so in its config."""
+    config = entry["config"]
+    if (
+        entry["class_name"] != "Softmax"
+        or context.dialect.generation >= 3
+        or not isinstance(config, Mapping)
+        or not _says_mask(entry.get("inbound_nodes"))
+    ):
+        return entry
+    return {**entry, "config": {"robust_masking": False, **config}}
+
+
+def _says_mask(data: Any) -> bool:
+    if isinstance(data, Mapping):
+        given = data.get("mask") is not None
+        return given or any(map(_says_mask, data.values()))
+    return isinstance(data, (list, tuple)) and any(map(_says_mask, data))
 
 
 def node_offsets(

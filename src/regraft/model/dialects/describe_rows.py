@@ -90,6 +90,10 @@ def _average_pooling(config: Config, layer: Any, notes: list[Note]) -> None:
     config.pop("counts_padding", None)
 
 
+def _softmax(config: Config, layer: Any, notes: list[Note]) -> None:
+    config.pop("ignores_mask", None)
+
+
 def _time_distributed(config: Config, layer: Any, notes: list[Note]) -> None:
     config.pop("asks_networks", None)
 
@@ -122,6 +126,7 @@ DESCRIPTIONS: Mapping[str, Describe] = {
     "BatchNormalization": _batch_normalization,
     "SyncBatchNormalization": _batch_normalization,
     "RandomCrop": _random_crop,
+    "Softmax": _softmax,
     "TimeDistributed": _time_distributed,
     "Normalization": _normalization,
     "IntegerLookup": _vocabulary,

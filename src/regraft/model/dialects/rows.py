@@ -250,7 +250,12 @@ def _causal_convolution(config: Mapping[str, Any], dialect: Dialect) -> Any:
 
 
 def _softmax(config: Mapping[str, Any], dialect: Dialect) -> Any:
-    return None if dialect.softmax_sees_masks else keras2.Softmax
+    masked = "robust_masking" in config or not dialect.softmax_sees_masks
+    return keras2.Softmax if masked else None
+
+
+def _softmax_masks(config: Config, context: BuildContext) -> None:
+    config.setdefault("ignores_mask", not context.dialect.softmax_sees_masks)
 
 
 def _multi_head_attention(config: Config, context: BuildContext) -> None:
@@ -383,7 +388,9 @@ ROWS: Mapping[str, Row] = {
     "RandomBrightness": _RANDOM,
     "SeparableConv1D": Row(dropped=_SEPARABLE, choose=_causal_convolution),
     "SeparableConv2D": Row(dropped=_SEPARABLE),
-    "Softmax": Row(choose=_softmax),
+    "Softmax": Row(
+        dropped={"ignores_mask": FALSY}, choose=_softmax, translate=_softmax_masks
+    ),
     "SpectralNormalization": Row(),
     "SpatialDropout1D": _SPATIAL,
     "SpatialDropout2D": _SPATIAL,

@@ -392,6 +392,7 @@ class _Functional:
             if name in self.layers:
                 raise FormatError("A model has a layer name twice", received=name)
             entry = with_module(_renamed(entry, accepted), self.context)
+            entry = calls.told_of_masks(entry, self.context)
             if is_operation(entry):
                 layer = build_operation(entry, self.context)
             else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from regraft import _compat
@@ -223,10 +224,41 @@ class SeparableConv1D(keras.layers.SeparableConv1D):
 
 @registered
 class Softmax(keras.layers.Softmax):
-    """A softmax that no mask means anything to, as before Keras 2.4."""
+    """A softmax whose rows that are masked altogether are uniform; Keras 3's are 0.
+
+    Args:
+        robust_masking: Whether masked values are replaced, not lowered.
+        ignores_mask: Whether no mask means anything, as before Keras 2.4.
+        **keywords: Of Keras' layer.
+    """
+
+    def __init__(
+        self,
+        axis: Any = -1,
+        robust_masking: bool = False,
+        ignores_mask: bool = False,
+        **keywords: Any,
+    ) -> None:
+        super().__init__(axis=axis, **keywords)
+        self.robust_masking = robust_masking
+        self.ignores_mask = ignores_mask
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
-        return super().call(inputs)
+        if mask is None or self.ignores_mask:
+            return super().call(inputs)
+        dtype = keras.backend.standardize_dtype(inputs.dtype)
+        lowest = float(np.finfo(np.float16).min) if dtype == "float16" else -1e9
+        if self.robust_masking:
+            kept = ops.cast(mask, "float32") > 0.5
+            return super().call(ops.where(kept, inputs, ops.cast(lowest, dtype)))
+        return super().call(inputs + (1.0 - ops.cast(mask, dtype)) * lowest)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "robust_masking": self.robust_masking,
+            "ignores_mask": self.ignores_mask,
+        }
 
 
 @registered
