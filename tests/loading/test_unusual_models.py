@@ -71,6 +71,8 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("identity_beside_its_initializer", "h5"),
         ("masks_of_softmaxes", "tf"),
         ("masks_of_softmaxes", "h5"),
+        ("indices_of_outputs_that_may_be_zero", "tf"),
+        ("indices_of_outputs_that_may_be_zero", "h5"),
         ("base_that_stays_in_inference", "tf"),
         ("base_that_stays_in_inference", "h5"),
         ("rows_in_their_place_behind_a_mask", "tf"),

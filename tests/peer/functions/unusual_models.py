@@ -229,6 +229,15 @@ def masks_of_softmaxes() -> Built:
 
 
 @case
+def indices_of_outputs_that_may_be_zero() -> Built:
+    inputs = tf_keras.Input((3,))
+    start = tf_keras.initializers.RandomNormal(seed=3)
+    x = layers.Dense(4, "relu", kernel_initializer=start)(inputs)
+    model = _compiled(inputs, x, "sparse_categorical_crossentropy")
+    return Built(model, _batch(6, 3), (_batch(6, 3), np.arange(6) % 4))
+
+
+@case
 def base_that_stays_in_inference() -> Built:
     x = tf_keras.Input((4,))
     base = tf_keras.Model(x, layers.BatchNormalization()(layers.Dense(4)(x)))

@@ -142,13 +142,13 @@ def sparse_categorical_crossentropy(
 ) -> Any:
     """As `tf.keras.losses.sparse_categorical_crossentropy`."""
     logits = logits_for(y_pred, "softmax", from_logits, old_logits)
-    if logits is None or ignore_class is not None:
+    if logits is None:
+        # Clipped before anything makes their sum 1, which may be 0.
+        epsilon = keras.config.epsilon()
+        logits = ops.log(_clip(y_pred, epsilon, 1.0 - epsilon))
+    if ignore_class is not None:
         return keras.losses.sparse_categorical_crossentropy(
-            y_true,
-            y_pred if logits is None else logits,
-            from_logits=logits is not None,
-            ignore_class=ignore_class,
-            axis=axis,
+            y_true, logits, from_logits=True, ignore_class=ignore_class, axis=axis
         )
     if len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] == 1:
         y_true = ops.squeeze(y_true, axis=-1)
