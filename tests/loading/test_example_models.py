@@ -102,3 +102,18 @@ def test_mask_that_a_missing_class_hands_on_is_said_to_be_lost(
     assert len(notes) == (0 if pools else 1)
     if pools:
         assert_same_step(model, theirs)
+
+
+def test_loop_whose_end_values_tell_is_trained_step_by_step(
+    tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "loop_until_values_settle", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    assert_same(again(model, tmp_path / "again"), theirs)
+    assert_same(model, theirs)
+    assert not model.run_eagerly
+    assert model.predict(theirs["inputs"], verbose=0).shape == (5, 2)
+    fitted = regraft.load_model(tmp_path / "m")
+    fitted.fit(*theirs["batch"], batch_size=5, verbose=0)
+    for variable, value in zip(fitted.weights, theirs["after"], strict=True):
+        np.testing.assert_allclose(np.asarray(variable), value, rtol=1e-5, atol=1e-6)

@@ -31,7 +31,12 @@ from regraft._compat.configs import (
     shared_object,
 )
 from regraft._compat.lengths import demanded_of_lengths, unfiltered_tracebacks
-from regraft._compat.tensors import keras_history, maker, set_shape
+from regraft._compat.tensors import (
+    is_without_gradient,
+    keras_history,
+    maker,
+    set_shape,
+)
 from regraft._compat.variables import (
     DeferredValues,
     asks_for_values,
@@ -51,6 +56,7 @@ __all__ = [
     "function_arguments",
     "function_config",
     "hdf5_metadata",
+    "is_without_gradient",
     "keras_history",
     "maker",
     "object_sharing",

@@ -28,3 +28,11 @@ def set_shape(tensor: keras.KerasTensor, shape: tuple[int | None, ...]) -> None:
     Keras 3.12 to 3.15: `shape` can't be set, and another tensor has another history.
     """
     tensor._shape = shape
+
+
+def is_without_gradient(error: ValueError) -> bool:
+    """Whether a gradient was asked for through a loop of unknown length.
+
+    JAX 0.4 to 0.10: only the message tells.
+    """
+    return "Reverse-mode differentiation does not work for lax.while_loop" in str(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from regraft.loading.restore import RestorePlan
-from regraft.loading.step_by_step import run_step_by_step
+from regraft.loading.step_by_step import run_step_by_step, train_through_loops
 from regraft.loading.whole import losers_of_masks
 from regraft.model.description import ModelDescription
 from regraft.model.dialects.context import BuildContext
@@ -37,6 +37,7 @@ def let_behave_as_saved(
     accept_text(model)
     if (why := run_step_by_step(model)) is not None:
         context.note(f"model {original_name(model)!r}", why)
+    train_through_loops(model)
     if context.dialect.computes_as_keras2:
         compute_as_keras2(model)
         flatten_at_zero(model.variables)

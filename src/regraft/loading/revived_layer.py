@@ -16,6 +16,7 @@ from regraft.graph import ir
 from regraft.graph.runtime import composites, structure
 from regraft.graph.runtime.context import KerasVariable
 from regraft.graph.runtime.kept_tables import KeptTables
+from regraft.graph.runtime.kernels.loops import LOOPS
 from regraft.graph.runtime.saved_functions import SavedFunction, Trace
 from regraft.loading.called_traces import why_uncompilable
 from regraft.loading.run_trace import (
@@ -125,6 +126,11 @@ class Revived(HoldsTables):
         if self.takes_composites:
             return "take sparse or ragged tensors"
         return why_uncompilable(self.has_text, self._traces.all())
+
+    @cached_property
+    def has_loops(self) -> bool:
+        """Whether its traces have loops."""
+        return any(trace.uses(LOOPS) for trace in self._traces.all())
 
     @cached_property
     def written_weights(self) -> list[keras.Variable]:

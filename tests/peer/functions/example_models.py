@@ -184,3 +184,30 @@ def masks_of_own_layers(made: bool, pools: bool) -> Built:
     tokens = np.random.default_rng(0).integers(0, 9, (4, 6)).astype("int32")
     targets = _batch(4, 3, seed=1) if pools else _batch(4, 6, 3, seed=1)
     return Built(model, tokens, (tokens, targets))
+
+
+class Settling(layers.Layer):
+    """Goes on until its values hardly move."""
+
+    def build(self, input_shape: Any) -> None:
+        self.kernel = self.add_weight("kernel", (input_shape[-1],) * 2)
+
+    def call(self, inputs: Any) -> Any:
+        def moves(values: Any, before: Any) -> Any:
+            return tf.reduce_max(tf.abs(values - before)) > 1e-3
+
+        def move(values: Any, before: Any) -> Any:
+            del before
+            return tf.tanh(inputs + 0.3 * values @ self.kernel), values
+
+        return tf.while_loop(moves, move, (inputs, tf.zeros_like(inputs)))[0]
+
+
+@case
+def loop_until_values_settle() -> Built:
+    inputs = tf_keras.Input((3,))
+    outputs = layers.Dense(2)(Settling()(layers.Dense(3)(inputs)))
+    model = tf_keras.Model(inputs, outputs)
+    model.compile(tf_keras.optimizers.SGD(0.1), "mse")
+    batch = _batch(5, 3), _batch(5, 2, seed=1)
+    return Built(model, batch[0], batch)

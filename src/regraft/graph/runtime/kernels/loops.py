@@ -4,7 +4,7 @@ While tracing, a loop whose condition depends on known values alone (counters an
 limits, as in every recurrent layer) has a trip count that can be found by running
 the part of the body that the condition depends on, on the host. Such a loop
 becomes `fori_loop` with a fixed bound, through which gradients flow. Any other
-becomes `while_loop`.
+becomes `while_loop`, through which none do.
 
 The lists of tensors in a compiled loop have one length. Lists that grow by writing
 behind their end get the length of the last round beforehand, which the same run on
@@ -27,6 +27,8 @@ from regraft.graph.runtime.kernels import carry, values
 from regraft.graph.runtime.kernels.lists import TensorList
 from regraft.graph.runtime.plan import Plan
 
+LOOPS = frozenset({"While", "StatelessWhile", "Enter"})
+
 
 def run_loop(ctx: Context, cond: Plan, body: Plan, inputs: Sequence[Any]) -> list[Any]:
     """Returns the last results of `body`, begun with `inputs`."""
@@ -35,6 +37,9 @@ def run_loop(ctx: Context, cond: Plan, body: Plan, inputs: Sequence[Any]) -> lis
         return _eager(ctx, cond, body, state)
     trip = _trip(ctx, cond, body, state)
     if trip is None:
+        # Where nothing is compiled, a gradient's tensors have values all the same.
+        if not values.is_traced(ctx.call(cond, state)):
+            return _eager(ctx, cond, body, state)
         most = _most_rounds(ctx, cond, body, state)
         return _traced(ctx, cond, body, state, most, ends_early=True)
     if trip.count < 2 or _resizes_lists(ctx, body, bool(trip.lengths)):
