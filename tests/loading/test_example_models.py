@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
@@ -17,6 +18,7 @@ from promises.checks import (
     assert_same_step,
     assert_saves_to_the_same_bytes,
 )
+from regraft.errors import UnsupportedError
 
 pytestmark = pytest.mark.peer
 
@@ -117,3 +119,24 @@ def test_loop_whose_end_values_tell_is_trained_step_by_step(
     fitted.fit(*theirs["batch"], batch_size=5, verbose=0)
     for variable, value in zip(fitted.weights, theirs["after"], strict=True):
         np.testing.assert_allclose(np.asarray(variable), value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("save_format", "save_traces"), [("tf", True), ("tf", False), ("h5", True)]
+)
+def test_initializers_that_nobody_knows_stand_in_nobodys_way(
+    save_format: str, save_traces: bool, tmp_path: Path, peer: Peer
+) -> None:
+    ending = ".h5" if save_format == "h5" else ""
+    path, second = tmp_path / f"m{ending}", tmp_path / f"again{ending}"
+    keywords = {"save_format": save_format, "save_traces": save_traces}
+    theirs = _saved(peer, "initializers_of_its_own", path, **keywords)
+    model = regraft.load_model(path)
+    notes = regraft.load_report(model).notes
+    assert [note for note in notes if "'dense'" in note or "'dense_1'" in note] == notes
+    assert len(notes) == 2
+    assert_same(again(model, second), theirs)
+    assert peer.call("example_models.scale_of_initializer", str(second)) == 0.1
+    with pytest.raises(UnsupportedError, match="Mine>Scaled"):
+        keras.models.clone_model(model)
+    assert_same(model, theirs)

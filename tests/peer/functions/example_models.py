@@ -211,3 +211,39 @@ def loop_until_values_settle() -> Built:
     model.compile(tf_keras.optimizers.SGD(0.1), "mse")
     batch = _batch(5, 3), _batch(5, 2, seed=1)
     return Built(model, batch[0], batch)
+
+
+@tf_keras.utils.register_keras_serializable(package="Mine")
+class Scaled(tf_keras.initializers.Initializer):
+    """An initializer that its file names, and nobody else has."""
+
+    def __init__(self, scale: float) -> None:
+        self.scale = scale
+
+    def __call__(self, shape: Any, dtype: Any = None, **keywords: Any) -> Any:
+        return self.scale * tf.ones(shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"scale": self.scale}
+
+
+def _halves(shape: Any, dtype: Any = None) -> Any:
+    return 0.5 * tf.ones(shape)
+
+
+@case
+def initializers_of_its_own() -> Built:
+    inputs = tf_keras.Input((3,))
+    x = layers.Dense(4, "relu", kernel_initializer=Scaled(0.1))(inputs)
+    model = tf_keras.Model(inputs, layers.Dense(2, bias_initializer=_halves)(x))
+    model.compile("adam", "mse")
+    batch = _batch(5, 3), _batch(5, 2, seed=1)
+    model.train_on_batch(*batch)
+    return Built(model, batch[0], batch)
+
+
+def scale_of_initializer(path: str) -> float:
+    """What tf_keras reads of the first layer's initializer."""
+    known = {"_halves": _halves}
+    model = tf_keras.models.load_model(path, custom_objects=known)
+    return model.layers[1].kernel_initializer.scale

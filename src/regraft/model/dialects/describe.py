@@ -7,6 +7,7 @@ layer that computes what Keras 2 can't say keeps Keras 3's words, and is noted.
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -22,6 +23,7 @@ from regraft.model.dialects.names import original_name
 from regraft.model.dialects.objects import (
     KERAS_3_HARD_SIGMOID,
     KERAS_3_PREFIX,
+    function_name,
     is_entry,
 )
 from regraft.model.dialects.registry import is_builtin
@@ -335,6 +337,8 @@ def _old_object(key: str, value: Mapping[str, Any], owner: str, notes: Any) -> A
         return old_dtype(value, owner, notes)
     if not isinstance(config, Mapping):
         return value
+    if name == "UnknownInitializer":
+        return _unknown(json.loads(config["entry"]))
     if name == "AveragedOverBatch":
         return old_words(key, config["regularizer"], owner, notes)
     if name == "SummedOverBatch":
@@ -355,6 +359,14 @@ def _old_object(key: str, value: Mapping[str, Any], owner: str, notes: Any) -> A
         # Regraft's own stand for classes of Keras 2, and have their names.
         name = registered or name
     return {"class_name": name, "config": found}
+
+
+def _unknown(entry: Any) -> Any:
+    """Puts an entry that nobody understood into the form that every Keras 2 reads."""
+    if not is_entry(entry):
+        return entry
+    name = entry.get("registered_name") or entry["class_name"]
+    return function_name(entry) or {"class_name": name, "config": entry["config"]}
 
 
 def old_dtype(value: Any, owner: str, notes: list[Note]) -> Any:

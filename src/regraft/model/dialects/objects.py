@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.registry import builtin_objects, find_custom
 from regraft.model.keras2.activations import linear_fifth_hard_sigmoid
 from regraft.model.keras2.constraints import CONSTRAINTS
-from regraft.model.keras2.initializers import INITIALIZERS
+from regraft.model.keras2.initializers import INITIALIZERS, UnknownInitializer
 
 # Words of Keras 1 and of TensorFlow 1 for objects that have another name now.
 _ALIASES: Mapping[str, Mapping[str, str]] = {
@@ -121,9 +122,20 @@ def build_object(kind: str, spec: Any, context: BuildContext, where: str) -> Any
         where: Owner and key, for messages.
 
     Raises:
-        ValueError: Nobody knows the name.
+        ValueError: Nobody knows the name, and it is no initializer: variables have
+            their values from the file.
         UnsupportedError: The object has an argument that Keras 3 lacks.
     """
+    try:
+        return _built(kind, spec, context, where)
+    except UnknownNameError:
+        if kind != "initializers":
+            raise
+        context.note(where, "is unknown; only variables made anew would need it")
+        return UnknownInitializer(json.dumps(spec))
+
+
+def _built(kind: str, spec: Any, context: BuildContext, where: str) -> Any:
     if spec is None or callable(spec):
         return spec
     if isinstance(spec, str):
