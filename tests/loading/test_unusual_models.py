@@ -380,3 +380,17 @@ def test_rows_that_are_looked_up_in_a_loop_are_said_to_be_clipped_together(
     (note,) = regraft.load_report(model).notes
     assert "TensorFlow clips the gradient of an Embedding before it adds up" in note
     model.train_on_batch(*theirs["batch"])
+
+
+@pytest.mark.parametrize("examples", [3, 5])
+@pytest.mark.parametrize(
+    "loss", ["mse", "mae", "huber", "log_cosh", "hinge", "poisson"]
+)
+def test_losses_see_targets_of_one_dimension_as_a_column(
+    loss: str, examples: int, tmp_path: Path, peer: Peer
+) -> None:
+    keywords = {"loss": loss, "examples": examples}
+    theirs = _saved(peer, "elementwise_losses_of_classes", tmp_path / "m", **keywords)
+    model = regraft.load_model(tmp_path / "m")
+    assert_same_step(again(model, tmp_path / "again"), theirs)
+    assert_same_step(model, theirs)

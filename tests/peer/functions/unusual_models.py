@@ -581,6 +581,15 @@ def elementwise_metrics_of_classes(examples: int = 5) -> Built:
 
 
 @case
+def elementwise_losses_of_classes(loss: str, examples: int = 5) -> Built:
+    """As above; the targets stand beside each of the outputs."""
+    model = tf_keras.Sequential([layers.Dense(3, input_shape=(4,))])
+    model.compile(tf_keras.optimizers.SGD(0.1), loss)
+    given = _batch(examples, 4)
+    return Built(model, given, (given, np.arange(examples, dtype="float32")))
+
+
+@case
 def clipped_rows(
     legacy: bool = False, regularizer: str | None = None, **clip: float
 ) -> Built:
