@@ -140,3 +140,20 @@ def test_initializers_that_nobody_knows_stand_in_nobodys_way(
     with pytest.raises(UnsupportedError, match="Mine>Scaled"):
         keras.models.clone_model(model)
     assert_same(model, theirs)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_optimizers_that_only_a_missing_class_uses_are_no_weights(
+    legacy: bool, tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "optimizers_of_its_own", tmp_path / "m", legacy=legacy)
+    model = regraft.load_model(tmp_path / "m")
+    notes = regraft.load_report(model).notes
+    assert [note.split("'")[3] for note in notes] == [
+        "generator_optimizer",
+        "critic_optimizer",
+    ]
+    for one in (model, again(model, tmp_path / "again")):
+        assert_same_outputs(one, theirs, training=False)
+        for ours, expected in zip(one.weights, theirs["kept"], strict=True):
+            np.testing.assert_array_equal(np.asarray(ours), expected)

@@ -211,3 +211,17 @@ def find_child(node: ObjectNode, name: str) -> ObjectNode | Variable | None:
         if place is not None:
             return place
     return added_metrics(node).get(name)
+
+
+def below(node: ObjectNode) -> dict[int, ObjectNode | Variable]:
+    """What is below an object that is no layer, by id."""
+    found: dict[int, ObjectNode | Variable] = {}
+    pending = [node]
+    while pending:
+        for child in pending.pop().children.values():
+            if child.node_id in found or child is node:
+                continue
+            found[child.node_id] = child
+            if isinstance(child, ObjectNode) and child.kind == "user_object":
+                pending.append(child)
+    return found

@@ -15,7 +15,7 @@ from regraft.graph.runtime.context import Table
 from regraft.graph.runtime.saved_functions import SavedFunction
 from regraft.loading.called_traces import TABLE_WRITERS
 from regraft.loading.functions import FunctionStore
-from regraft.loading.places import added_metrics, with_nodes
+from regraft.loading.places import added_metrics, below, with_nodes
 from regraft.loading.read import own_functions
 from regraft.loading.restore import Assignment, RestorePlan, plan_from_objects
 from regraft.loading.revived_host import RevivedHostModel
@@ -58,6 +58,7 @@ KERAS_CHILDREN = frozenset(
 )
 _FLOATS = ("float32", "float16", "bfloat16")
 _METRIC = "_tf_keras_metric"
+_OPTIMIZERS = ("optimizer", "experimentalOptimizer")
 MODELS = ("_tf_keras_model", "_tf_keras_network", "_tf_keras_sequential")
 
 
@@ -451,6 +452,12 @@ class Reviver:
             table = self._store.capture(node.node_id)
             if isinstance(table, Table) and table.variable is None:
                 layer.tables.keep(name, table)
+        if node.identifier in _OPTIMIZERS and self._captured.isdisjoint(below(node)):
+            self._context.note(
+                f"layer {layer.name!r}",
+                f"its optimizer {name!r} is left out: nothing but its class uses it",
+            )
+            return None
         if node.kind == "user_object" and _holds_state(node, self._written):
             return self._namespace(name, node)
         return None
@@ -555,16 +562,10 @@ def _is_class(node: ObjectNode, class_name: str) -> bool:
 
 def _holds_state(node: ObjectNode, tables: frozenset[int]) -> bool:
     """Whether there is a variable, or a table, below an object that is no layer."""
-    seen = {node.node_id}
-    pending = [node]
-    while pending:
-        for child in pending.pop().children.values():
-            if isinstance(child, Variable) or child.node_id in tables:
-                return True
-            if child.node_id not in seen and child.kind == "user_object":
-                seen.add(child.node_id)
-                pending.append(child)
-    return False
+    return any(
+        isinstance(child, Variable) or child.node_id in tables
+        for child in below(node).values()
+    )
 
 
 def _name(metadata: Mapping[str, Any]) -> str:

@@ -247,3 +247,41 @@ def scale_of_initializer(path: str) -> float:
     known = {"_halves": _halves}
     model = tf_keras.models.load_model(path, custom_objects=known)
     return model.layers[1].kernel_initializer.scale
+
+
+class Adversaries(tf_keras.Model):
+    """Each half is trained by an optimizer of its own."""
+
+    def __init__(self, legacy: bool) -> None:
+        super().__init__()
+        optimizers = tf_keras.optimizers.legacy if legacy else tf_keras.optimizers
+        self.generator = layers.Dense(3)
+        self.critic = layers.Dense(1)
+        self.generator_optimizer = optimizers.Adam(0.1)
+        self.critic_optimizer = optimizers.Adam(0.1)
+
+    def call(self, inputs: Any) -> Any:
+        return self.critic(self.generator(inputs))
+
+    def train_step(self, data: Any) -> Any:
+        with tf.GradientTape(persistent=True) as tape:
+            loss = tf.reduce_mean((self(data[0]) - data[1]) ** 2)
+        for layer, optimizer in (
+            (self.generator, self.generator_optimizer),
+            (self.critic, self.critic_optimizer),
+        ):
+            trained = layer.trainable_variables
+            optimizer.apply_gradients(
+                zip(tape.gradient(loss, trained), trained, strict=True)
+            )
+        return {"loss": loss}
+
+
+@case
+def optimizers_of_its_own(legacy: bool) -> Built:
+    model = Adversaries(legacy)
+    model.compile()
+    x = _batch(4, 3)
+    model.fit(x, _batch(4, 1, seed=1), verbose=0)
+    weights = [value.numpy() for value in model.weights]
+    return Built(model, x, more={"kept": weights})
