@@ -214,12 +214,13 @@ def _build_sequential(
         context.stuck = next((la for la in layers if not _was_called(la)), None)
         raise
     except AttributeError as error:
-        # What is before it gives sparse or ragged tensors: not the layer's fault.
         stuck = next((la for la in layers if not _was_called(la)), None)
-        if stuck is None:
+        kinds = (RaggedTensor.__name__, SparseTensor.__name__)
+        if stuck is None or not any(f"'{kind}' object" in str(error) for kind in kinds):
             raise
         raise UnsupportedError(
-            f"Layer {stuck.name!r} can't be called on what is before it."
+            f"Layer {stuck.name!r} is called on a sparse or ragged tensor, for which "
+            "networks of Keras 3 have no symbols."
         ) from error
     _remember(model, name, context)
     return model
