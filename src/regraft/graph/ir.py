@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -587,12 +587,14 @@ class ConcreteFunction:
     output_signature: StructuredValue
 
 
+def function_refs(attrs: Mapping[str, Any]) -> Iterator[FunctionRef]:
+    """Yields the functions that attributes name, as often as they do."""
+    for value in attrs.values():
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, FunctionRef):
+                yield item
+
+
 def functions_of(nodes: Iterable[Node]) -> frozenset[str]:
     """Returns the functions that nodes name in their attributes."""
-    found = set()
-    for node in nodes:
-        for value in node.attrs.values():
-            for item in value if isinstance(value, tuple) else (value,):
-                if isinstance(item, FunctionRef):
-                    found.add(item.name)
-    return frozenset(found)
+    return frozenset(ref.name for node in nodes for ref in function_refs(node.attrs))

@@ -14,7 +14,6 @@ from regraft.dtypes import HANDLE
 from regraft.errors import MismatchError
 from regraft.graph import ir
 from regraft.graph.runtime import composites, structure
-from regraft.graph.runtime.context import KerasVariable
 from regraft.graph.runtime.kept_tables import KeptTables
 from regraft.graph.runtime.kernels.loops import LOOPS
 from regraft.graph.runtime.saved_functions import SavedFunction, Trace
@@ -379,12 +378,7 @@ class _Traces:
 
     def written(self) -> list[keras.Variable]:
         """Returns the weights that they write, or may write."""
-        found = {
-            id(resource.variable): resource.variable
-            for trace in self.all()
-            for resource in trace.written()
-            if isinstance(resource, KerasVariable)
-        }
+        found = {id(v): v for trace in self.all() for v in trace.written()}
         return list(found.values())
 
     def output_spec(self) -> Any:

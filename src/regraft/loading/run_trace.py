@@ -13,7 +13,6 @@ from regraft.dtypes import HANDLE
 from regraft.errors import RegraftError, UnsupportedError
 from regraft.graph import ir
 from regraft.graph.runtime import composites, structure
-from regraft.graph.runtime.context import KerasVariable
 from regraft.graph.runtime.saved_functions import Trace
 from regraft.graph.tracing.tracer import Tracing, active
 from regraft.loading.called_traces import call_as_it_is, changes_tables
@@ -45,7 +44,8 @@ def run_trace(
     if tracing is not None and changes_tables(trace):
         # Keys that are known now would be written now.
         return _as_it_is(tracing, trace, args, kwargs)
-    before = [] if tracing is None else _to_be_written(trace)
+    written = () if tracing is None else trace.written()
+    before = [(variable, variable.value) for variable in written]
     try:
         if not trace.has_text:
             return trace.run(args, kwargs, seed_generator=seed_generator)
@@ -62,15 +62,6 @@ def run_trace(
         if _compat.in_symbolic_scope():
             return _stand_ins(trace, args, kwargs)
         raise
-
-
-def _to_be_written(trace: Trace) -> list[tuple[keras.Variable, Any]]:
-    """The variables that a trace may write, with their values."""
-    return [
-        (resource.variable, resource.variable.value)
-        for resource in trace.written()
-        if isinstance(resource, KerasVariable)
-    ]
 
 
 def _as_it_is(tracing: Tracing, trace: Trace, args: Any, kwargs: Any) -> Any:

@@ -11,6 +11,7 @@ from tf_keras import layers
 
 from peer.functions import promises
 from peer.functions.promises import Built, _batch, case
+from peer.functions.unusual_models import _compiled
 
 save = promises.save
 
@@ -85,8 +86,7 @@ class Centred(layers.Layer):
 def mean_that_training_moves() -> Built:
     inputs = tf_keras.Input((3,))
     outputs = layers.Dense(2)(Centred()(layers.Dense(4)(inputs)))
-    model = tf_keras.Model(inputs, outputs)
-    model.compile(tf_keras.optimizers.SGD(0.1), "mse")
+    model = _compiled(inputs, outputs)
     batch = _batch(5, 3), _batch(5, 2, seed=1)
     model.train_on_batch(*batch)
     return Built(model, batch[0], batch)
@@ -138,8 +138,7 @@ class Reversed(layers.Layer):
 def gradient_of_its_own(kind: str) -> Built:
     inputs = tf_keras.Input((3,))
     x = Reversed(kind)(layers.Dense(4, activation="tanh")(inputs))
-    model = tf_keras.Model(inputs, layers.Dense(2)(x))
-    model.compile(tf_keras.optimizers.SGD(0.1), "mse")
+    model = _compiled(inputs, layers.Dense(2)(x))
     batch = _batch(5, 3), _batch(5, 2, seed=1)
     model.train_on_batch(*batch)
     return Built(model, batch[0], batch)
@@ -179,8 +178,7 @@ def masks_of_own_layers(made: bool, pools: bool) -> Built:
     inputs = tf_keras.Input((6,), dtype="int32")
     first = Positions() if made else layers.Embedding(9, 4, mask_zero=True)
     outputs = layers.Dense(3)(Doubled(pools)(first(inputs)))
-    model = tf_keras.Model(inputs, outputs)
-    model.compile(tf_keras.optimizers.SGD(0.1), "mse")
+    model = _compiled(inputs, outputs)
     tokens = np.random.default_rng(0).integers(0, 9, (4, 6)).astype("int32")
     targets = _batch(4, 3, seed=1) if pools else _batch(4, 6, 3, seed=1)
     return Built(model, tokens, (tokens, targets))
@@ -207,8 +205,7 @@ class Settling(layers.Layer):
 def loop_until_values_settle() -> Built:
     inputs = tf_keras.Input((3,))
     outputs = layers.Dense(2)(Settling()(layers.Dense(3)(inputs)))
-    model = tf_keras.Model(inputs, outputs)
-    model.compile(tf_keras.optimizers.SGD(0.1), "mse")
+    model = _compiled(inputs, outputs)
     batch = _batch(5, 3), _batch(5, 2, seed=1)
     return Built(model, batch[0], batch)
 

@@ -187,9 +187,8 @@ class FunctionLibrary:
         return [
             ref.name
             for node in self.functions[name].nodes
-            for value in node.attrs.values()
-            for ref in (value if isinstance(value, tuple) else (value,))
-            if isinstance(ref, ir.FunctionRef) and ref.name in self.functions
+            for ref in ir.function_refs(node.attrs)
+            if ref.name in self.functions
         ]
 
     def _within(self, name: str) -> Iterator[str]:

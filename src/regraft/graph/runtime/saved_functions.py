@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 
 from regraft.errors import FormatError, MismatchError, UnsupportedError
 from regraft.graph import ir
 from regraft.graph.runtime import structure
-from regraft.graph.runtime.context import Context
+from regraft.graph.runtime.context import Context, KerasVariable
 from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.kernels.dataset import Dataset
 from regraft.graph.runtime.library import FunctionLibrary
@@ -82,12 +83,13 @@ class Trace:
         assets = self._function.library.resources.assets
         return isinstance(value, bytes) and value.decode(errors="replace") in assets
 
-    def written(self) -> list[Any]:
-        """Returns the resources that it captures and writes, or may write."""
+    def written(self) -> list[keras.Variable]:
+        """Returns the live variables that it captures and writes, or may write."""
         ids = self.concrete.bound_inputs
         found = written_arguments(self.functions, self.name)
         first = len(self.functions[self.name].signature.inputs) - len(ids)
-        return [self._lookup(i) for n, i in enumerate(ids, first) if n in found]
+        captured = [self._lookup(i) for n, i in enumerate(ids, first) if n in found]
+        return [one.variable for one in captured if isinstance(one, KerasVariable)]
 
     def uses(self, ops: Collection[str]) -> bool:
         """Whether it, or a function that it calls, has a node of these ops."""

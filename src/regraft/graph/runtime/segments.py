@@ -267,13 +267,8 @@ class _Levels:
         return level
 
     def _functions(self, step: Step) -> list[Plan]:
-        refs = [
-            item
-            for value in step.attrs.values()
-            for item in (value if isinstance(value, tuple) else (value,))
-            if isinstance(item, ir.FunctionRef)
-        ]
-        return plans_within(self._ctx, [self._ctx.plan(ref) for ref in refs])
+        plans = [self._ctx.plan(ref) for ref in ir.function_refs(step.attrs)]
+        return plans_within(self._ctx, plans)
 
     def _is_hosts(self, step: Step, slots: Sequence[int], within: Any) -> bool:
         kernel = step.kernel

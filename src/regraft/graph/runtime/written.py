@@ -72,10 +72,9 @@ def _given_to_writers(
 def _called(
     node: ir.Node, functions: Mapping[str, ir.Function]
 ) -> Iterator[ir.Function]:
-    for value in node.attrs.values():
-        for ref in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(ref, ir.FunctionRef) and ref.name in functions:
-                yield functions[ref.name]
+    for ref in ir.function_refs(node.attrs):
+        if ref.name in functions:
+            yield functions[ref.name]
 
 
 def _source(value: str, nodes: Mapping[str, ir.Node]) -> str:
