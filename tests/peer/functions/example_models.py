@@ -10,8 +10,7 @@ import tf_keras
 from tf_keras import layers
 
 from peer.functions import promises
-from peer.functions.promises import Built, _batch, case
-from peer.functions.unusual_models import _compiled
+from peer.functions.promises import Built, _batch, _compiled, case
 
 save = promises.save
 

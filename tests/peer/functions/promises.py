@@ -86,6 +86,12 @@ def _numpy(values: Any) -> Any:
     return tf.nest.map_structure(one, values)
 
 
+def _compiled(inputs: Any, outputs: Any, loss: Any = "mse") -> Any:
+    model = tf_keras.Model(inputs, outputs)
+    model.compile(tf_keras.optimizers.SGD(0.1), loss)
+    return model
+
+
 def _batch(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
 

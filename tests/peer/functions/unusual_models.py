@@ -11,15 +11,9 @@ import tf_keras
 from tf_keras import layers
 
 from peer.functions import promises
-from peer.functions.promises import Built, _batch, case
+from peer.functions.promises import Built, _batch, _compiled, case
 
 save = promises.save
-
-
-def _compiled(inputs: Any, outputs: Any, loss: Any = "mse") -> Any:
-    model = tf_keras.Model(inputs, outputs)
-    model.compile(tf_keras.optimizers.SGD(0.1), loss)
-    return model
 
 
 @case
