@@ -63,6 +63,8 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("resizing_as_only_tensorflow_does", "h5"),
         ("input_of_a_type_spec", "tf"),
         ("input_of_a_type_spec", "h5"),
+        ("moments_along_several_axes", "tf"),
+        ("moments_along_several_axes", "h5"),
         ("statistics_over_replicas", "tf"),
         ("statistics_over_replicas", "h5"),
         ("layers_as_activations", "tf"),

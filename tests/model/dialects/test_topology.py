@@ -270,7 +270,7 @@ def test_custom_class_is_found_by_any_spelling(spelling, written):
 @pytest.mark.parametrize(
     ("class_name", "config"),
     [
-        ("BatchNormalization", {"axis": [1, 2]}),
+        ("BatchNormalization", {"axis": [1, 2], "renorm": True}),
         ("DepthwiseConv2D", {"kernel_size": 2, "groups": 2}),
         ("Conv2DTranspose", {"filters": 2, "kernel_size": 2, "groups": 2}),
         ("BatchNormalization", {"virtual_batch_size": 4}),

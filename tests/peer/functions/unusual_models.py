@@ -41,6 +41,21 @@ def plain_wrapper() -> Built:
     return Built(_compiled(inputs, outputs), batch[0], batch)
 
 
+@case
+def moments_along_several_axes() -> Built:
+    rows, images = tf_keras.Input((5, 4)), tf_keras.Input((4, 5, 3))
+    x = layers.BatchNormalization(axis=[1, 2], momentum=0.8)(layers.Masking()(rows))
+    x = layers.BatchNormalization(axis=[1, 2], scale=False)(layers.Dense(3)(x))
+    y = layers.BatchNormalization(axis=[1, -1], center=False)(images)
+    y = layers.BatchNormalization(axis=[1, 3], trainable=False)(y)
+    x, y = layers.Flatten()(x), layers.Flatten()(y)
+    outputs = layers.Dense(1)(layers.Concatenate()([x, y]))
+    given = [_batch(6, 5, 4), _batch(6, 4, 5, 3, seed=1)]
+    given[0][1, 2:] = 0.0
+    batch = given, _batch(6, 1, seed=2)
+    return Built(_compiled([rows, images], outputs), given, batch)
+
+
 class FirstOf(layers.Layer):
     """Is called with a list, also of one."""
 

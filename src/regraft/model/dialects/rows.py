@@ -26,6 +26,7 @@ from regraft.model.keras2 import (
     layers_keras1,
     layers_local,
     layers_merging,
+    layers_normalization,
     layers_preprocessing,
     op_layers,
     premade_models,
@@ -102,14 +103,19 @@ EVERYWHERE: Mapping[str, Any] = {
 
 def _single_axis(config: Config, context: BuildContext) -> None:
     axis = config.get("axis")
-    if isinstance(axis, (list, tuple)):
-        if len(axis) > 1:
-            raise UnsupportedError(
-                f"Keras 3 has no BatchNormalization over several axes; layer "
-                f"{config.get('name')!r} has axis={list(axis)}. Pass a class that "
-                "has it in `custom_objects={'BatchNormalization': …}`."
-            )
+    if isinstance(axis, (list, tuple)) and len(axis) == 1:
         config["axis"] = axis[0]
+
+
+def _normalized_axes(one: type[keras.layers.Layer]) -> Choose:
+    """A class for one axis, and that for several."""
+
+    def choose(config: Mapping[str, Any], dialect: Dialect) -> type[keras.layers.Layer]:
+        axis = config.get("axis")
+        several = isinstance(axis, (list, tuple)) and len(axis) > 1
+        return layers_normalization.BatchNormalization if several else one
+
+    return choose
 
 
 def _batch_normalization(config: Config, context: BuildContext) -> None:
@@ -291,12 +297,13 @@ ROWS: Mapping[str, Row] = {
     "AveragePooling1D": Row(translate=_average_pooling),
     "AveragePooling2D": Row(translate=_average_pooling),
     "BatchNormalization": Row(
-        keras2_class=keras2.BatchNormalization,
+        choose=_normalized_axes(keras2.BatchNormalization),
         dropped={"virtual_batch_size": (None,), "adjustment": (None,)},
         translate=_batch_normalization,
     ),
     "SyncBatchNormalization": Row(
-        keras2_class=keras2.SyncBatchNormalization, translate=_synchronized
+        choose=_normalized_axes(keras2.SyncBatchNormalization),
+        translate=_synchronized,
     ),
     "CategoryEncoding": Row(
         renamed={"max_tokens": "num_tokens"}, translate=_category_encoding
