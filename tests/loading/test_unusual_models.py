@@ -11,7 +11,13 @@ import pytest
 
 import regraft
 from peer import Peer
-from promises.checks import again, assert_same, assert_same_outputs, assert_same_step
+from promises.checks import (
+    again,
+    assert_same,
+    assert_same_outputs,
+    assert_same_step,
+    assert_same_weights,
+)
 from regraft.errors import UnsupportedError
 
 pytestmark = pytest.mark.peer
@@ -102,6 +108,19 @@ def test_network_with_a_layer_without_functions_says_that_it_runs_as_a_whole(
     (note,) = regraft.load_report(model).notes
     assert "runs as a whole" in note
     assert "Scaled" in note
+
+
+@pytest.mark.parametrize("save_format", ["tf", "h5"])
+def test_random_images_make_no_other_layer_train(
+    save_format: str, tmp_path: Path, peer: Peer
+) -> None:
+    case = "images_made_random_in_the_model"
+    path = tmp_path / ("m.h5" if save_format == "h5" else "m")
+    theirs = _saved(peer, case, path, save_format=save_format)
+    model = regraft.load_model(path)
+    for each in (model, again(model, tmp_path / "again"), model):
+        assert_same_outputs(each, theirs)
+        assert_same_weights(each, theirs)
 
 
 @pytest.mark.parametrize("save_format", ["tf", "h5"])

@@ -279,6 +279,19 @@ def resizing_as_only_tensorflow_does() -> Built:
 
 
 @case
+def images_made_random_in_the_model() -> Built:
+    """Images of one color, in which no flip or turn is seen."""
+    inputs = tf_keras.Input((4, 4, 2))
+    x = layers.RandomTranslation(0.3, 0.3)(layers.RandomFlip()(inputs))
+    x = layers.RandomRotation(0.2)(layers.RandomZoom((-0.3, 0.0))(x))
+    x = layers.BatchNormalization(momentum=0.5)(layers.RandomCrop(3, 3)(x))
+    x = layers.Dropout(0.5)(layers.Flatten()(x))
+    model = tf_keras.Model(inputs, layers.Dense(2)(x))
+    given = np.ones((5, 4, 4, 2), "float32") * _batch(5, 1, 1, 2)
+    return Built(model, given, call={})
+
+
+@case
 def input_of_a_type_spec() -> Built:
     inputs = tf_keras.Input(type_spec=tf.TensorSpec((None, 5), tf.int32))
     x = layers.Flatten()(layers.Embedding(7, 3)(inputs))

@@ -287,7 +287,6 @@ _SEPARABLE = {
 }
 _CONV_LSTM = Row(dropped=_RECURRENT, absent={"recurrent_activation": "hard_sigmoid"})
 _SPATIAL = Row(dropped={"noise_shape": ANYTHING})
-_RANDOM = Row(translate=_random_interval)
 
 ROWS: Mapping[str, Row] = {
     "AdditiveAttention": Row(
@@ -388,11 +387,6 @@ ROWS: Mapping[str, Row] = {
     "Normalization": Row(ends_masks=True),
     "Rescaling": Row(ends_masks=True),
     "Resizing": Row(choose=_resizing),
-    "RandomContrast": _RANDOM,
-    "RandomRotation": _RANDOM,
-    "RandomTranslation": _RANDOM,
-    "RandomZoom": _RANDOM,
-    "RandomBrightness": _RANDOM,
     "SeparableConv1D": Row(dropped=_SEPARABLE, choose=_causal_convolution),
     "SeparableConv2D": Row(dropped=_SEPARABLE),
     "Softmax": Row(
@@ -421,6 +415,20 @@ ROWS: Mapping[str, Row] = {
     "TimeDistributed": Row(
         keras2_class=recurrent.TimeDistributed, translate=_time_distributed
     ),
+    **{
+        name: Row(
+            keras2_class=getattr(layers_preprocessing, name),
+            translate=_random_interval,
+        )
+        for name in (
+            "RandomBrightness",
+            "RandomContrast",
+            "RandomFlip",
+            "RandomRotation",
+            "RandomTranslation",
+            "RandomZoom",
+        )
+    },
     "RandomHeight": Row(keras2_class=layers_preprocessing.RandomHeight),
     "RandomWidth": Row(keras2_class=layers_preprocessing.RandomWidth),
     "CuDNNLSTM": Row(

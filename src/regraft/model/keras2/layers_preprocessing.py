@@ -16,6 +16,18 @@ from regraft.graph.runtime.kernels.image import (
 from regraft.model.keras2.registration import registered
 
 
+class _RandomByItself(keras.layers.Layer):
+    """Is random unless its call says otherwise, and no other layer with it.
+
+    In a call of a model that says nothing of training, Keras 3's random layers are
+    random too, but then all layers after them train: `BatchNormalization` moves its
+    statistics, `Dropout` drops.
+    """
+
+    def call(self, data: Any, training: bool | None = None) -> Any:
+        return super().call(data, training=True if training is None else training)
+
+
 class _RandomSize(keras.layers.Layer):
     """Stretches images along one axis by a random factor while training.
 
@@ -38,8 +50,8 @@ class _RandomSize(keras.layers.Layer):
         self.seed = seed
         self.generator = keras.random.SeedGenerator(seed)
 
-    def call(self, inputs: Any, training: bool = True) -> Any:
-        if not training:
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        if training is not None and not training:
             return inputs
         pair = isinstance(self.factor, (list, tuple))
         low, high = self.factor if pair else (-self.factor, self.factor)
@@ -83,7 +95,37 @@ class RandomWidth(_RandomSize):
 
 
 @registered
-class RandomCrop(keras.layers.RandomCrop):
+class RandomFlip(_RandomByItself, keras.layers.RandomFlip):
+    """Mirrors images at random, by itself."""
+
+
+@registered
+class RandomRotation(_RandomByItself, keras.layers.RandomRotation):
+    """Turns images at random, by itself."""
+
+
+@registered
+class RandomTranslation(_RandomByItself, keras.layers.RandomTranslation):
+    """Shifts images at random, by itself."""
+
+
+@registered
+class RandomZoom(_RandomByItself, keras.layers.RandomZoom):
+    """Zooms images at random, by itself."""
+
+
+@registered
+class RandomContrast(_RandomByItself, keras.layers.RandomContrast):
+    """Changes the contrast of images at random, by itself."""
+
+
+@registered
+class RandomBrightness(_RandomByItself, keras.layers.RandomBrightness):
+    """Changes the brightness of images at random, by itself."""
+
+
+@registered
+class RandomCrop(_RandomByItself, keras.layers.RandomCrop):
     """Random crop that, out of training, gives the central part of the image.
 
     Args:
@@ -95,8 +137,8 @@ class RandomCrop(keras.layers.RandomCrop):
         super().__init__(*args, **kwargs)
         self.resize_first = resize_first
 
-    def call(self, data: Any, training: bool = True) -> Any:
-        if training or isinstance(data, dict):
+    def call(self, data: Any, training: bool | None = None) -> Any:
+        if training is None or training or isinstance(data, dict):
             return super().call(data, training=training)
         first = self.data_format == "channels_first"
         axes = (-2, -1) if first else (-3, -2)
