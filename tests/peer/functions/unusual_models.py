@@ -20,6 +20,8 @@ save = promises.save
 def constant_among_inputs() -> Built:
     inputs = tf_keras.Input((3,))
     x = layers.Dense(3)(inputs)
+    x = layers.Multiply()([np.array([[2.0, 0.0, -1.0]], "float32"), x])
+    x = layers.Reshape((3,))(layers.Average()([tf.constant([[4.0]]), x]))
     outputs = layers.Add()([x, tf.constant([[1.0, -2.0, 3.0]])])
     batch = _batch(4, 3), _batch(4, 3, seed=1)
     return Built(_compiled(inputs, outputs), batch[0], batch)

@@ -24,8 +24,24 @@ def without_mask(tensor: Any) -> Any:
     return tensor if _compat.keras_mask(tensor) is None else ops.copy(tensor)
 
 
+def _spec(item: Any) -> Any:
+    """What an input is to Keras 3, which infers no shape of a constant's.
+
+    One row of a constant goes with any number of examples.
+    """
+    if isinstance(item, keras.KerasTensor):
+        return item
+    shape = tuple(item.shape)
+    if shape[:1] in ((), (1,)):
+        shape = (None, *shape[1:])
+    return keras.KerasTensor(shape, keras.backend.standardize_dtype(item.dtype))
+
+
 class _Merge(keras.layers.Layer):
     """Put before a merging layer in a class' bases."""
+
+    def compute_output_spec(self, inputs: Any) -> Any:
+        return super().compute_output_spec([_spec(item) for item in inputs])
 
     def call(self, inputs: Any) -> Any:
         return super().call([without_mask(tensor) for tensor in inputs])
