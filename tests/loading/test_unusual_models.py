@@ -36,6 +36,8 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
     [
         ("constant_among_inputs", "tf"),
         ("constant_among_inputs", "h5"),
+        ("lookup_into_a_network", "tf"),
+        ("lookup_into_a_network", "h5"),
         ("plain_wrapper", "tf"),
         ("plain_wrapper", "h5"),
         ("keys_that_are_no_names", "tf"),

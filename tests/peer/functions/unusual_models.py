@@ -35,6 +35,20 @@ def ragged_constant() -> Built:
 
 
 @case
+def lookup_into_a_network() -> Built:
+    """A network that is given numbers of a layer, and of a lookup."""
+    number, index = tf_keras.Input((1,)), tf_keras.Input((1,), dtype="int64")
+    x = layers.Flatten()(layers.Embedding(4, 2)(index))
+    outputs = layers.Dense(2)(layers.Concatenate()([number, x]))
+    inner = tf_keras.Model([number, index], outputs)
+    number, index = tf_keras.Input((1,)), tf_keras.Input((1,), dtype="int64")
+    found = layers.IntegerLookup(vocabulary=[3, 5, 7])(index)
+    model = _compiled([number, index], inner([layers.Rescaling(0.5)(number), found]))
+    given = [_batch(4, 1), np.array([[5], [2], [3], [7]])]
+    return Built(model, (given,), (given, _batch(4, 2, seed=1)))
+
+
+@case
 def plain_wrapper() -> Built:
     inputs = tf_keras.Input((3,))
     x = layers.Dense(2)(inputs)

@@ -137,7 +137,7 @@ class HostModel:
             kind, *numbers = key.removeprefix(_PREFIX).split("_")
             if kind == "layer":
                 number, call = map(int, numbers)
-                results[id(layers[number]), call] = value
+                results[id(layers[number]), call] = keras.ops.convert_to_tensor(value)
         return keras.tree.pack_sequence_as(structure, flat), results
 
     def _shown(self, outputs: Any) -> Any:
