@@ -73,6 +73,7 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("input_of_a_type_spec", "h5"),
         ("moments_along_several_axes", "tf"),
         ("moments_along_several_axes", "h5"),
+        ("dtype_before_a_cast", "tf"),
         ("statistics_over_replicas", "tf"),
         ("statistics_over_replicas", "h5"),
         ("layers_as_activations", "tf"),
@@ -417,3 +418,14 @@ def test_losses_see_targets_of_one_dimension_as_a_column(
     model = regraft.load_model(tmp_path / "m")
     assert_same_step(again(model, tmp_path / "again"), theirs)
     assert_same_step(model, theirs)
+
+
+@pytest.mark.parametrize("save_format", ["tf", "h5"])
+@pytest.mark.parametrize("examples", [3, 5])
+def test_targets_by_name_are_columns_beside_a_list_of_outputs(
+    examples: int, save_format: str, tmp_path: Path, peer: Peer
+) -> None:
+    path = tmp_path / ("m.h5" if save_format == "h5" else "m")
+    keywords = {"examples": examples, "save_format": save_format}
+    theirs = _saved(peer, "losses_of_named_targets", path, **keywords)
+    assert_same_step(regraft.load_model(path), theirs)

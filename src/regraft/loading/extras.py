@@ -225,20 +225,23 @@ def _set_input_spec(layer: keras.Layer, spec: Any) -> None:
     if layer.takes_composites:
         return  # it counts inputs, of which Keras sees the parts here
     try:
-        layer.input_spec = _input_spec(spec)  # type: ignore[attr-defined]
+        layer.input_spec = _input_spec(spec, layer.compute_dtype)  # type: ignore[attr-defined]
     except (TypeError, ValueError, KeyError, AttributeError):
         return  # it says less than the layer's traces do
 
 
-def _input_spec(spec: Any) -> Any:
+def _input_spec(spec: Any, computes_in: str) -> Any:
     if isinstance(spec, Mapping) and spec.get("class_name") == "InputSpec":
         config = spec["config"]
         shape = config.get("shape")
         if isinstance(shape, TensorShape):
             shape = shape.dims
+        dtype = config.get("dtype")
+        if "float" in str(dtype) and dtype != computes_in:
+            dtype = None  # Keras 2 looks before it casts, Keras 3 after that
         axes = {int(k): v for k, v in (config.get("axes") or {}).items()}
         return keras.InputSpec(
-            dtype=config.get("dtype"),
+            dtype=dtype,
             shape=None if shape is None else tuple(shape),
             ndim=config.get("ndim") if shape is None else None,
             max_ndim=config.get("max_ndim"),
@@ -246,8 +249,8 @@ def _input_spec(spec: Any) -> Any:
             axes=axes,
         )
     if isinstance(spec, Mapping):
-        return {key: _input_spec(item) for key, item in spec.items()}
-    return [_input_spec(item) for item in spec]
+        return {key: _input_spec(item, computes_in) for key, item in spec.items()}
+    return [_input_spec(item, computes_in) for item in spec]
 
 
 # --------------------------------------------------------------------- losses

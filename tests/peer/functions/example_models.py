@@ -213,14 +213,15 @@ def loop_until_values_settle() -> Built:
 class Scaled(tf_keras.initializers.Initializer):
     """An initializer that its file names, and nobody else has."""
 
-    def __init__(self, scale: float) -> None:
-        self.scale = scale
+    def __init__(self, scale: float, shape: Any = None) -> None:
+        self.scale, self.shape = scale, shape
 
     def __call__(self, shape: Any, dtype: Any = None, **keywords: Any) -> Any:
         return self.scale * tf.ones(shape)
 
     def get_config(self) -> dict[str, Any]:
-        return {"scale": self.scale}
+        # Keras' JSON has a form of its own for the shape.
+        return {"scale": self.scale, "shape": tf.TensorShape(self.shape)}
 
 
 def _halves(shape: Any, dtype: Any = None) -> Any:
@@ -230,7 +231,7 @@ def _halves(shape: Any, dtype: Any = None) -> Any:
 @case
 def initializers_of_its_own() -> Built:
     inputs = tf_keras.Input((3,))
-    x = layers.Dense(4, "relu", kernel_initializer=Scaled(0.1))(inputs)
+    x = layers.Dense(4, "relu", kernel_initializer=Scaled(0.1, (None, 4)))(inputs)
     model = tf_keras.Model(inputs, layers.Dense(2, bias_initializer=_halves)(x))
     model.compile("adam", "mse")
     batch = _batch(5, 3), _batch(5, 2, seed=1)

@@ -628,6 +628,38 @@ def elementwise_losses_of_classes(loss: str, examples: int = 5) -> Built:
 
 
 @case
+def losses_of_named_targets(examples: int = 5) -> Built:
+    """Targets by the names of the outputs, which are a list."""
+    inputs = tf_keras.Input((4,))
+    a, b = layers.Dense(3, name="a")(inputs), layers.Dense(1, name="b")(inputs)
+    model = tf_keras.Model(inputs, [a, b])
+    model.compile(tf_keras.optimizers.SGD(0.1), {"a": "huber", "b": "log_cosh"})
+    given, target = _batch(examples, 4), np.arange(examples, dtype="float32")
+    return Built(model, given, (given, {"b": 2 * target, "a": target}))
+
+
+class OfFloats(layers.Layer):
+    """Says the dtype of what it is given, which it casts to its own."""
+
+    def build(self, shape: Any) -> None:
+        self.scale = self.add_weight("scale", shape=shape[1:], initializer="ones")
+        axes = {-1: shape[-1]}
+        self.input_spec = layers.InputSpec(dtype="float32", ndim=2, axes=axes)
+
+    def call(self, inputs: Any) -> Any:
+        return inputs * self.scale
+
+
+@case
+def dtype_before_a_cast() -> Built:
+    inputs = tf_keras.Input((3,))
+    x = OfFloats(dtype="mixed_float16")(inputs)
+    outputs = layers.Dense(2)(layers.Activation("linear", dtype="float32")(x))
+    batch = _batch(4, 3), _batch(4, 2, seed=1)
+    return Built(_compiled(inputs, outputs), batch[0], batch)
+
+
+@case
 def clipped_rows(
     legacy: bool = False, regularizer: str | None = None, **clip: float
 ) -> Built:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -39,21 +40,31 @@ def give_columns(model: keras.Model) -> None:
             *rest: Any,
             **keywords: Any,
         ) -> Any:
-            return compute_loss(x, _beside(y, y_pred), y_pred, *rest, **keywords)
+            columns = _beside(y, y_pred, getattr(model, "output_names", None))
+            return compute_loss(x, columns, y_pred, *rest, **keywords)
 
         model.compute_loss = loss_of_columns
 
 
-def _beside(targets: Any, outputs: Any) -> Any:
-    """Targets as columns, where the outputs that they belong to have two dimensions."""
-    try:
-        keras.tree.assert_same_structure(targets, outputs)
-    except (ValueError, TypeError):
-        return targets
+def _beside(targets: Any, outputs: Any, names: Sequence[str] | None) -> Any:
+    """Targets as columns, where the outputs that they belong to have two dimensions.
+
+    Args:
+        targets: In the structure of the outputs, or by the names of these.
+        outputs: Of a call of the model.
+        names: Of the outputs in their order, if the model has them.
+    """
 
     def beside(target: Any, output: Any) -> Any:
         return _column(target) if len(getattr(output, "shape", ())) == 2 else target
 
+    try:
+        keras.tree.assert_same_structure(targets, outputs)
+    except (ValueError, TypeError):
+        by_name = dict(zip(names or (), keras.tree.flatten(outputs), strict=False))
+        if not isinstance(targets, dict) or not set(targets) <= set(by_name):
+            return targets
+        return {name: beside(one, by_name[name]) for name, one in targets.items()}
     return keras.tree.map_structure(beside, targets, outputs)
 
 

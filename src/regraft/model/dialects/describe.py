@@ -29,6 +29,7 @@ from regraft.model.dialects.objects import (
 from regraft.model.dialects.registry import is_builtin
 from regraft.model.keras2 import layers_theano
 from regraft.model.keras2.registration import PACKAGE
+from regraft.model.metadata import decode
 
 Entry = dict[str, Any]
 DescribeLayer = Callable[[keras.layers.Layer, Dialect, list[Note]], Entry]
@@ -338,7 +339,7 @@ def _old_object(key: str, value: Mapping[str, Any], owner: str, notes: Any) -> A
     if not isinstance(config, Mapping):
         return value
     if name == "UnknownInitializer":
-        return _unknown(json.loads(config["entry"]))
+        return _unknown(decode(json.loads(config["entry"])))
     if name == "AveragedOverBatch":
         return old_words(key, config["regularizer"], owner, notes)
     if name == "SummedOverBatch":

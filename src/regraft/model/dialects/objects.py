@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import keras
 
 from regraft import _compat
 from regraft.errors import UnknownNameError, UnsupportedError
+from regraft.model import metadata
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.registry import builtin_objects, find_custom
 from regraft.model.keras2.activations import linear_fifth_hard_sigmoid
@@ -132,7 +132,7 @@ def build_object(kind: str, spec: Any, context: BuildContext, where: str) -> Any
         if kind != "initializers":
             raise
         context.note(where, "is unknown; only variables made anew would need it")
-        return UnknownInitializer(json.dumps(spec))
+        return UnknownInitializer(metadata.dump(spec))
 
 
 def _built(kind: str, spec: Any, context: BuildContext, where: str) -> Any:

@@ -25,7 +25,8 @@ class UnknownInitializer(keras.initializers.Initializer):
     """Stands for one that nobody knows, where variables have values of their own.
 
     Args:
-        entry: As a file spells it, in JSON: Keras would take a dict for an object.
+        entry: As a file spells it, in the JSON of Keras' metadata: Keras would take a
+            dict for an object.
     """
 
     def __init__(self, entry: str) -> None:
