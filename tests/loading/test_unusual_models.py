@@ -429,3 +429,13 @@ def test_targets_by_name_are_columns_beside_a_list_of_outputs(
     keywords = {"examples": examples, "save_format": save_format}
     theirs = _saved(peer, "losses_of_named_targets", path, **keywords)
     assert_same_step(regraft.load_model(path), theirs)
+
+
+def test_model_whose_class_has_training_steps_of_its_own_says_so(
+    tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "sharpness_aware", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    (note,) = regraft.load_report(model).notes
+    assert "takes training steps of its own" in note
+    assert_same_outputs(model, theirs, training=False)

@@ -17,6 +17,10 @@ from regraft.model.keras2.regularizers import flatten_at_zero
 from regraft.model.keras2.trained_writes import keep_trained_writes
 from regraft.options import LoadOptions
 
+# Classes of Keras 2 that Keras 3 lacks and that aren't rebuilt. Of a user's classes no
+# file tells what they do.
+_WITH_OWN_STEPS = ("Custom>SharpnessAwareMinimization",)
+
 
 def let_behave_as_saved(
     model: keras.Model,
@@ -54,5 +58,11 @@ def let_behave_as_saved(
             f"layer {original_name(layer)!r}",
             "was called with a mask, and what its class hands on is in no function: "
             "losses, metrics and layers after it see none. Pass its class",
+        )
+    if getattr(model, "saved_class_name", None) in _WITH_OWN_STEPS:
+        context.note(
+            f"model {original_name(model)!r}",
+            "its class takes training steps of its own, which are in no function: it "
+            "trains by Keras' plain ones",
         )
     show_added_metrics(model)

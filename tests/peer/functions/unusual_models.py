@@ -660,6 +660,16 @@ def dtype_before_a_cast() -> Built:
 
 
 @case
+def sharpness_aware() -> Built:
+    """Its class steps twice; it computes as the model in it."""
+    inner = tf_keras.Sequential([layers.Dense(2, input_shape=(3,))])
+    model = tf_keras.models.experimental.SharpnessAwareMinimization(inner)
+    model.compile(tf_keras.optimizers.SGD(0.1), "mse")
+    model.fit(_batch(4, 3), _batch(4, 2, seed=1), verbose=0)
+    return Built(model, _batch(4, 3))
+
+
+@case
 def clipped_rows(
     legacy: bool = False, regularizer: str | None = None, **clip: float
 ) -> Built:
