@@ -127,6 +127,21 @@ def test_random_images_make_no_other_layer_train(
 
 
 @pytest.mark.parametrize("save_format", ["tf", "h5"])
+def test_each_output_of_one_layer_has_its_own_loss(
+    save_format: str, tmp_path: Path, peer: Peer
+) -> None:
+    case = "layer_that_makes_two_outputs"
+    path = tmp_path / ("m.h5" if save_format == "h5" else "m")
+    theirs = _saved(peer, case, path, save_format=save_format)
+    model = regraft.load_model(path)
+    for each in (again(model, tmp_path / "again"), model):
+        x, y = theirs["batch"]
+        logs = each.test_on_batch(x, y, return_dict=True)
+        assert logs == pytest.approx(theirs["logs"], rel=1e-5)
+        assert_same(each, theirs)
+
+
+@pytest.mark.parametrize("save_format", ["tf", "h5"])
 def test_directions_stay_frozen_and_get_their_own_weights(
     save_format: str, tmp_path: Path, peer: Peer
 ) -> None:

@@ -308,6 +308,19 @@ def images_made_random_in_the_model() -> Built:
 
 
 @case
+def layer_that_makes_two_outputs() -> Built:
+    one, other = tf_keras.Input((3,)), tf_keras.Input((3,))
+    head = layers.Dense(2, name="head")
+    model = tf_keras.Model([one, other], [head(one), head(other)])
+    losses = {"head_1": "mae", "head": "mse"}
+    model.compile("sgd", losses, metrics={"head_1": "mse"}, loss_weights=[1.0, 0.5])
+    x = [_batch(4, 3), _batch(4, 3, seed=1)]
+    y = [_batch(4, 2, seed=2), _batch(4, 2, seed=3)]
+    logs = model.test_on_batch(x, y, return_dict=True)
+    return Built(model, (x,), (x, y), more={"logs": logs})
+
+
+@case
 def input_of_a_type_spec() -> Built:
     inputs = tf_keras.Input(type_spec=tf.TensorSpec((None, 5), tf.int32))
     x = layers.Flatten()(layers.Embedding(7, 3)(inputs))

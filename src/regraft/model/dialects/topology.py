@@ -370,6 +370,9 @@ class _Functional:
         connect_unused(keras.tree.flatten(inputs))
         model = _construct(cls, inputs, outputs, name.replace("/", "__"), self.config)
         keep_fixed_training(model)
+        if self.context.dialect.computes_as_keras2 and hasattr(model, "output_names"):
+            # A layer that makes several outputs gave each a name of its own.
+            model.output_names = stand_ins(model.output_names)
         self._keep_all(model)
         _remember(model, name, self.context)
         return model
