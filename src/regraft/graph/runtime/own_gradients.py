@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import keras
 
 from regraft.errors import UnsupportedError
 from regraft.graph import ir
@@ -97,20 +99,46 @@ def _identity(
     """The inputs, with the gradient that their author wrote."""
     if not all(map(_is_float_tensor, input)):
         return input
+    library = ctx.library
+
+    def backward(kept: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+        """A gradient, or `None`, for each input."""
+        plan = library.plan(gradient.function)
+        found = library.run(plan, [*cotangents, *kept], library.context())
+        results = iter(found)
+        return [next(results) if has else None for has in gradient.given]
+
+    kept = [values.to_tensor(value) for value in captured]
+    if keras.backend.backend() == "torch":
+        return _with_autograd(input, kept, backward)
     try:
         call = raw_native("custom_vjp")(lambda given, kept: given)
     except UnsupportedError:  # Keras' other backends have no place for it.
         return input
-    library = ctx.library
+    call.defvjp(
+        lambda given, kept: (given, kept),
+        lambda kept, cotangents: (backward(kept, cotangents), None),
+    )
+    return list(call(input, kept))
 
-    def backward(kept: Sequence[Any], cotangents: Sequence[Any]) -> Any:
-        plan = library.plan(gradient.function)
-        found = library.run(plan, [*cotangents, *kept], library.context())
-        results = iter(found)
-        return [next(results) if has else None for has in gradient.given], None
 
-    call.defvjp(lambda given, kept: (given, kept), backward)
-    return list(call(input, [values.to_tensor(value) for value in captured]))
+def _with_autograd(
+    given: Sequence[Any], kept: Sequence[Any], gradients: Callable[..., list[Any]]
+) -> list[Any]:
+    """The same for PyTorch, which wants a class."""
+
+    class Identity(raw_native("autograd_function")):  # type: ignore[misc]
+        @staticmethod
+        def forward(ctx: Any, *tensors: Any) -> Any:
+            ctx.save_for_backward(*tensors[len(given) :])
+            return tuple(tensor.view_as(tensor) for tensor in tensors[: len(given)])
+
+        @staticmethod
+        def backward(ctx: Any, *cotangents: Any) -> Any:
+            found = gradients(ctx.saved_tensors, cotangents)
+            return (*found, *(None for _ in kept))
+
+    return list(Identity.apply(*given, *kept))
 
 
 def _is_float_tensor(value: Any) -> bool:

@@ -17,6 +17,7 @@ from regraft.errors import UnsupportedError
 from regraft.graph.runtime.kernels import values
 
 _PATHS: dict[str, dict[str, str]] = {
+    "autograd_function": {"torch": "torch.autograd:Function"},
     "bessel_i0": {"jax": "jax.scipy.special:i0", "torch": "torch.special:i0"},
     "bessel_i0e": {"jax": "jax.scipy.special:i0e", "torch": "torch.special:i0e"},
     "bessel_i1": {"jax": "jax.scipy.special:i1", "torch": "torch.special:i1"},
