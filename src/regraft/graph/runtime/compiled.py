@@ -18,6 +18,7 @@ import numpy as np
 
 from regraft.errors import LimitError, UnsupportedError
 from regraft.graph.runtime.context import Context, KerasVariable, Variable
+from regraft.graph.runtime.in_parts import in_parts, is_worth_it
 from regraft.graph.runtime.interpreter import run
 from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.kernels.carry import plans_within
@@ -238,6 +239,7 @@ class _Part:
         plans = plans_within(library.context(), [segment.plan])
         self._random = segment.on_device and any(plan.random for plan in plans)
         self._options = compiler_options(plans) if segment.on_device else {}
+        self._in_parts = segment.on_device and is_worth_it(plans)
 
     @property
     def is_compiled(self) -> bool:
@@ -342,7 +344,8 @@ class _Part:
             form.written = [i for i, value in enumerate(after) if value is not state[i]]
             return out, [values.to_tensor(after[i]) for i in form.written]
 
-        form.call = raw_native("jit")(traced, compiler_options=self._options)
+        function = in_parts(traced) if self._in_parts else traced
+        form.call = raw_native("jit")(function, compiler_options=self._options)
         return form
 
 
