@@ -32,6 +32,11 @@ def without_own_gradients() -> Iterator[None]:
         _plain.reset(token)
 
 
+def are_plain() -> bool:
+    """Whether each function is to be one operation."""
+    return _plain.get()
+
+
 def _has_own_gradient(x: Any) -> bool:
     return "float" in dtype_of(x) and not _plain.get()
 
