@@ -116,9 +116,14 @@ def test_loop_whose_end_values_tell_is_trained_step_by_step(
     assert not model.run_eagerly
     assert model.predict(theirs["inputs"], verbose=0).shape == (5, 2)
     fitted = regraft.load_model(tmp_path / "m")
-    fitted.fit(*theirs["batch"], batch_size=5, verbose=0)
-    for variable, value in zip(fitted.weights, theirs["after"], strict=True):
-        np.testing.assert_allclose(np.asarray(variable), value, rtol=1e-5, atol=1e-6)
+    inner = regraft.load_model(tmp_path / "m")
+    own = keras.Sequential([keras.Input((3,)), *inner.layers[1:]])
+    own.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=True)
+    for one in (fitted, own):
+        one.fit(*theirs["batch"], batch_size=5, verbose=0)
+        for variable, value in zip(one.weights, theirs["after"], strict=True):
+            found = np.asarray(variable)
+            np.testing.assert_allclose(found, value, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
