@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from graph.cases.case import Case, Program, f32, i32, integers, normal
 
 _X = normal(4, 3) * 4
+_BOUNDS = np.abs(normal(200)) * 3 + 0.1
 
 
 def _dequantize(kind: str, mode: str, low: Any, high: Any, **attrs: Any) -> Any:
@@ -56,6 +59,12 @@ ROWS = [
     Case(
         "FakeQuantWithMinMaxVarsPerChannel",
         {"inputs": _X, "min": f32(-3, -1, 0), "max": f32(6, 2, 4)},
+        tolerance=1e-5,
+    ),
+    Case(
+        "FakeQuantWithMinMaxVarsPerChannel",
+        {"inputs": normal(4, 200) * 4, "min": -_BOUNDS, "max": _BOUNDS},
+        label="zero-halfway",
         tolerance=1e-5,
     ),
     *(

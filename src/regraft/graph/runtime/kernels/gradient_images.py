@@ -224,7 +224,7 @@ def fake_quant_with_min_max_args_gradient(
 ) -> Any:
     """Gradient of `FakeQuantWithMinMaxArgs`: that of clipping."""
     x = values.to_tensor(inputs)
-    low, high = fake_quantized(min, max, num_bits, narrow_range)
+    low, high, _ = fake_quantized(min, max, num_bits, narrow_range)
     return ops.where((x >= low) & (x <= high), values.to_tensor(gradients), 0.0)
 
 
@@ -238,7 +238,7 @@ def _bounded(
     axes: Any,
 ) -> tuple[Any, Any, Any]:
     x, given = values.to_tensor(inputs), values.to_tensor(gradients)
-    low, high = fake_quantized(low, high, num_bits, narrow_range)
+    low, high, _ = fake_quantized(low, high, num_bits, narrow_range)
     below, above = x < low, x > high
     return (
         ops.where(below | above, 0.0, given),

@@ -13,24 +13,26 @@ from regraft.graph.runtime.registry import kernel
 
 def fake_quantized(
     low: Any, high: Any, num_bits: int, narrow_range: bool
-) -> tuple[Any, Any]:
-    """Returns bounds moved so that zero is on their grid."""
+) -> tuple[Any, Any, Any]:
+    """Returns bounds moved so that zero is on their grid, and the grid's step."""
     low, high = (values.to_tensor(v, "float32") for v in (low, high))
     first, last = int(narrow_range), 2**num_bits - 1
-    scale = (high - low) / (last - first)
+    # XLA multiplies by the inverse of a constant, and one bit more or less moves the
+    # grid by a step where its zero is halfway, as between bounds -a and a.
+    steps = ops.where(ops.isnan(high), high, float(last - first))
+    scale = (high - low) / steps
     zero = first - low / ops.where(scale == 0, ops.ones_like(scale), scale)
     zero = ops.clip(ops.floor(zero + 0.5), first, last)
-    return (first - zero) * scale, (last - zero) * scale
+    return (first - zero) * scale, (last - zero) * scale, scale
 
 
 def _fake(x: Any, low: Any, high: Any, num_bits: int, narrow_range: bool) -> Any:
     """Rounds to a grid whose zero is exact; gradients pass where it is inside."""
-    x, low, high = (values.to_tensor(v) for v in (x, low, high))
-    scale = (high - low) / (2**num_bits - 1 - int(narrow_range))
-    low, high = fake_quantized(low, high, num_bits, narrow_range)
+    x = values.to_tensor(x)
+    low, high, scale = fake_quantized(low, high, num_bits, narrow_range)
     clipped = ops.clip(x, low, high)
-    step = ops.where(scale == 0, ops.ones_like(scale), scale)
-    rounded = ops.floor((clipped - low) / step + 0.5) * scale + low
+    inverse = 1.0 / ops.where(scale == 0, ops.ones_like(scale), scale)
+    rounded = ops.floor(clipped * inverse + 0.5) * scale
     # The rounding itself has no gradient; that of the clipping stands for it.
     out = clipped + ops.stop_gradient(rounded - clipped)
     return ops.where(scale == 0, ops.zeros_like(out), out)
