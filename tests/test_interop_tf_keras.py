@@ -107,6 +107,20 @@ def test_tf_keras_loads_it_and_takes_the_same_steps(
         assert worst(theirs["weights"][kind], values) < tolerance, kind
 
 
+def test_metadata_is_also_where_tensorflow_before_2_5_looks_for_it(
+    peer: Any, tmp_path: Path
+) -> None:
+    example = trained("dense", "Adam")
+    regraft.save_model(example.model, tmp_path / "model")
+    # Without this file tf_keras reads such a SavedModel as one of TensorFlow 2.4.
+    (tmp_path / "model" / "keras_metadata.pb").unlink()
+
+    theirs = peer.call("keras_models.predict", tmp_path / "model", example.inputs)
+
+    ours = example.model.predict(example.inputs, verbose=0)
+    np.testing.assert_allclose(theirs[0], ours, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_tensorflow_core_opens_the_saved_model_and_runs_its_signature(
     name: str, peer: Any, tmp_path: Path

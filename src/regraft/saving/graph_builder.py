@@ -279,6 +279,9 @@ def _fill_saved(proto: Any, node: _Node) -> None:
         proto.user_object.identifier = node.identifier
         proto.user_object.version.producer = node.producer
         proto.user_object.version.min_consumer = 1
+        if node.metadata is not None:
+            # Where Keras of TensorFlow 2.2 to 2.4 looks for it.
+            proto.user_object.metadata = keras_json.dump(node.metadata)
 
 
 def fill_shape(proto: Any, shape: Iterable[int | None]) -> None:

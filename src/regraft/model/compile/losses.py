@@ -21,6 +21,7 @@ from regraft.model.compile.names import (
 from regraft.model.dialects import objects
 from regraft.model.dialects.context import BuildContext, Note
 from regraft.model.dialects.dialect import Dialect
+from regraft.model.dialects.late_arguments import loss_without_late_arguments
 from regraft.model.dialects.registry import find_custom
 from regraft.model.keras2.losses import FUNCTIONS as KERAS_2_FUNCTIONS
 from regraft.model.keras2.losses import (
@@ -287,11 +288,11 @@ def describe_loss(loss: Any, dialect: Dialect, notes: list[Note]) -> Any:
             "class_name": keras.saving.get_registered_name(type(loss)),
             "config": config,
         }
-    return _known_to_keras_2(
-        name,
-        {"class_name": name, "config": config},
-        notes,
-    )
+    config = loss_without_late_arguments(name, config)
+    if name == "SparseCategoricalCrossentropy" and "axis" in config:
+        text = f"Keras 2 has no axis of {name}; {config.pop('axis')!r} is left out"
+        notes.append(Note("compile", text))
+    return _known_to_keras_2(name, {"class_name": name, "config": config}, notes)
 
 
 def _known_to_keras_2(name: str, entry: Any, notes: list[Note]) -> Any:

@@ -22,6 +22,7 @@ from regraft.model.compile.names import (
 from regraft.model.dialects import objects
 from regraft.model.dialects.context import BuildContext, Note
 from regraft.model.dialects.dialect import Dialect
+from regraft.model.dialects.late_arguments import metric_without_late_arguments
 from regraft.model.dialects.objects import array_value
 from regraft.model.dialects.registry import find_custom
 from regraft.model.keras2 import metrics as keras2_metrics
@@ -196,6 +197,7 @@ def describe_metric(metric: Any, dialect: Dialect, notes: list[Note]) -> Any:
         return {"class_name": registered, "config": config}
     if _is_foreign(name, notes):
         return None
+    config = metric_without_late_arguments(name, config)
     return {"class_name": name, "config": config}
 
 

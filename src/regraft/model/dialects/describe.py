@@ -18,6 +18,7 @@ from regraft.model.dialects.context import Note
 from regraft.model.dialects.describe_rows import DESCRIPTIONS, INNER_LAYERS
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.keras2_arguments import EVERY_LAYER, KERAS_2_ARGUMENTS
+from regraft.model.dialects.late_arguments import without_late_arguments
 from regraft.model.dialects.layers import is_regraft, row_of
 from regraft.model.dialects.names import original_name
 from regraft.model.dialects.objects import (
@@ -137,7 +138,7 @@ def _known_arguments(
     cls_name = type(layer).__name__
     if cls_name not in KERAS_2_ARGUMENTS and is_regraft(type(layer)):
         # Keras 2's own, though not among its layers.
-        return {k: v for k, v in config.items() if v or k not in _LATE}
+        return without_late_arguments(cls_name, config)
     if cls_name not in KERAS_2_ARGUMENTS:
         text = f"Keras 2 has no layer class {cls_name}, so it is in Keras 3's words"
         notes.append(Note(f"layer {original_name(layer)!r}", text))
@@ -154,9 +155,7 @@ def _known_arguments(
     cls: Any = type(layer)
     defaults = default_arguments(cls)
     kept: Entry = {}
-    for key, value in config.items():
-        if key in _LATE and not value:
-            continue
+    for key, value in without_late_arguments(cls_name, config).items():
         if key in known or key in _ALWAYS.get(cls_name, ()):
             kept[key] = value
         elif _says_nothing(key, value, defaults):
@@ -225,10 +224,6 @@ _ALWAYS = {
 
 # Keys without a meaning for a file's predictions: Keras 2 does without.
 _OF_TRAINING = ("seed", "flash_attention", "use_cudnn", "lora_alpha", "autocast")
-
-
-# Keys that Keras 2 took late, so that earlier versions refuse them.
-_LATE = ("seed", "synchronized", "optional", "zero_output_for_mask")
 
 
 def _not_none(value: Any, config: Mapping[str, Any]) -> bool:
@@ -314,9 +309,13 @@ def old_words(key: str, value: Any, owner: str, notes: list[Note]) -> Any:
         text = "Keras 2 computes another function under the name hard_sigmoid"
         notes.append(Note(f"layer {owner!r}", text))
         return KERAS_3_HARD_SIGMOID
+    if key in ("activation", "recurrent_activation"):
+        return _ACTIVATIONS.get(value, value) if isinstance(value, str) else value
     return value
 
 
+# Names that every Keras 2 and Keras 3 know, for those that Keras 2 learned late.
+_ACTIVATIONS = {"silu": "swish"}
 _FUNCTIONS = {
     "Regraft>linear_fifth_hard_sigmoid": "hard_sigmoid",
     "linear_fifth_hard_sigmoid": "hard_sigmoid",
@@ -329,7 +328,7 @@ def _old_object(key: str, value: Mapping[str, Any], owner: str, notes: Any) -> A
         found = value.get("registered_name") or config
         if found == "function":  # a function that nobody registered
             found = config
-        return _FUNCTIONS.get(found, found)
+        return _FUNCTIONS.get(found, _ACTIVATIONS.get(found, found))
     if name in ("__tuple__", "__list__"):
         return [old_words(key, item, owner, notes) for item in config]
     if name in ("__numpy__", "__tensor__"):
