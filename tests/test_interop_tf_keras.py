@@ -121,6 +121,24 @@ def test_metadata_is_also_where_tensorflow_before_2_5_looks_for_it(
     np.testing.assert_allclose(theirs[0], ours, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["model", "model.h5"])
+def test_layer_that_is_an_activation_opens_in_tf_keras(
+    name: str, peer: Any, tmp_path: Path
+) -> None:
+    layers = [
+        keras.layers.Dense(4, activation=keras.layers.LeakyReLU(0.1)),
+        keras.layers.Conv1D(2, 2, activation=keras.layers.ELU(0.3)),
+    ]
+    model = keras.Sequential([keras.Input((5, 3)), *layers])
+    inputs = np.random.RandomState(0).uniform(-1, 1, (4, 5, 3)).astype("float32")
+    regraft.save_model(model, tmp_path / name)
+
+    theirs = peer.call("keras_models.predict", tmp_path / name, inputs)
+
+    ours = model.predict(inputs, verbose=0)
+    np.testing.assert_allclose(theirs[0], ours, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_tensorflow_core_opens_the_saved_model_and_runs_its_signature(
     name: str, peer: Any, tmp_path: Path

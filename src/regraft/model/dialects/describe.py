@@ -111,8 +111,9 @@ def _builtin_config(
     found: Entry = {}
     inner = INNER_LAYERS.get(type(layer).__name__, {})
     for key, value in config.items():
-        if key in inner:
-            found[key] = _inner(getattr(layer, inner[key]), dialect, notes, describe)
+        live = getattr(layer, inner.get(key, key), None)
+        if key in inner or _is_activation(key, live):
+            found[key] = _inner(live, dialect, notes, describe)
         else:
             found[key] = old_words(key, value, name, notes)
     for old, new in row_of(type(layer)).renamed.items():
@@ -122,6 +123,12 @@ def _builtin_config(
     if change is not None:
         change(found, layer, notes)
     return _known_arguments(layer, found, notes)
+
+
+def _is_activation(key: str, live: Any) -> bool:
+    """Whether a layer stands where a function is usual."""
+    where = key in ("activation", "recurrent_activation")
+    return where and isinstance(live, keras.layers.Layer)
 
 
 def _inner(
