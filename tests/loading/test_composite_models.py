@@ -23,6 +23,11 @@ WORDS = (
     np.array([b"one", b"two", b"four", b"three"], object),
     np.array([3, 3]),
 )
+NUMBERS = (
+    np.array([[0, 0], [0, 1], [1, 1], [2, 0]]),
+    np.array([1, 2, 3, 2]),
+    np.array([3, 2]),
+)
 GIVEN: dict[str, Any] = {
     "ragged": {"ids": [[1, 2, 3], [4], [5, 6]]},
     "deep": [[[[1, 2], [3, 4]], [[5, 0]]], [[[6, 1]]], [[[2, 2]], [[1, 7], [0, 1]]]],
@@ -30,11 +35,8 @@ GIVEN: dict[str, Any] = {
         "words": WORDS,
         "numbers": np.array([[1, 2], [3, 4], [5, 6]], "float32"),
     },
-    "counted": (
-        np.array([[0, 0], [0, 1], [1, 1], [2, 0]]),
-        np.array([1, 2, 3, 2]),
-        np.array([3, 2]),
-    ),
+    "counted": NUMBERS,
+    "looked_up": NUMBERS,
     "subclassed": (
         np.array([[0, 3], [1, 1], [2, 0]]),
         np.array([1, 2, 3], "float32"),

@@ -49,6 +49,12 @@ def _counted() -> Any:
     return keras.Model(x, layers.Dense(1)(counts))
 
 
+def _looked_up() -> Any:
+    x = keras.Input((None,), dtype="int64", sparse=True)
+    counts = layers.IntegerLookup(vocabulary=[1, 3], output_mode="count")(x)
+    return keras.Model(x, layers.Dense(1)(counts))
+
+
 class Matrix(keras.Model):
     """Multiplies a sparse matrix."""
 
@@ -65,7 +71,7 @@ def _inputs(kind: str, given: Any) -> Any:
         return {"ids": tf.ragged.constant(given["ids"], dtype="int64")}
     if kind == "deep":
         return tf.ragged.constant(given, dtype="float32", inner_shape=(2,))
-    if kind in ("counted", "subclassed"):
+    if kind in ("counted", "looked_up", "subclassed"):
         return tf.SparseTensor(*given)
     indices, values, shape = given["words"]
     words = tf.SparseTensor(indices, values.astype("S8"), shape)
@@ -90,6 +96,7 @@ def save(path: Path, kind: str, given: Any, y: np.ndarray) -> dict[str, Any]:
         "deep": _deep,
         "sparse": _sparse,
         "counted": _counted,
+        "looked_up": _looked_up,
         "subclassed": Matrix,
     }
     model = kinds[kind]()

@@ -46,7 +46,7 @@ from regraft.model.dialects.operations import (
     with_module,
 )
 from regraft.model.dialects.registry import find_custom
-from regraft.model.keras2.host_layers import InputLayer
+from regraft.model.keras2.host_layers import HostLayer, InputLayer
 from regraft.model.keras2.layers_merging import end_masks, makes_masks
 
 _NETWORKS = {"Sequential", "Functional", "Model", "Container", "Graph"}
@@ -455,12 +455,12 @@ class _Functional:
                 f"The config of model {self.config.get('name')!r} doesn't say what "
                 f"layer {call.layer!r} is called on: the Keras that wrote it lost that."
             )
-        if isinstance(layer, keras.layers.CategoryEncoding) and any(
+        if isinstance(layer, (keras.layers.CategoryEncoding, HostLayer)) and any(
             getattr(tensor, "sparse", False) for tensor in given
         ):
             raise UnsupportedError(
-                f"Layer {call.layer!r} counts the values of a sparse tensor; Keras 3 "
-                "has the layer for dense ones alone, in which zeros count, too."
+                f"Layer {call.layer!r} takes the values of a sparse tensor; Keras 3 "
+                "has the layer for dense ones alone, in which zeros are values, too."
             )
         if self.context.dialect.generation < 3 and any(
             keras_mask(tensor) is not None for tensor in given
