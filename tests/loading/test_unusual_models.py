@@ -141,6 +141,21 @@ def test_each_output_of_one_layer_has_its_own_loss(
         assert_same(each, theirs)
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_examples_are_weighed_for_the_outputs_that_are_named(
+    named: bool, tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "weights_for_some_outputs", tmp_path / "m", named=named)
+    x, y = theirs["given"]
+    for weights, logs in zip(theirs["weighed"], theirs["logs"], strict=True):
+        model = regraft.load_model(tmp_path / "m")
+        found = model.test_on_batch(x, y, weights, return_dict=True)
+        assert found == pytest.approx(logs, rel=1e-5)
+        batches = (batch for batch in [(x, y, weights)])
+        found = model.evaluate(batches, steps=1, return_dict=True, verbose=0)
+        assert found == pytest.approx(logs, rel=1e-5)
+
+
 @pytest.mark.parametrize("save_format", ["tf", "h5"])
 def test_directions_stay_frozen_and_get_their_own_weights(
     save_format: str, tmp_path: Path, peer: Peer

@@ -321,6 +321,22 @@ def layer_that_makes_two_outputs() -> Built:
 
 
 @case
+def weights_for_some_outputs(named: bool = False) -> Built:
+    inputs = tf_keras.Input((3,))
+    outputs = [layers.Dense(2, name=name)(inputs) for name in ("one", "other")]
+    if named:
+        outputs = {"other": outputs[1], "one": outputs[0]}
+    model = tf_keras.Model(inputs, outputs)
+    model.compile("sgd", "mse", weighted_metrics=["mae"])
+    x = _batch(4, 3)
+    y = {"one": _batch(4, 2, seed=2), "other": _batch(4, 2, seed=3)}
+    some = {"other": np.array([1.0, 0.5, 0.0, 2.0], "float32")}
+    weights = [some, {**some, "one": some["other"][::-1].copy()}]
+    logs = [model.test_on_batch(x, y, each, return_dict=True) for each in weights]
+    return Built(model, x, more={"given": (x, y), "weighed": weights, "logs": logs})
+
+
+@case
 def input_of_a_type_spec() -> Built:
     inputs = tf_keras.Input(type_spec=tf.TensorSpec((None, 5), tf.int32))
     x = layers.Flatten()(layers.Embedding(7, 3)(inputs))

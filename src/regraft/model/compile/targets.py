@@ -1,4 +1,4 @@
-"""Targets as the losses and metrics of Keras 2 see them."""
+"""Targets and weights as the losses and metrics of Keras 2 see them."""
 
 from __future__ import annotations
 
@@ -44,6 +44,58 @@ def give_columns(model: keras.Model) -> None:
             return compute_loss(x, columns, y_pred, *rest, **keywords)
 
         model.compute_loss = loss_of_columns
+
+
+def take_weights_by_name(model: keras.Model) -> None:
+    """Lets examples be weighed for some outputs, in a dict by their names.
+
+    Keras 3 looks for all outputs, and by the places of those in lists.
+    """
+    if type(model).compute_metrics is keras.Model.compute_metrics:
+        compute = model.compute_metrics
+
+        @functools.wraps(compute)
+        def compute_metrics(
+            x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+        ) -> dict[str, Any]:
+            weights = _by_output(model, y_pred, sample_weight)
+            found: dict[str, Any] = compute(x, y, y_pred, weights)
+            return found
+
+        model.compute_metrics = compute_metrics
+    if type(model).compute_loss is keras.Model.compute_loss:
+        compute_loss = model.compute_loss
+
+        @functools.wraps(compute_loss)
+        def weighted_loss(
+            x: Any = None,
+            y: Any = None,
+            y_pred: Any = None,
+            sample_weight: Any = None,
+            *rest: Any,
+            **keywords: Any,
+        ) -> Any:
+            weights = _by_output(model, y_pred, sample_weight)
+            return compute_loss(x, y, y_pred, weights, *rest, **keywords)
+
+        model.compute_loss = weighted_loss
+
+
+def _by_output(model: keras.Model, outputs: Any, weights: Any) -> Any:
+    """Weights that a dict names, in the structure of the outputs; `None` for others."""
+    if not isinstance(weights, dict):
+        return weights
+    if isinstance(outputs, dict):
+        names = list(outputs)
+    else:
+        names = list(getattr(model, "output_names", None) or ())
+    flat = keras.tree.flatten(outputs)
+    if len(names) != len(flat) or not set(weights) <= set(names):
+        return weights
+    found = [weights.get(name) for name in names]
+    if isinstance(outputs, dict):
+        return dict(zip(names, found, strict=True))
+    return keras.tree.pack_sequence_as(outputs, found)
 
 
 def _beside(targets: Any, outputs: Any, names: Sequence[str] | None) -> Any:
