@@ -36,6 +36,8 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
     [
         ("constant_among_inputs", "tf"),
         ("constant_among_inputs", "h5"),
+        ("chain_of_nothing", "tf"),
+        ("chain_of_nothing", "h5"),
         ("lookup_into_a_network", "tf"),
         ("lookup_into_a_network", "h5"),
         ("plain_wrapper", "tf"),

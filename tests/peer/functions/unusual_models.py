@@ -337,6 +337,11 @@ def weights_for_some_outputs(named: bool = False) -> Built:
 
 
 @case
+def chain_of_nothing() -> Built:
+    return Built(tf_keras.Sequential([tf_keras.Input((3,))]), _batch(4, 3))
+
+
+@case
 def input_of_a_type_spec() -> Built:
     inputs = tf_keras.Input(type_spec=tf.TensorSpec((None, 5), tf.int32))
     x = layers.Flatten()(layers.Embedding(7, 3)(inputs))

@@ -38,7 +38,12 @@ from regraft.graph.runtime.composites import RaggedTensor, SparseTensor
 from regraft.model.dialects import calls, keras1, keras1_topology
 from regraft.model.dialects.context import NODE, BuildContext, Entry
 from regraft.model.dialects.layers import build_from_row
-from regraft.model.dialects.names import remember_name, reserve_names, stand_ins
+from regraft.model.dialects.names import (
+    remember_name,
+    reserve_names,
+    stand_in,
+    stand_ins,
+)
 from regraft.model.dialects.objects import is_entry, shared
 from regraft.model.dialects.operations import (
     build_operation,
@@ -207,6 +212,9 @@ def _build_sequential(
         cls: Any = InputLayer if dtype == "string" else keras.layers.InputLayer
         inputs = cls(batch_shape=shape, dtype=dtype, name=entry)
         layers.insert(0, inputs)
+    if layers and all(isinstance(la, keras.layers.InputLayer) for la in layers):
+        # Keras 3 can't call a chain of nothing.
+        layers.append(keras.layers.Identity(name=stand_in("identity", names)))
     cls = custom or keras.Sequential
     try:
         model = cls(name=name.replace("/", "__"), layers=layers)
