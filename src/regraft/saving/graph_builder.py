@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from regraft import dtypes
@@ -39,6 +40,11 @@ class _Node:
     value: StoredTensor | None = None
     slots: list[tuple[int, str, int]] = field(default_factory=list)
     fill: Any = None
+
+    @cached_property
+    def metadata_text(self) -> str:
+        """The metadata as JSON, once it is whole: two files hold it."""
+        return "" if self.metadata is None else keras_json.dump(self.metadata)
 
 
 class GraphBuilder:
@@ -257,7 +263,7 @@ class GraphBuilder:
                 node_id=saved_id,
                 node_path=".".join(("root", *paths[node_id])),
                 identifier=node.identifier,
-                metadata=keras_json.dump(node.metadata),
+                metadata=node.metadata_text,
             )
             proto.version.producer = 2
             proto.version.min_consumer = 1
@@ -279,9 +285,8 @@ def _fill_saved(proto: Any, node: _Node) -> None:
         proto.user_object.identifier = node.identifier
         proto.user_object.version.producer = node.producer
         proto.user_object.version.min_consumer = 1
-        if node.metadata is not None:
-            # Where Keras of TensorFlow 2.2 to 2.4 looks for it.
-            proto.user_object.metadata = keras_json.dump(node.metadata)
+        # Where Keras of TensorFlow 2.2 to 2.4 looks for it.
+        proto.user_object.metadata = node.metadata_text
 
 
 def fill_shape(proto: Any, shape: Iterable[int | None]) -> None:
