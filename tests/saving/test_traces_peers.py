@@ -123,6 +123,36 @@ def test_states_go_on_from_call_to_call(again, peer, tmp_path):
         np.testing.assert_allclose(output, model(batch), rtol=1e-5, atol=1e-6)
 
 
+class Steps(keras.layers.Layer):
+    """Counts its calls in 64 bits, which JAX doesn't have."""
+
+    def build(self, shape):
+        self.steps = self.add_weight(
+            shape=(), dtype="int64", initializer="zeros", trainable=False, name="steps"
+        )
+
+    def call(self, x, training=False):
+        if training:
+            self.steps.assign(self.steps + 1)
+        return x * keras.ops.cast(self.steps, x.dtype)
+
+
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype")
+def test_counters_of_64_bits_are_read_and_written_as_such(peer, tmp_path):
+    x = keras.Input((3,), name="x")
+    model = keras.Model(x, Steps()(x))
+    model.layers[1].steps.assign(4)
+    regraft.save_model(model, tmp_path / "model")
+    given = np.ones((2, 3), "float32")
+    outputs, held = peer.call(
+        "saved_functions.call", str(tmp_path / "model"), given, training=True
+    )
+    np.testing.assert_array_equal(outputs[0], 5 * given)
+    (steps,) = (value for name, value in held.items() if name.endswith("steps:0"))
+    assert steps == 5
+    assert np.asarray(steps).dtype == np.int64
+
+
 class Rows(keras.layers.Layer):
     """Looks ids up, as a layer that no Keras has."""
 

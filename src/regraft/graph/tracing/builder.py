@@ -18,6 +18,7 @@ from regraft.graph.tracing.values import (
     Dim,
     Value,
     VariableState,
+    held_dtype,
     is_static,
     same_dim,
 )
@@ -99,8 +100,9 @@ class FunctionBuilder:
     ) -> Value:
         """Adds an argument that is a variable; the value is what it holds."""
         name = self._unique(name)
-        state = VariableState(name, len(self._arguments), identity)
-        handle = ((data_type(dtype), ir.TensorShape(shape)),)
+        held = held_dtype(identity, dtype)
+        state = VariableState(name, len(self._arguments), identity, held=held)
+        handle = ((data_type(held), ir.TensorShape(shape)),)
         self._arguments.append(
             ir.ArgDef(name, data_type("resource"), handle_data=handle)
         )
@@ -314,14 +316,24 @@ class FunctionBuilder:
     def _read(self, value: Value) -> str:
         state: Any = value.variable
         if state.read is None:
-            attrs: dict[str, ir.AttrValue] = {"dtype": data_type(value.dtype)}
+            attrs: dict[str, ir.AttrValue] = {"dtype": data_type(state.held)}
             controls = [state.after] if state.after else []
             node = self._node(
                 "ReadVariableOp", "ReadVariableOp", (state.resource,), attrs, controls
             )
             self._readers.setdefault(state.resource, []).append(node)
-            state.read = f"{node}:value:0"
+            state.read = self._cast(f"{node}:value:0", state.held, value.dtype)
         return state.read
+
+    def _cast(self, tensor: str, dtype: str, wanted: str) -> str:
+        if dtype == wanted:
+            return tensor
+        attrs: dict[str, ir.AttrValue] = {
+            "SrcT": data_type(dtype),
+            "DstT": data_type(wanted),
+            "Truncate": False,
+        }
+        return f"{self._node('Cast', 'Cast', (tensor,), attrs)}:y:0"
 
     def _repeat(self, value: Value) -> Value:
         source = self.broadcastable(value)
@@ -394,8 +406,8 @@ class FunctionBuilder:
         """Writes a variable, after all that has read it."""
         state: Any = variable.variable
         current = self._states[state.resource]
-        tensor = self.tensor(value)
-        attrs: dict[str, ir.AttrValue] = {"dtype": data_type(variable.dtype)}
+        tensor = self._cast(self.tensor(value), variable.dtype, state.held)
+        attrs: dict[str, ir.AttrValue] = {"dtype": data_type(state.held)}
         inputs = (state.resource, tensor)
         node = self._node(
             "AssignVariableOp",
@@ -413,7 +425,9 @@ class FunctionBuilder:
     def wrote(self, variable: Value, node: str) -> Value:
         """Says that a node writes a variable; returns the value from then on."""
         old: Any = variable.variable
-        state = VariableState(old.resource, old.index, old.identity, after=node)
+        state = VariableState(
+            old.resource, old.index, old.identity, after=node, held=old.held
+        )
         self._states[old.resource] = state
         self._readers[old.resource] = []
         self.written.add(old.index)

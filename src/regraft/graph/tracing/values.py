@@ -75,6 +75,7 @@ class VariableState:
         after: Node that wrote it last; empty for the value at the start.
         read: Tensor that holds its value, once it has been read.
         identity: What the caller knows the variable by.
+        held: Dtype that it has in the file. JAX computes in 32 bits where it has 64.
     """
 
     resource: str
@@ -82,6 +83,17 @@ class VariableState:
     identity: Any = None
     after: str = ""
     read: str | None = None
+    held: str = ""
+
+
+# Dtypes that JAX keeps in fewer bits unless asked to.
+_IN_32_BITS = {"int64": "int32", "uint64": "uint32"}
+
+
+def held_dtype(variable: Any, dtype: str) -> str:
+    """Returns the dtype that a variable has in the file, where it is traced as one."""
+    own = str(getattr(variable, "dtype", dtype))
+    return own if _IN_32_BITS.get(own) == dtype else dtype
 
 
 def is_static(shape: tuple[Dim, ...]) -> bool:

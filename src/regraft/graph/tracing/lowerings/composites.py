@@ -247,6 +247,8 @@ def take(g: Graph, x: Value, indices: Value, *, axis: int) -> Value | None:
     """Rows of a variable, as an embedding looks them up."""
     if x.variable is None or axis != 0 or indices.dtype not in ("int32", "int64"):
         return None
+    if x.variable.held != x.dtype:  # What is gathered would be of another dtype.
+        return None
     return g.gather_variable(x, indices)
 
 
