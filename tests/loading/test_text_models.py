@@ -342,8 +342,14 @@ def test_own_text_layers_keep_their_functions_in_every_file(
     again = peer.call("own_text.read", str(tmp_path / "m3"), given, targets)
     for key, value in again.items():
         np.testing.assert_allclose(value, theirs[key], rtol=1e-6, err_msg=key)
-    sizes = [(tmp_path / f"m{i}" / "saved_model.pb").stat().st_size for i in (2, 3)]
-    assert sizes[0] == sizes[1]
+    notes = [
+        regraft.load_report(regraft.load_model(tmp_path / f"m{i}")).notes
+        for i in (1, 3)
+    ]
+    assert notes[0] == notes[1]
+    for name in ("saved_model.pb", "keras_metadata.pb"):
+        sizes = [(tmp_path / f"m{i}" / name).stat().st_size for i in (2, 3)]
+        assert sizes[0] == sizes[1]
 
 
 def test_tables_that_functions_write_are_saved_with_what_they_hold(

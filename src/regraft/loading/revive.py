@@ -506,7 +506,8 @@ class Reviver:
     ) -> keras.Layer:
         entry = {"class_name": metadata.get("class_name"), "config": config}
         entry = {**with_nodes(entry, node), NODE: node.node_id}
-        layer = build_layer(entry, self._context)
+        with self._context.words_of_keras2():
+            layer = build_layer(entry, self._context)
         if not layer.built:
             shape = metadata.get("build_input_shape")
             if shape is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 
-from regraft.model.dialects.dialect import Dialect
+from regraft.model.dialects.dialect import KERAS_2, Dialect
 
 Entry = Mapping[str, Any]
 Shape = tuple[int | None, ...]
@@ -72,6 +73,20 @@ class BuildContext:
     stuck: keras.Layer | None = None
     namesakes: set[int] = field(default_factory=set)
     unknown_networks: bool = False
+
+    @contextmanager
+    def words_of_keras2(self) -> Iterator[None]:
+        """Takes configs for Keras 2's, as they are in what Regraft saved, too.
+
+        Only of a whole model it also keeps the config in Keras 3's words.
+        """
+        dialect = self.dialect
+        if dialect.generation > 2:
+            self.dialect = KERAS_2
+        try:
+            yield
+        finally:
+            self.dialect = dialect
 
     def note(self, object_path: str, text: str) -> None:
         """Adds a note once."""
