@@ -406,8 +406,6 @@ EXTRA: dict[str, list[tuple[dict[str, str], list[Any]]]] = {
         ({}, VECTOR),
         ({}, VOLUME),
         ({"axis": "1"}, ROWS),
-        ({"axis": "[1, 2]"}, ROWS),
-        ({"axis": "[1, 3]", "center": "False"}, IMAGE),
         ({"renorm": "True"}, VECTOR),
         ({"scale": "False"}, VECTOR),
     ],
