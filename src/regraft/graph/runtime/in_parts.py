@@ -162,8 +162,6 @@ class _Pair:
             _check(not any(given))
             return
         keeps = _RULES.get(one.primitive.name)
-        if not (all(made) and keeps is not None and keeps(one, given)):
-            print(one, given, made)
         _check(all(made) and keeps is not None and keeps(one, given))
 
     def _has_rows(self, one: Any, other: Any) -> bool:
