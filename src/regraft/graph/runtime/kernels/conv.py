@@ -13,7 +13,7 @@ from regraft.graph.runtime.kernels.nn import (
     _restored,
     _spatial,
 )
-from regraft.graph.runtime.kernels.space import same_padding
+from regraft.graph.runtime.kernels.space import dilated, same_padding, shifts
 from regraft.graph.runtime.registry import kernel
 
 Ints = tuple[int, ...]
@@ -113,22 +113,14 @@ def _shifted(x: Any, kernel: Any, strides: Ints, dilations: Ints) -> Any:
     XLA's code for the CPU is many times faster for this than for a convolution
     with as many groups as channels.
     """
-    height, width, channels, multiplier = values.shape_of(kernel)
-    rows, columns = values.shape_of(x)[1:3]
-    rows = (rows - (height - 1) * dilations[0] - 1) // strides[0] * strides[0] + 1
-    columns = (columns - (width - 1) * dilations[1] - 1) // strides[1] * strides[1] + 1
+    *sizes, channels, multiplier = values.shape_of(kernel)
     total: Any = None
-    for i in range(height):
-        for j in range(width):
-            top, left = i * dilations[0], j * dilations[1]
-            part = x[
-                :, top : top + rows : strides[0], left : left + columns : strides[1]
-            ]
-            if multiplier == 1:
-                part = part * kernel[i, j, :, 0]
-            else:
-                part = ops.expand_dims(part, -1) * kernel[i, j]
-            total = part if total is None else total + part
+    for place, at in shifts(x, sizes, strides, dilations):
+        if multiplier == 1:
+            part = x[at] * kernel[(*place, slice(None), 0)]
+        else:
+            part = ops.expand_dims(x[at], -1) * kernel[place]
+        total = part if total is None else total + part
     if multiplier == 1:
         return total
     return ops.reshape(total, (*values.shape_of(total)[:3], channels * multiplier))
@@ -168,8 +160,7 @@ def depthwise(
     x, rest = _padded(x, padding, explicit_paddings, data_format)
     if values.backend_is_jax_on_cpu():
         if rest == "same":
-            sizes = values.shape_of(filter)[:2]
-            spans = [(k - 1) * r + 1 for k, r in zip(sizes, rates, strict=True)]
+            spans = dilated(values.shape_of(filter)[:2], rates)
             x = ops.pad(
                 x,
                 values.widths_for(x, [[0, 0], *same_padding(x, spans, steps), [0, 0]]),

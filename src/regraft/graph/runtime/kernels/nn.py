@@ -11,7 +11,7 @@ from keras import ops
 from regraft.errors import UnsupportedError
 from regraft.graph.runtime.kernels import kinks, values
 from regraft.graph.runtime.kernels.dual import xp
-from regraft.graph.runtime.kernels.space import same_padding
+from regraft.graph.runtime.kernels.space import same_padding, shifts
 from regraft.graph.runtime.registry import kernel, register, register_table
 
 
@@ -316,17 +316,10 @@ def _largest_of_shifted(
     if padding == "SAME":
         around = values.widths_for(x, [[0, 0], *same_padding(x, window, steps), [0, 0]])
         x = ops.pad(x, around, constant_values=_lowest(values.dtype_of(x)))
-    rows, columns = (
-        (length - size) // step * step + 1
-        for length, size, step in zip(
-            values.shape_of(x)[1:3], window, steps, strict=True
-        )
-    )
     found: Any = None
-    for top in range(window[0]):
-        for left in range(window[1]):
-            part = x[:, top : top + rows : steps[0], left : left + columns : steps[1]]
-            found = part if found is None else kinks.maximum(found, part)
+    for _, at in shifts(x, window, steps):
+        part = x[at]
+        found = part if found is None else kinks.maximum(found, part)
     return found
 
 
@@ -398,27 +391,17 @@ def max_pool_with_argmax(
         widths = [[0, 0], *spatial, [0, 0]]
     padded = ops.pad(x, widths, constant_values=_lowest(values.dtype_of(x)))
     marks = np.pad(places, widths, constant_values=-1)
-    rows = (padded.shape[1] - ksize[1]) // strides[1] * strides[1] + 1
-    columns = (padded.shape[2] - ksize[2]) // strides[2] * strides[2] + 1
     best: Any = None
     at: Any = None
-    for i in range(ksize[1]):
-        for j in range(ksize[2]):
-            window = (
-                slice(None),
-                slice(i, i + rows, strides[1]),
-                slice(j, j + columns, strides[2]),
-            )
-            value = padded[window]
-            mark = ops.broadcast_to(
-                ops.convert_to_tensor(marks[window]), ops.shape(value)
-            )
-            if best is None:
-                best, at = value, mark
-            else:
-                better = value > best
-                best = ops.where(better, value, best)
-                at = ops.where(better, mark, at)
+    for _, window in shifts(padded, ksize[1:3], strides[1:3]):
+        value = padded[window]
+        mark = ops.broadcast_to(ops.convert_to_tensor(marks[window]), ops.shape(value))
+        if best is None:
+            best, at = value, mark
+        else:
+            better = value > best
+            best = ops.where(better, value, best)
+            at = ops.where(better, mark, at)
     if include_batch_in_index:
         first = ops.reshape(ops.arange(n, dtype="int32") * (h * w * c), (n, 1, 1, 1))
         at = at + first

@@ -14,7 +14,7 @@ from regraft.errors import UnsupportedError
 from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.kernels.nn import pool
 from regraft.graph.runtime.kernels.quantize import BITS, half_away
-from regraft.graph.runtime.kernels.space import same_padding
+from regraft.graph.runtime.kernels.space import dilated, same_padding, shifts
 from regraft.graph.runtime.registry import KERNELS, kernel
 
 Ints = tuple[int, ...]
@@ -175,25 +175,16 @@ def quantized_conv2d(
     low_x, high_x, low_f, high_f = _bounds(min_input, max_input, min_filter, max_filter)
     one, other = (low_x, high_x, Tinput), (low_f, high_f, Tfilter)
     x, weight = _centered(input, *one), _centered(filter, *other)
-    rows, columns = values.shape_of(weight)[:2]
-    spread = (rows - 1) * dilations[1] + 1, (columns - 1) * dilations[2] + 1
+    sizes, steps, rates = values.shape_of(weight)[:2], strides[1:3], dilations[1:3]
     widths = [[0, 0]] * 4
     if padding == "SAME":
-        widths = [[0, 0], *same_padding(x, spread, strides[1:3]), [0, 0]]
+        widths = [[0, 0], *same_padding(x, dilated(sizes, rates), steps), [0, 0]]
     # What is outside stands for zero, which is 0 by now.
     x = ops.pad(x, widths)
-    height, width = values.shape_of(x)[1:3]
     total = None
-    for row in range(rows):
-        for column in range(columns):
-            top, left = row * dilations[1], column * dilations[2]
-            part = x[
-                :,
-                top : height - spread[0] + top + 1 : strides[1],
-                left : width - spread[1] + left + 1 : strides[2],
-            ]
-            found = ops.matmul(part, weight[row, column])
-            total = found if total is None else total + found
+    for place, at in shifts(x, sizes, steps, rates):
+        found = ops.matmul(x[at], weight[place])
+        total = found if total is None else total + found
     return (total, *_product_bounds(one, other))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -120,18 +121,11 @@ def extract_image_patches(
 ) -> Any:
     """Windows of the image, laid into its depth."""
     x = images
-    kernel_h, kernel_w = ksizes[1:3]
-    spans = [(k - 1) * r + 1 for k, r in zip(ksizes[1:3], rates[1:3], strict=True)]
+    sizes, steps, rates = ksizes[1:3], strides[1:3], rates[1:3]
     if padding == "SAME":
-        x = xp.pad(x, [[0, 0], *same_padding(x, spans, strides[1:3]), [0, 0]])
-    height, width = values.shape_of(x)[1:3]
-    rows = (height - spans[0]) // strides[1] * strides[1] + 1
-    columns = (width - spans[1]) // strides[2] * strides[2] + 1
-    patches = [
-        x[:, i : i + rows : strides[1], j : j + columns : strides[2]]
-        for i in range(0, kernel_h * rates[1], rates[1])
-        for j in range(0, kernel_w * rates[2], rates[2])
-    ]
+        spans = dilated(sizes, rates)
+        x = xp.pad(x, [[0, 0], *same_padding(x, spans, steps), [0, 0]])
+    patches = [x[at] for _, at in shifts(x, sizes, steps, rates)]
     return xp.concatenate(patches, axis=-1)
 
 
@@ -144,22 +138,7 @@ def extract_volume_patches(
     spans, steps = ksizes[1:4], strides[1:4]
     if padding == "SAME":
         x = xp.pad(x, [[0, 0], *same_padding(x, spans, steps), [0, 0]])
-    lengths = values.shape_of(x)[1:4]
-    counts = [
-        (n - k) // s * s + 1 for n, k, s in zip(lengths, spans, steps, strict=True)
-    ]
-    windows = [
-        x[
-            (
-                slice(None),
-                *(
-                    slice(at, at + count, step)
-                    for at, count, step in zip(place, counts, steps, strict=True)
-                ),
-            )
-        ]
-        for place in np.ndindex(*spans)
-    ]
+    windows = [x[at] for _, at in shifts(x, spans, steps)]
     return xp.concatenate(windows, axis=-1)
 
 
@@ -174,25 +153,49 @@ def dilation2d(
 ) -> Any:
     """The largest sum of image and filter in each window."""
     x = input
-    height, width = values.shape_of(filter)[:2]
-    spans = [(height - 1) * rates[1] + 1, (width - 1) * rates[2] + 1]
+    sizes, steps, rates = values.shape_of(filter)[:2], strides[1:3], rates[1:3]
     if padding == "SAME":
         low = np.asarray(-np.inf, values.numpy_dtype(values.dtype_of(x)))
-        pads = same_padding(x, spans, strides[1:3])
+        pads = same_padding(x, dilated(sizes, rates), steps)
         x = xp.pad(x, [[0, 0], *pads, [0, 0]], constant_values=low)
-    rows, columns = values.shape_of(x)[1:3]
-    rows = (rows - spans[0]) // strides[1] * strides[1] + 1
-    columns = (columns - spans[1]) // strides[2] * strides[2] + 1
     out: Any = None
-    for i in range(height):
-        for j in range(width):
-            top, left = i * rates[1], j * rates[2]
-            part = x[
-                :, top : top + rows : strides[1], left : left + columns : strides[2]
-            ]
-            part = xp.add(part, filter[i, j])
-            out = part if out is None else xp.maximum(out, part)
+    for place, at in shifts(x, sizes, steps, rates):
+        part = xp.add(x[at], filter[place])
+        out = part if out is None else xp.maximum(out, part)
     return out
+
+
+def dilated(sizes: Sequence[int], rates: Sequence[int]) -> list[int]:
+    """Returns what windows span whose entries are so far from one another."""
+    return [(size - 1) * rate + 1 for size, rate in zip(sizes, rates, strict=True)]
+
+
+def shifts(
+    x: Any, sizes: Sequence[int], steps: Sequence[int], rates: Sequence[int] = ()
+) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
+    """Yields each place in a window, and where all windows have their entry of it.
+
+    Args:
+        x: Channels last, padded.
+        sizes: Of the windows, per spatial axis.
+        steps: From one window to the next.
+        rates: From one entry of a window to the next; 1 if none are given.
+    """
+    rates = rates or [1] * len(sizes)
+    lengths = values.shape_of(x)[1 : 1 + len(sizes)]
+    counts = [
+        (length - span) // step * step + 1
+        for length, span, step in zip(
+            lengths, dilated(sizes, rates), steps, strict=True
+        )
+    ]
+    for place in np.ndindex(*sizes):
+        firsts = [at * rate for at, rate in zip(place, rates, strict=True)]
+        along = [
+            slice(first, first + count, step)
+            for first, count, step in zip(firsts, counts, steps, strict=True)
+        ]
+        yield place, (slice(None), *along)
 
 
 def same_padding(x: Any, spans: Any, strides: Any) -> list[list[Any]]:
