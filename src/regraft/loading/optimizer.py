@@ -13,7 +13,7 @@ from regraft import _compat
 from regraft.loading import restore
 from regraft.loading.report import LoadReport
 from regraft.model.compile import build_compile_arguments, build_keras3_compile
-from regraft.model.compile.targets import give_columns, take_weights_by_name
+from regraft.model.compile.targets import see_as_keras2
 from regraft.model.description import ModelDescription
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.weight_layouts import Placed, RawWeight
@@ -57,8 +57,7 @@ def compile_model(
     model.compile(**arguments)
     report.compiled = True
     if context.dialect.computes_as_keras2:
-        give_columns(model)
-        take_weights_by_name(model)
+        see_as_keras2(model)
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None:
         _clip_rows(optimizer, model, description, context)
