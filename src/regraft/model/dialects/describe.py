@@ -127,8 +127,7 @@ def _builtin_config(
 
 def _is_activation(key: str, live: Any) -> bool:
     """Whether a layer stands where a function is usual."""
-    where = key in ("activation", "recurrent_activation")
-    return where and isinstance(live, keras.layers.Layer)
+    return key in _ACTIVATION_KEYS and isinstance(live, keras.layers.Layer)
 
 
 def _inner(
@@ -312,15 +311,16 @@ def old_words(key: str, value: Any, owner: str, notes: list[Note]) -> Any:
         return [old_words(key, item, owner, notes) for item in value]
     if is_entry(value):
         return _old_object(key, value, owner, notes)
-    if key in ("activation", "recurrent_activation") and value == "hard_sigmoid":
+    if key not in _ACTIVATION_KEYS or not isinstance(value, str):
+        return value
+    if value == "hard_sigmoid":
         text = "Keras 2 computes another function under the name hard_sigmoid"
         notes.append(Note(f"layer {owner!r}", text))
         return KERAS_3_HARD_SIGMOID
-    if key in ("activation", "recurrent_activation"):
-        return _ACTIVATIONS.get(value, value) if isinstance(value, str) else value
-    return value
+    return _ACTIVATIONS.get(value, value)
 
 
+_ACTIVATION_KEYS = ("activation", "recurrent_activation")
 # Names that every Keras 2 and Keras 3 know, for those that Keras 2 learned late.
 _ACTIVATIONS = {"silu": "swish"}
 _FUNCTIONS = {

@@ -38,7 +38,7 @@ def are_plain() -> bool:
 
 
 def _has_own_gradient(x: Any) -> bool:
-    return "float" in dtype_of(x) and not _plain.get()
+    return "float" in dtype_of(x) and not are_plain()
 
 
 def _absolute(x: Any) -> Any:
