@@ -25,6 +25,7 @@ from regraft.graph.runtime.kernels.carry import plans_within
 from regraft.graph.runtime.kernels.lists import TensorList
 from regraft.graph.runtime.kernels.native import raw_native
 from regraft.graph.runtime.plan import Plan
+from regraft.graph.runtime.residuals import with_residuals_kept
 from regraft.graph.runtime.segments import (
     Given,
     NotCompilableError,
@@ -240,6 +241,9 @@ class _Part:
         self._random = segment.on_device and any(plan.random for plan in plans)
         self._options = compiler_options(plans) if segment.on_device else {}
         self._in_parts = segment.on_device and is_worth_it(plans)
+        # Parts are in the caches: computing a sum again is cheaper than reading it.
+        keep = segment.on_device and not self._in_parts
+        self._compiles = with_residuals_kept(segment.plan) if keep else segment.plan
 
     @property
     def is_compiled(self) -> bool:
@@ -300,7 +304,7 @@ class _Part:
         return tuple(key), tensors
 
     def _form(self, arguments: Sequence[Any], ctx: Context, inner: Context) -> _Form:
-        plan = self.segment.plan
+        plan = self._compiles
         fixed = self.segment.fixed
         is_tensor = [
             not known and (isinstance(value, np.ndarray) or keras.ops.is_tensor(value))

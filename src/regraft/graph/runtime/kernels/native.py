@@ -53,6 +53,7 @@ _PATHS: dict[str, dict[str, str]] = {
     "population_count": {"jax": "jax.lax:population_count"},
     "rfftn": {"jax": "jax.numpy.fft:rfftn", "torch": "torch.fft:rfftn"},
     "ShapeDtypeStruct": {"jax": "jax:ShapeDtypeStruct"},
+    "set_xla_metadata": {"jax": "jax.experimental.xla_metadata:set_xla_metadata"},
     "spence": {"jax": "jax.scipy.special:spence"},
     "vjp": {"jax": "jax:vjp"},
     "vmap": {"jax": "jax:vmap"},
