@@ -6,11 +6,14 @@ RE2 never backtracks: no pattern of a file can make it hang.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from regraft.errors import UnsupportedError
 
+# What is escaped, but no edge; edges: they depend on what stands before them.
+_ESCAPED, _EDGES = re.compile(rb"\\[^AbB]"), re.compile(rb"\\[AbB]|(?<!\[)\^")
 # Lengths of UTF-8 sequences by the range of their first byte.
 _FIRST_BYTES = ((0xC2, 0xE0, 2), (0xE0, 0xF0, 3), (0xF0, 0xF5, 4))
 
@@ -51,13 +54,17 @@ def consumed(pattern: bytes, text: bytes) -> Iterator[tuple[int, int, int]]:
     sees what is behind the last match alone. Empty groups end it.
     """
     expression = compiled(pattern)
+    # Only where the pattern looks at what is before must the rest be a text of its own:
+    # a copy of it for each match takes the square of a text's length.
+    cuts = _EDGES.search(_ESCAPED.sub(b"", pattern)) is not None
     at = 0
-    while expression.groups and (match := expression.search(text[at:])) is not None:
-        start, end = match.span(1)
-        if end <= start:
+    while expression.groups:
+        rest, before = (text[at:], at) if cuts else (text, 0)
+        match = expression.search(rest, at - before)
+        if match is None or match.end(1) <= match.start(1):
             return
-        yield at + start, at + end, at + match.end()
-        at += match.end()
+        yield (*(before + place for place in match.span(1)), before + match.end())
+        at = before + match.end()
 
 
 def replaced(pattern: bytes, text: bytes, rewrite: bytes, *, once: bool) -> bytes:
