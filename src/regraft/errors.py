@@ -14,11 +14,20 @@ Where Keras' documentation promises a builtin class (`ValueError`, `OSError`,
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
+
+
+def plain(text: str) -> str:
+    """Returns a text without codes for terminals: Keras prints parts of its bold."""
+    return re.sub(r"\x1b\[[\d;]*m", "", text)
 
 
 class RegraftError(Exception):
     """Base of all errors that Regraft defines."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*(plain(a) if isinstance(a, str) else a for a in args))
 
 
 class FormatError(RegraftError, ValueError):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import regraft
+from regraft.errors import FormatError
 
 
 class Doubling(keras.layers.Layer):
@@ -114,3 +115,9 @@ def test_values_that_keras_refuses_make_no_plain_error(
 def test_the_errors_are_what_keras_promises() -> None:
     assert issubclass(regraft.UnknownNameError, ValueError)
     assert issubclass(regraft.UnknownNameError, regraft.RegraftError)
+
+
+def test_errors_hold_no_codes_for_terminals() -> None:
+    text = "Exception when calling \x1b[1mDense.call()\x1b[0m"
+    error = FormatError(f"Can't be built: {text}", path="m.h5")
+    assert str(error).startswith("Can't be built: Exception when calling Dense.call().")

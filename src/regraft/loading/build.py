@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -17,6 +16,7 @@ from regraft.errors import (
     MismatchError,
     UnknownNameError,
     UnsupportedError,
+    plain,
 )
 from regraft.loading import report as reports
 from regraft.loading import restore
@@ -175,9 +175,8 @@ def _build_with_values(
 
 
 def _first_line(error: Exception) -> str:
-    # Keras puts a line of its own before the message of what fails in a call, and
-    # prints the latter bold.
-    lines = re.sub(r"\x1b\[\d*m", "", str(error)).split("\n")
+    # Keras puts a line of its own before the message of what fails in a call.
+    lines = plain(str(error)).split("\n")
     said = [line for line in lines if line.strip()]
     return next((line for line in said if not line.startswith(_IN_A_CALL)), said[0])
 
