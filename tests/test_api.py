@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,26 @@ def test_hdf5_takes_no_signatures_and_no_saved_model_options(
     with pytest.raises(ValueError, match="SavedModel"):
         regraft.save_model(_model(), tmp_path / "m.h5", **keywords)
     assert not (tmp_path / "m.h5").exists()
+
+
+def test_config_that_a_tool_changed_in_our_hdf5_holds(tmp_path: Path) -> None:
+    path = tmp_path / "m.h5"
+    regraft.save_model(_model(), path)
+    with h5py.File(path, "r+") as file:
+        for name, old, new in (
+            ("model_config", '"tanh"', '"relu"'),
+            ("training_config", '"mae"', '"mape"'),
+        ):
+            text = str(file.attrs[name])
+            assert old in text
+            # Spelled otherwise, too: that is no change.
+            file.attrs[name] = json.dumps(json.loads(text.replace(old, new)), indent=1)
+    again = regraft.load_model(path)
+    assert again.layers[0].activation is keras.activations.relu
+    assert set(again.evaluate(INPUTS, TARGETS, verbose=0, return_dict=True)) == {
+        *("loss", "mape")
+    }
+    assert type(again.layers[1]) is layers.Dropout
 
 
 def test_missing_path_is_an_os_error_that_names_it(tmp_path: Path) -> None:

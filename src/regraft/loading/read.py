@@ -61,7 +61,6 @@ def open_hdf5(file: Any, options: LoadOptions) -> Iterator[ModelDescription]:
 
 
 def _describe_hdf5(path: str, found: hdf5_file.Hdf5ModelFile) -> ModelDescription:
-    extra = found.extra.get(EXTRA_KEY)
     return ModelDescription(
         path=path,
         format="h5",
@@ -75,8 +74,27 @@ def _describe_hdf5(path: str, found: hdf5_file.Hdf5ModelFile) -> ModelDescriptio
             found.top_level_weights,
         ),
         optimizer_weights=found.optimizer_weights,
-        extra=_parse_extra(extra, path),
+        extra=_still_true(_parse_extra(found.extra.get(EXTRA_KEY), path), found),
     )
+
+
+def _still_true(
+    extra: Mapping[str, Any], found: hdf5_file.Hdf5ModelFile
+) -> Mapping[str, Any]:
+    """Leaves out Keras 3's words for what a tool has changed in Keras 2's since."""
+    sums = extra.get("of")
+    if not isinstance(sums, dict):
+        return extra
+    said = {
+        "config": ("model_config", found.model_config),
+        "compile_config": ("training_config", found.training_config),
+    }
+    changed = {
+        key
+        for key, (place, value) in said.items()
+        if place in sums and sums[place] != keras_json.checksum(value)
+    }
+    return {key: value for key, value in extra.items() if key not in changed}
 
 
 def _decoded(value: Any) -> Any:

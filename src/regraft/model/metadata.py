@@ -15,6 +15,7 @@ Source: format.md of this project's documentation; files that TensorFlow 2.0 to
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -225,3 +226,8 @@ def _encode_other(value: Any) -> Any:
 def dump(value: Any) -> str:
     """Returns the JSON text of a value, the same text for the same value."""
     return json.dumps(encode(value))
+
+
+def checksum(value: Any) -> int:
+    """Returns a number that tells two JSON values apart, however they are spelled."""
+    return zlib.crc32(json.dumps(value, sort_keys=True).encode())

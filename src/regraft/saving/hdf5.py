@@ -69,9 +69,19 @@ def write_model(file: Any, parts: SavedModelParts, options: SaveOptions) -> None
             ),
             top_level_weights=_weights([v for _, v in parts.tree.variables]),
             optimizer_weights=_optimizer_weights(parts, words["training_config"]),
-            extra={EXTRA_KEY: keras_json.dump(parts.extra)},
+            extra={
+                EXTRA_KEY: keras_json.dump({**parts.extra, "of": _checksums(words)})
+            },
         ),
     )
+
+
+def _checksums(words: Mapping[str, Any]) -> dict[str, int]:
+    """Says of which words ours are: those that a tool has changed since hold alone."""
+    return {
+        key: keras_json.checksum(words[key])
+        for key in ("model_config", "training_config")
+    }
 
 
 def _training_config(parts: SavedModelParts) -> dict[str, Any] | None:
