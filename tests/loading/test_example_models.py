@@ -52,6 +52,31 @@ def test_loss_of_masked_sequences_is_saved_again(
     assert_same(model, theirs)
 
 
+@pytest.mark.parametrize("save_format", ["tf", "h5"])
+@pytest.mark.parametrize("outputs", ["alone", "list", "dict"])
+def test_metrics_of_a_step_heed_masks(
+    outputs: str, save_format: str, tmp_path: Path, peer: Peer
+) -> None:
+    path = tmp_path / ("m.h5" if save_format == "h5" else "m")
+    theirs = _saved(
+        peer,
+        "metrics_of_masked_sequences",
+        path,
+        outputs=outputs,
+        save_format=save_format,
+    )
+    model = regraft.load_model(path)
+    reopened = again(model, tmp_path / f"again{path.suffix}")
+    for one in (reopened, model):
+        logs = one.train_on_batch(*theirs["batch"], return_dict=True)
+        assert logs.keys() == theirs["logs"].keys()
+        for name, value in theirs["logs"].items():
+            np.testing.assert_allclose(logs[name], value, rtol=1e-5, err_msg=name)
+    fitted = regraft.load_model(path).fit(*theirs["batch"], verbose=0).history
+    for name, value in theirs["logs"].items():
+        np.testing.assert_allclose(fitted[name], [value], rtol=1e-5, err_msg=name)
+
+
 def test_no_gradient_flows_through_what_a_layer_writes(
     tmp_path: Path, peer: Peer
 ) -> None:

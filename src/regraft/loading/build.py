@@ -57,6 +57,7 @@ from regraft.model.dialects.names import (
 from regraft.model.dialects.registry import find_custom
 from regraft.model.dialects.topology import build_layer, build_network, is_network
 from regraft.model.dialects.weight_layouts import writer_of
+from regraft.model.keras2.masked_metrics import show_masks_to_metrics
 from regraft.model.metadata import has_config
 from regraft.model.state_tree import StateNode, state_tree
 from regraft.options import LoadOptions
@@ -105,6 +106,8 @@ def build_model(
     report = reports.LoadReport(description.path, _written_by(description))
     if compile:
         compile_model(model, description, plan, context, report)
+    if context.dialect.computes_as_keras2:
+        show_masks_to_metrics(model)
     _fill_report(report, model, plan, context)
     if options.verify:
         _verify(report, model, description, plan, options)

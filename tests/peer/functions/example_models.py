@@ -32,6 +32,45 @@ def masked_sequences(loss: str, **arguments: Any) -> Built:
     return Built(model, sequences, (sequences, targets))
 
 
+@case
+def metrics_of_masked_sequences(outputs: str) -> Built:
+    """With what a step of training shows, for outputs in a list, a dict or alone."""
+    inputs = tf_keras.Input((6,), dtype="int32")
+    x = layers.Embedding(9, 4, mask_zero=True)(inputs)
+    first = layers.GRU(3, return_sequences=True, name="first")(x)
+    second = layers.Dense(5, "softmax", name="second")(first)
+    pooled = layers.GlobalAveragePooling1D(name="pooled")(first)
+    made = {
+        "alone": second,
+        "list": [second, pooled],
+        "dict": {"second": second, "pooled": pooled},
+    }[outputs]
+    sequences = np.random.default_rng(1).integers(1, 9, (4, 6)).astype("int32")
+    sequences[:2, 3:] = 0
+    classes = np.random.default_rng(2).integers(0, 5, (4, 6))
+    targets = {"second": classes, "pooled": _batch(4, 3)}
+    more = {}
+    # A copy takes the step beforehand.
+    model = tf_keras.Model(inputs, made)
+    copy = tf_keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    for one in (copy, model):
+        one.compile(
+            tf_keras.optimizers.SGD(0.1),
+            {"second": "sparse_categorical_crossentropy", "pooled": "mse"}
+            if outputs != "alone"
+            else "sparse_categorical_crossentropy",
+            metrics={"second": ["accuracy", "sparse_categorical_crossentropy"]},
+            weighted_metrics={"second": ["accuracy"]},
+        )
+    y = classes if outputs == "alone" else targets
+    if outputs == "list":
+        y = list(targets.values())
+    more["logs"] = copy.train_on_batch(sequences, y, return_dict=True)
+    model.evaluate(sequences, y, verbose=0)
+    return Built(model, sequences, (sequences, y), more=more)
+
+
 class Spectral(layers.Wrapper):
     """Divides the kernel of its layer by its norm, at each call in training."""
 

@@ -188,4 +188,4 @@ class _Writes:
         try:
             yield
         finally:
-            del self._model.compute_loss_and_updates
+            self._model.compute_loss_and_updates = loss
