@@ -77,6 +77,22 @@ def test_metrics_of_a_step_heed_masks(
         np.testing.assert_allclose(fitted[name], [value], rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.parametrize("save_format", ["tf", "h5"])
+def test_results_are_listed_output_by_output(
+    save_format: str, tmp_path: Path, peer: Peer
+) -> None:
+    path = tmp_path / ("m.h5" if save_format == "h5" else "m")
+    theirs = _saved(peer, "results_of_several_outputs", path, save_format=save_format)
+    model = regraft.load_model(path)
+    x, y = theirs["batch"]
+    for one in (again(model, tmp_path / f"again{path.suffix}"), model):
+        for _ in range(2):
+            found = one.evaluate(x, y, verbose=0)
+            np.testing.assert_allclose(found, theirs["results"], rtol=1e-5)
+        found = one.test_on_batch(x, y)
+        np.testing.assert_allclose(found, theirs["results"], rtol=1e-5)
+
+
 def test_no_gradient_flows_through_what_a_layer_writes(
     tmp_path: Path, peer: Peer
 ) -> None:

@@ -71,6 +71,23 @@ def metrics_of_masked_sequences(outputs: str) -> Built:
     return Built(model, sequences, (sequences, y), more=more)
 
 
+@case
+def results_of_several_outputs() -> Built:
+    """Whose names, and those of their metrics, are in no alphabetical order."""
+    inputs = tf_keras.Input((3,))
+    made = [layers.Dense(2, name=name)(inputs) for name in ("price", "area")]
+    model = tf_keras.Model(inputs, made)
+    model.compile(
+        tf_keras.optimizers.SGD(0.1),
+        ["mse", "mae"],
+        metrics=[["mse", "mae"], ["mae", "cosine_similarity"]],
+        weighted_metrics=[["mape"], ["mae"]],
+    )
+    x, y = _batch(4, 3), [_batch(4, 2, seed=1), _batch(4, 2, seed=2)]
+    results = model.evaluate(x, y, verbose=0)
+    return Built(model, x, (x, y), more={"results": results})
+
+
 class Spectral(layers.Wrapper):
     """Divides the kernel of its layer by its norm, at each call in training."""
 

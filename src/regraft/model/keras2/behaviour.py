@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from regraft import _compat
+from regraft._compat import results
 from regraft.errors import FormatError
 from regraft.model.keras2.regularizers import SummedOverBatch
 
@@ -23,6 +24,7 @@ def compute_as_keras2(model: keras.Model) -> None:
     setattr(model, _MARK, True)
     _compat.average_added_losses(model)
     _compat.keep_recurrent_states(model)
+    results.order_results(model)
 
 
 def computes_as_keras2(model: keras.Model) -> bool:
