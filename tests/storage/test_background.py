@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import sys
 import threading
 
 import numpy as np
@@ -79,3 +81,25 @@ def test_what_is_abandoned_is_not_waited_for(tmp_path):
             file.write(piece)
         file.abandon()
         file.abandon()
+
+
+def test_a_writing_thread_gets_its_turn_soon_and_all_is_as_before(tmp_path):
+    usual = sys.getswitchinterval()
+    first = BackgroundFile(str(tmp_path / "first"))
+    second = BackgroundFile(str(tmp_path / "second"))
+    seen = []
+    original = BackgroundFile._write
+
+    def note(file, batch):
+        seen.append(sys.getswitchinterval())
+        original(file, batch)
+
+    for file in (first, second):
+        file._write = functools.partial(note, file)
+        for piece in _pieces(40):
+            file.write(piece)
+    first.close()
+    second.abandon()
+    assert seen
+    assert max(seen) < usual
+    assert sys.getswitchinterval() == usual

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
@@ -19,6 +22,8 @@ _WORTH_BYTES = 1 << 20
 _MAX_OWN_BYTES = 1 << 22
 # Each call of the system gives Python's lock back once, for all of its buffers.
 _MAX_BUFFERS = 256
+# How long the caller may keep Python's lock that a writing thread waits for.
+_MAX_WAIT_SECONDS = 1e-4
 
 
 class BackgroundFile:
@@ -108,6 +113,10 @@ class BackgroundFile:
 
     def _work(self) -> None:
         """Writes until the end; the first error is kept, and is the last."""
+        with _short_waits():
+            self._write_all()
+
+    def _write_all(self) -> None:
         try:
             while batch := self._next():
                 own = sum(size for _, size in batch)
@@ -152,6 +161,34 @@ class BackgroundFile:
             self._direct.write(buffers)
         else:
             write_together(self._stream, buffers)
+
+
+_waiting = 0
+_usual_wait_seconds = 0.0
+_waiting_changes = threading.Lock()
+
+
+@contextmanager
+def _short_waits() -> Iterator[None]:
+    """Lets a thread have Python's lock soon, whatever others compute meanwhile.
+
+    A thread gives the lock back around each copy and each call of the system, and gets
+    it again when another one has had it for 5 ms. For a disk that takes a hundredth of
+    that for what it is given, so much waiting would be most of a save's time.
+    """
+    global _waiting, _usual_wait_seconds
+    with _waiting_changes:
+        _waiting += 1
+        if _waiting == 1:
+            _usual_wait_seconds = sys.getswitchinterval()
+            sys.setswitchinterval(min(_usual_wait_seconds, _MAX_WAIT_SECONDS))
+    try:
+        yield
+    finally:
+        with _waiting_changes:
+            _waiting -= 1
+            if not _waiting:
+                sys.setswitchinterval(_usual_wait_seconds)
 
 
 def _is_own(data: Any) -> bool:
