@@ -24,13 +24,14 @@ _MAX_NUMBER = (1 << 63) - 1
 
 
 def fingerprint_of(
-    saved_model: messages.SavedModel, index: bytes
+    saved_model: messages.SavedModel, index: bytes, content: bytes | None = None
 ) -> messages.FingerprintDef | None:
     """Returns the fingerprint of a SavedModel, the same for equal ones.
 
     Args:
         saved_model: What `saved_model.pb` holds.
         index: What `variables/variables.index` holds.
+        content: The bytes of `saved_model.pb`, where they are known already.
 
     Returns:
         `None` where TensorFlow makes none either: a traced function of the object
@@ -41,7 +42,7 @@ def fingerprint_of(
     if objects is None:
         return None
     hashes = (
-        fingerprint64(serialized(saved_model)),
+        fingerprint64(serialized(saved_model, content)),
         _program_hash(graph.graph_def),
         _signatures_hash(graph.signature_def),
         objects,

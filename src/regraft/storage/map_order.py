@@ -27,10 +27,15 @@ Plan = Mapping[str, Iterator[bool]]
 _EVERYTHING: Plan = MappingProxyType({})
 
 
-def serialized(saved_model: messages.SavedModel) -> bytes:
-    """Returns the bytes of a SavedModel with all maps sorted upwards."""
+def serialized(saved_model: messages.SavedModel, content: bytes | None = None) -> bytes:
+    """Returns the bytes of a SavedModel with all maps sorted upwards.
+
+    Args:
+        saved_model: The SavedModel.
+        content: What `serialize` returns for it, where that is known already.
+    """
     model: Any = saved_model
-    data = serialize(saved_model)
+    data = serialize(saved_model) if content is None else content
     # Which of the large messages need it; most don't.
     needed: dict[str, list[bool]] = {
         "FunctionDef": [],

@@ -262,19 +262,19 @@ class SavedModelWriter:
     ) -> None:
         """Writes all but the tensors, and waits for these."""
         root = self._root
+        content, index = proto.serialize(saved_model), self._bundle.index()
+        filesystem.write_bytes(os.path.join(root, SAVED_MODEL), content)
+        # The tensors are on their way to the disk meanwhile.
+        if fingerprint == "compute":
+            fingerprint = fingerprint_of(saved_model, index, content)
         optional: dict[str, messages.Message | None] = {
             KERAS_METADATA: keras_metadata,
-            FINGERPRINT: None if fingerprint == "compute" else fingerprint,
+            FINGERPRINT: fingerprint,
             os.path.join(DEBUG, DEBUG_INFO): debug_info,
         }
-        present = {name: message for name, message in optional.items() if message}
-        _write_messages(root, {SAVED_MODEL: saved_model, **present})
+        _write_messages(root, {name: m for name, m in optional.items() if m})
         _write_assets(root, assets or {})
-        self._bundle.finish()
-        if fingerprint == "compute":
-            index = _read(index_path(self._prefix))
-            found = fingerprint_of(saved_model, index)
-            _write_messages(root, {FINGERPRINT: found} if found else {})
+        self._bundle.finish(index)
 
     def abandon(self) -> None:
         """Lets go of what has been written; the directory is about to be removed."""

@@ -8,6 +8,7 @@ so that a reader can map them into memory.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from types import TracebackType
@@ -122,17 +123,27 @@ class TensorBundleWriter:
         if self._background is not None:
             self._background.flush_soon()
 
-    def finish(self) -> None:
-        """Writes the index, after which the bundle is complete."""
+    def index(self) -> bytes:
+        """Returns what the index of the tensors so far holds; it waits for nothing."""
+        content = io.BytesIO()
+        table = sstable.TableWriter(content)
+        header = BundleHeader(num_shards=1)
+        table.add(entries.HEADER_KEY, entries.serialize_header(header))
+        for key, entry in sorted(self._entries.items()):
+            table.add(key, entries.serialize_entry(entry))
+        table.finish()
+        return content.getvalue()
+
+    def finish(self, index: bytes | None = None) -> None:
+        """Writes the index, after which the bundle is complete.
+
+        Args:
+            index: What `index` has returned, if that was after the last tensor.
+        """
         self._stream.close()
         path = entries.index_path(self.prefix)
         with filesystem.open_for_writing(path) as stream:
-            table = sstable.TableWriter(stream)
-            header = BundleHeader(num_shards=1)
-            table.add(entries.HEADER_KEY, entries.serialize_header(header))
-            for key, entry in sorted(self._entries.items()):
-                table.add(key, entries.serialize_entry(entry))
-            table.finish()
+            filesystem.write_all(stream, self.index() if index is None else index)
 
     def abandon(self) -> None:
         """Removes the data written so far."""
