@@ -122,24 +122,26 @@ def _longer(data: bytes) -> int:
     z = _mixed((y * _K2 + 113) & _M) * _K2 & _M
     v0 = v1 = w0 = w1 = 0
     end = (size - 1) // 64 * 64
-    # A model's graph has megabytes: rotations are written out.
+    # A model's graph has megabytes: rotations are written out, and digits beyond 64 are
+    # cut off only where they would come back.
+    mask, k1 = _M, _K1
     for a, b, c, d, e, f, g, h in _BLOCK.iter_unpack(memoryview(data)[:end]):
-        t = (x + y + v0 + b) & _M
-        x = (t >> 37 | t << 27) * _K1 & _M ^ w1
-        t = (y + v1 + g) & _M
-        y = ((t >> 42 | t << 22) * _K1 + v0 + f) & _M
-        t = (z + w0) & _M
-        z = (t >> 33 | t << 31) * _K1 & _M
-        s = (v1 * _K1 + a) & _M
-        t = (x + w0 + s + d) & _M
-        u = (s + b + c) & _M
-        v0 = (u + d) & _M
-        v1 = ((t >> 21 | t << 43 & _M) + (u >> 44 | u << 20 & _M) + s) & _M
-        s = (z + w1 + e) & _M
-        t = (y + c + s + h) & _M
-        u = (s + f + g) & _M
-        w0 = (u + h) & _M
-        w1 = ((t >> 21 | t << 43 & _M) + (u >> 44 | u << 20 & _M) + s) & _M
+        t = x + y + v0 + b & mask
+        x = (t >> 37 | t << 27) * k1 & mask ^ w1
+        t = y + v1 + g & mask
+        y = (t >> 42 | t << 22) * k1 + v0 + f & mask
+        t = z + w0 & mask
+        z = (t >> 33 | t << 31) * k1 & mask
+        s = v1 * k1 + a & mask
+        t = x + w0 + s + d & mask
+        u = s + b + c & mask
+        v0 = u + d & mask
+        v1 = (t >> 21 | t << 43) + (u >> 44 | u << 20) + s & mask
+        s = z + w1 + e & mask
+        t = y + c + s + h & mask
+        u = s + f + g & mask
+        w0 = u + h & mask
+        w1 = (t >> 21 | t << 43) + (u >> 44 | u << 20) + s & mask
         z, x = x, z
     multiplier = (_K1 + ((z & 0xFF) << 1)) & _M
     last = _BLOCK.unpack_from(data, size - 64)
