@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,24 @@ def test_python_signatures_keep_their_bytes(case: corpus.Case, vintage: Path) ->
                 spec = node.function.function_spec
                 read_spec = function_spec_from_proto(spec)
                 assert _same(function_spec_to_proto(read_spec), spec)
+
+
+def test_functions_that_differ_by_their_names_alone_are_written_as_each_is() -> None:
+    arguments = (ir.ArgDef("x", ir.DataType.of("float32")),)
+    body = (ir.Node("node", "Identity", ("x",)),)
+    first = ir.Function(ir.OpDef("first", arguments), body, {"y": "node:output:0"})
+    functions = [
+        first,
+        replace(first, signature=replace(first.signature, name="second")),
+        replace(first, ret={"z": "node:output:0"}),
+        replace(first, signature=replace(first.signature, is_stateful=True)),
+        replace(first, nodes=(*body, ir.Node("other", "NoOp"))),
+    ]
+    graph = ir.Graph(functions={str(i): each for i, each in enumerate(functions)})
+    written = graph_to_proto(graph).library.function
+    assert list(map(proto.serialize, written)) == [
+        proto.serialize(function_to_proto(each)) for each in functions
+    ]
 
 
 def test_functions_are_read_when_they_are_asked_for(vintage: Path) -> None:

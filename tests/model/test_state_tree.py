@@ -7,7 +7,7 @@ import pytest
 from keras import layers
 
 from regraft.model.ordering import ordered_variables
-from regraft.model.state_tree import nearest_layers, state_tree
+from regraft.model.state_tree import call_signature, nearest_layers, state_tree
 
 LSTM = ("cell.kernel", "cell.recurrent_kernel", "cell.bias")
 
@@ -149,3 +149,11 @@ def test_nearest_layers_end_at_the_wanted_ones_and_in_circles() -> None:
     assert names({"outer", "in", "end"}) == {"outer", "end"}
     assert names({"in"}) == {"in"}
     assert names(set()) == set()
+
+
+def test_layers_that_share_a_call_share_its_signature():
+    one, other, own = layers.Dense(1), layers.Dense(2), layers.Dense(3)
+    own.call = lambda inputs, flag=True: inputs
+    assert call_signature(one) is call_signature(other)
+    assert list(call_signature(one).parameters) == ["inputs", "training"]
+    assert list(call_signature(own).parameters) == ["inputs", "flag"]

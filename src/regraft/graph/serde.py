@@ -7,7 +7,8 @@ classes at run time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -183,7 +184,9 @@ def _arg_def_to_proto(arg: ir.ArgDef, proto: Any) -> None:
     proto.is_ref = arg.is_ref
     proto.description = arg.description
     for dtype, shape in arg.handle_data:
-        proto.handle_data.add(dtype=dtype, shape=shape_to_proto(shape))
+        data = proto.handle_data.add(dtype=dtype)
+        data.shape.SetInParent()
+        shape_to_proto(shape, data.shape)
     if arg.full_type is not None:
         _full_type_to_proto(arg.full_type, proto.experimental_full_type)
 
@@ -396,8 +399,7 @@ def graph_to_proto(graph: ir.Graph, proto: Any = None) -> Any:
     for node in graph.nodes:
         node_to_proto(node, proto.node.add())
     proto.library.SetInParent()
-    for function in graph.functions.values():
-        function_to_proto(function, proto.library.function.add())
+    _functions_to_proto(graph.functions.values(), proto.library)
     for name, gradient in graph.gradients:
         proto.library.gradient.add(function_name=name, gradient_func=gradient)
     for gradient, op in graph.registered_gradients:
@@ -410,6 +412,26 @@ def graph_to_proto(graph: ir.Graph, proto: Any = None) -> Any:
         proto.versions.min_consumer = graph.versions.min_consumer
         proto.versions.bad_consumers.extend(graph.versions.bad_consumers)
     return proto
+
+
+def _functions_to_proto(functions: Iterable[ir.Function], library: Any) -> None:
+    """Writes functions; those that differ by their name alone are copies of one."""
+    first: dict[int, tuple[Any, Any]] = {}
+    for function in functions:
+        content = (
+            replace(function.signature, name=""),
+            *(getattr(function, name) for name in _BODY),
+        )
+        known, original = first.get(id(function.nodes), (None, None))
+        if known == content:
+            library.function.add().CopyFrom(original)
+            library.function[-1].signature.name = function.name
+            continue
+        written = function_to_proto(function, library.function.add())
+        first[id(function.nodes)] = content, written
+
+
+_BODY = tuple(f.name for f in fields(ir.Function) if f.name != "signature")
 
 
 def op_defs_from_proto(proto: Any) -> dict[str, ir.OpDef]:

@@ -132,7 +132,8 @@ def _put_spec(value: Any, target: Any) -> None:
     target.SetInParent()
     target.name = value.name
     target.dtype = value.dtype
-    target.shape.CopyFrom(shape_to_proto(value.shape))
+    target.shape.SetInParent()
+    shape_to_proto(value.shape, target.shape)
 
 
 def _put_bounded(value: ir.BoundedTensorSpec, proto: Any) -> None:
@@ -218,10 +219,22 @@ def concrete_function_from_proto(name: str, proto: Any) -> ir.ConcreteFunction:
     )
 
 
-def concrete_function_to_proto(function: ir.ConcreteFunction, proto: Any = None) -> Any:
-    """Writes a `SavedConcreteFunction`, into `proto` if given."""
+def concrete_function_to_proto(
+    function: ir.ConcreteFunction, proto: Any = None, given: Any = None
+) -> Any:
+    """Writes a `SavedConcreteFunction`, into `proto` if given.
+
+    Args:
+        function: The function.
+        proto: Where to.
+        given: Its input signature, if that has been written for another one.
+    """
     proto = messages.SavedConcreteFunction() if proto is None else proto
     proto.bound_inputs.extend(function.bound_inputs)
-    structure_to_proto(function.input_signature, proto.canonicalized_input_signature)
+    target = proto.canonicalized_input_signature
+    if given is None:
+        structure_to_proto(function.input_signature, target)
+    else:
+        target.CopyFrom(given)
     structure_to_proto(function.output_signature, proto.output_signature)
     return proto

@@ -61,15 +61,17 @@ def shape_from_proto(proto: Any) -> ir.TensorShape:
     return ir.TensorShape(dims, names if any(names) else ())
 
 
-def shape_to_proto(shape: ir.TensorShape) -> Any:
-    """Writes a `TensorShapeProto`."""
-    proto = messages.TensorShapeProto()
+def shape_to_proto(shape: ir.TensorShape, proto: Any = None) -> Any:
+    """Writes a `TensorShapeProto`, into `proto` if given."""
+    proto = messages.TensorShapeProto() if proto is None else proto
     if shape.dims is None:
         proto.unknown_rank = True
         return proto
-    names = shape.dim_names or ("",) * len(shape.dims)
-    for size, name in zip(shape.dims, names, strict=True):
-        proto.dim.add(size=-1 if size is None else size, name=name)
+    for size in shape.dims:
+        proto.dim.add(size=-1 if size is None else size)
+    if shape.dim_names:
+        for dim, name in zip(proto.dim, shape.dim_names, strict=True):
+            dim.name = name
     return proto
 
 

@@ -31,15 +31,28 @@ _NOT_STATE: Mapping[str, frozenset[str]] = {
 _signatures: weakref.WeakKeyDictionary[keras.Layer, inspect.Signature] = (
     weakref.WeakKeyDictionary()
 )
+_of_methods: weakref.WeakKeyDictionary[Any, inspect.Signature] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def call_signature(layer: keras.Layer) -> inspect.Signature:
     """Returns the signature of a layer's `call`, of the class that was saved."""
     found = _signatures.get(layer)
     if found is None:
-        found = getattr(layer, "traced_signature", None)
-        found = _signatures[layer] = found or inspect.signature(layer.call)
+        found = getattr(layer, "traced_signature", None) or _signature(layer.call)
+        _signatures[layer] = found
     return found
+
+
+def _signature(method: Any) -> inspect.Signature:
+    """Returns the signature of a method: one for all objects that share it."""
+    function = getattr(method, "__func__", None)
+    if function is None:
+        return inspect.signature(method)
+    if function not in _of_methods:
+        _of_methods[function] = inspect.signature(method)
+    return _of_methods[function]
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +156,7 @@ def _attributes(layer: keras.Layer) -> Iterator[tuple[str, Any]]:
     renamed = row_of(type(layer)).edges
     skipped = _internal_names() | _NOT_STATE.get(class_name, frozenset())
     for name, value in _own_items(layer):
-        if name in skipped or isinstance(value, keras.Optimizer | keras.Metric):
+        if name in skipped or isinstance(value, (keras.Optimizer, keras.Metric)):
             continue
         name = _public_name(layer, name) if isinstance(value, keras.Variable) else name
         yield renamed.get(name, name), value

@@ -7,7 +7,7 @@ as an object that swallows its own state, and training starts with fresh slots.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -47,14 +47,33 @@ class _Node:
         return "" if self.metadata is None else keras_json.dump(self.metadata)
 
 
+class SharedMessages:
+    """Messages of values that many objects have."""
+
+    def __init__(self) -> None:
+        # With the value, so that its id is no other one's.
+        self._written: dict[int, tuple[Any, Any]] = {}
+
+    def of(self, value: Any, write: Callable[[Any], Any]) -> Any:
+        """Returns the message of a value, which `write` returns the first time."""
+        if id(value) not in self._written:
+            self._written[id(value)] = write(value), value
+        return self._written[id(value)][0]
+
+
 class GraphBuilder:
-    """Objects under construction; node 0 is the root."""
+    """Objects under construction; node 0 is the root.
+
+    Attributes:
+        shared: Messages that objects share.
+    """
 
     def __init__(self) -> None:
         self._nodes: list[_Node] = []
         self._saved_ids: dict[int, int] = {}
         self._by_identity: dict[int, int] = {}
         self._kept: list[Any] = []
+        self.shared = SharedMessages()
 
     def add_object(
         self,
@@ -172,13 +191,19 @@ class GraphBuilder:
     def paths(self) -> dict[int, tuple[str, ...]]:
         """Shortest path of names from the root to each object, breadth first."""
         paths: dict[int, tuple[str, ...]] = {0: ()}
-        queue = [0]
+        for parent, name, child in self._first_edges():
+            paths[child] = (*paths[parent], name)
+        return paths
+
+    def _first_edges(self) -> Iterator[tuple[int, str, int]]:
+        """Yields the edges by which a walk, breadth first, comes to each object."""
+        seen, queue = {0}, [0]
         for parent in queue:  # the queue grows while it is walked
             for name, child in self._nodes[parent].children.items():
-                if child not in paths:
-                    paths[child] = (*paths[parent], name)
+                if child not in seen:
+                    seen.add(child)
                     queue.append(child)
-        return paths
+                    yield parent, name, child
 
     def saved_objects(self, graph: Any) -> None:
         """Fills a `SavedObjectGraph`, without checkpoint-only objects."""
@@ -235,10 +260,10 @@ class GraphBuilder:
         return graph
 
     def _checkpoint_keys(self) -> dict[int, str]:
-        paths = {
-            node_id: "/".join(name.translate(_ESCAPES) for name in path)
-            for node_id, path in self.paths().items()
-        }
+        paths = {0: ""}
+        for parent, name, child in self._first_edges():
+            before = f"{paths[parent]}/" if parent else ""
+            paths[child] = before + name.translate(_ESCAPES)
         for node_id, node in enumerate(self._nodes):
             for original, slot_name, slot in node.slots:
                 owner = paths[node_id]

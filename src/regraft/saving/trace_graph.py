@@ -18,6 +18,7 @@ from regraft.graph.serde import graph_to_proto, op_def_to_proto
 from regraft.graph.struct_serde import (
     concrete_function_to_proto,
     function_spec_to_proto,
+    structure_to_proto,
 )
 from regraft.graph.tracing.builder import op_def
 from regraft.graph.tracing.function_graph import SharedConstant
@@ -122,10 +123,14 @@ def _add_losses(
 
 
 def _add_function(builder: GraphBuilder, function: SavedFunctionSpec) -> int:
+    # Not the builder, which would hold on to itself.
+    shared = builder.shared
+
     def fill(proto: Any) -> None:
         names = (traced.name for traced in function.concrete_functions)
         proto.function.concrete_functions.extend(names)
-        function_spec_to_proto(function.function_spec, proto.function.function_spec)
+        spec = shared.of(function.function_spec, function_spec_to_proto)
+        proto.function.function_spec.CopyFrom(spec)
 
     return builder.add_message(fill, function)
 
@@ -184,11 +189,13 @@ def write_functions(
             continue
         function = ir.ConcreteFunction(
             traced.name,
-            tuple(ids.saved_id(variable) for variable in traced.captures),
+            tuple(map(ids.saved_id, traced.captures)),
             traced.input_signature,
             traced.output_signature,
         )
-        concrete_function_to_proto(function, objects.concrete_functions[traced.name])
+        given = builder.shared.of(traced.input_signature, structure_to_proto)
+        proto = objects.concrete_functions[traced.name]
+        concrete_function_to_proto(function, proto, given)
     main = _MainGraph()
     for constant in shared_constants(traces):
         main.add_constant(constant, ids.saved_id(constant))
@@ -264,6 +271,8 @@ class _MainGraph:
         self.nodes: list[ir.Node] = []
         self._handles: dict[int, str] = {}
         self._names: set[str] = set()
+        # What was last appended to a name: thousands of nodes have the same.
+        self._counts: dict[str, int] = {}
         self._filled: list[str] = []
         self._restored: list[tuple[str, str, ir.DataType]] = []
 
@@ -274,10 +283,11 @@ class _MainGraph:
         inputs: Sequence[str] = (),
         attrs: Mapping[str, ir.AttrValue] | None = None,
     ) -> str:
-        candidate, count = name, 0
+        candidate, count = name, self._counts.get(name, 0)
         while candidate in self._names:
             count += 1
             candidate = f"{name}_{count}"
+        self._counts[name] = count
         self._names.add(candidate)
         self.nodes.append(ir.Node(candidate, op, tuple(inputs), attrs or {}))
         return candidate

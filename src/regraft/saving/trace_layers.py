@@ -13,6 +13,7 @@ import keras
 
 from regraft import _compat
 from regraft.errors import UnsupportedError
+from regraft.graph import ir
 from regraft.graph.tracing.function_graph import (
     CalledFunction,
     Graph,
@@ -23,6 +24,7 @@ from regraft.graph.tracing.tracer import Call, Tracing, trace
 from regraft.model.keras2.host_layers import traced_by
 from regraft.model.keras2.host_pass import host_layers
 from regraft.model.keras2.regularizers import before_averaging
+from regraft.model.state_tree import call_signature
 from regraft.saving.trace_calls import (
     LayerCall,
     LayerCalls,
@@ -143,6 +145,9 @@ class _ModelTracer:
         self._untrained = untrained
         self._notes: list[tuple[str, str]] = []
         self._taken: dict[str, TracedFunction] = {}
+        self._arguments: dict[Any, tuple[dict[int, str], Any, LayerCall]] = {}
+        self._call_specs: dict[Any, ir.FunctionSpec] = {}
+        self._callers: dict[Any, tuple[ir.Function, Sequence[str]]] = {}
         self._regularizers: dict[int, SavedFunctionSpec] = {}
         self._below = {id(model): _compat.all_layers(model)}
         self._variables = kept_variables(model)
@@ -270,6 +275,13 @@ class _ModelTracer:
             below = self._below[id(layer)] = _compat.all_layers(layer)
         return expects_training(layer, below)
 
+    def _call_spec(self, layer: keras.Layer, takes_training: bool) -> ir.FunctionSpec:
+        """Returns the Python signature of a layer's functions, as others have it."""
+        key = id(call_signature(layer)), takes_training
+        if key not in self._call_specs:
+            self._call_specs[key] = call_spec(layer, takes_training)
+        return self._call_specs[key]
+
     # Layers
 
     def _layer_traces(self) -> dict[int, LayerTraces]:
@@ -292,7 +304,7 @@ class _ModelTracer:
         takes_training = self._expects_training(layer)
         chosen = distinct_calls(self._complete(records, takes_training), takes_training)
         chosen = with_lists(chosen, self._model)
-        spec = call_spec(layer, takes_training)
+        spec = self._call_spec(layer, takes_training)
         plain = [self._concrete(record, takes_training, None) for record in chosen]
         if layer is self._model and (tuples := with_tuples(chosen)) != chosen:
             chosen = tuples
@@ -372,17 +384,28 @@ class _ModelTracer:
         live = [i in (losses or ()) for i in range(len(avals))]
         called = self._tracing.add(call.jaxpr, call.mark, call.variables, live)
         self._check_standalone(record, call, called)
-        names = call.mark.input_names
         specs = [tensor_spec(avals[i].shape, avals[i].dtype) for i in call.mark.outputs]
         output = structure(record.outputs, specs)
         if losses is not None:
             specs = [tensor_spec(avals[i].shape, avals[i].dtype) for i in losses]
             output = (output, specs)
-        promised = promised_dtypes(record)
-        given = input_signature(record, takes_training, names, promised)
+        promised, given = self._arguments_of(record, takes_training, call)
         traced = TracedFunction(called.name, called.captures, given, output)
         places = {call.mark.inputs[i]: dtype for i, dtype in promised.items()}
         return self._named(traced, called, call, places)
+
+    def _arguments_of(
+        self, record: LayerCall, takes_training: bool, call: Call
+    ) -> tuple[dict[int, str], Any]:
+        """Returns what the arguments of all functions of a call are."""
+        key = id(record), takes_training
+        if key not in self._arguments:
+            names, promised = call.mark.input_names, promised_dtypes(record)
+            given = input_signature(record, takes_training, names, promised)
+            # The record stays, so that its id is no other one's.
+            self._arguments[key] = promised, given, record
+        promised, given, _ = self._arguments[key]
+        return promised, given
 
     def _named(
         self,
@@ -399,6 +422,24 @@ class _ModelTracer:
         """
         if not promised and self._taken.setdefault(traced.name, traced) is traced:
             return traced
+        names = call.mark.inputs, call.mark.input_names, str(promised)
+        # Callers of one body with arguments of the same names differ by their own name.
+        way = called.name, called.operands, called.results, called.symbols, names
+        if way not in self._callers:
+            self._callers[way] = self._caller(called, call, promised)
+        function, symbols = self._callers[way]
+        label = f"{call.mark.name}_layer_call_fn"
+        name = self._tracing.library.add_distinct(function, label)
+        captures = [call.variables[i] for i in called.operands if i in call.variables]
+        captures += [self._tracing.constants[s] for s in symbols]
+        again = replace(traced, name=name, captures=tuple(captures))
+        self._taken[name] = again
+        return again
+
+    def _caller(
+        self, called: CalledFunction, call: Call, promised: Mapping[int, str]
+    ) -> tuple[ir.Function, Sequence[str]]:
+        """Returns a function that calls another one, and the symbols that it takes."""
         graph = Graph(self._tracing)
         operands: list[Any] = [None] * len(call.jaxpr.in_avals)
         names = dict(zip(call.mark.inputs, call.mark.input_names, strict=False))
@@ -414,16 +455,8 @@ class _ModelTracer:
                 operands[i] = as_traced(graph, value, dtype)
         graph.out = tuple(call.jaxpr.out_avals)
         results = graph.call_function(called, operands, "StatefulPartitionedCall")
-        function = graph.finish(
-            f"{call.mark.name}_layer_call_fn",
-            [("identity", results[i]) for i in called.results],
-        )
-        name = self._tracing.library.add_distinct(function)
-        captures = [call.variables[i] for i in called.operands if i in call.variables]
-        captures += [self._tracing.constants[s] for s in graph.passed_symbols]
-        again = replace(traced, name=name, captures=tuple(captures))
-        self._taken[name] = again
-        return again
+        outputs = [("identity", results[i]) for i in called.results]
+        return graph.finish("caller", outputs), graph.passed_symbols
 
     def _check_standalone(
         self, record: LayerCall, call: Call, called: CalledFunction

@@ -35,9 +35,14 @@ class FunctionLibrary:
             name = self._names[key] = self.add_distinct(function)
         return name
 
-    def add_distinct(self, function: ir.Function) -> str:
-        """Adds a function even if there is an equal one; returns its name."""
-        label = _NUMBERED.sub(r"\1", function.name)
+    def add_distinct(self, function: ir.Function, label: str = "") -> str:
+        """Adds a function even if there is an equal one; returns its name.
+
+        Args:
+            function: The function.
+            label: What its name has instead of the name that it comes with.
+        """
+        label = label or _NUMBERED.sub(r"\1", function.name)
         name = f"__inference_{label}_{_FIRST_NUMBER + len(self._functions)}"
         signature = replace(function.signature, name=name)
         self._functions[name] = replace(function, signature=signature)
