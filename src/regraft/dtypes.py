@@ -5,7 +5,8 @@ Source: TensorFlow `core/framework/types.proto`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import functools
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -112,6 +113,12 @@ def from_name(name: str) -> DType:
         return BY_NAME[name]
     except KeyError:
         raise UnsupportedError(f"Unknown dtype name {name!r}.") from None
+
+
+@functools.cache
+def name_of(dtype: Any) -> str:
+    """Returns the name of a dtype, which NumPy makes anew whenever it is asked."""
+    return str(dtype)
 
 
 def from_numpy(dtype: np.dtype | type) -> DType:

@@ -185,10 +185,18 @@ def plain(value: Any) -> Any:
     return value
 
 
+_PLAIN = (str, int, float, type(None))
+
+
 def encode(value: Any) -> Any:
     """Turns a Python value into what `json.dumps` takes, in Keras' spelling."""
-    if value is None or isinstance(value, bool | int | float | str):
+    # Most of what metadata hold comes first.
+    if isinstance(value, _PLAIN):
         return value
+    if type(value) is dict:
+        return {str(key): encode(item) for key, item in value.items()}
+    if type(value) is list:
+        return [encode(item) for item in value]
     if isinstance(value, TensorShape):
         dims = value.dims
         return {"class_name": "TensorShape", "items": dims and list(dims)}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import keras
 import numpy as np
+
+from regraft.dtypes import name_of
 
 
 class KerasVariableTensor:
@@ -15,7 +18,7 @@ class KerasVariableTensor:
         self.variable = variable
         self._dtype = dtype
 
-    @property
+    @cached_property
     def dtype(self) -> str:
         return self._dtype or str(keras.backend.standardize_dtype(self.variable.dtype))
 
@@ -26,7 +29,9 @@ class KerasVariableTensor:
     def read(self) -> np.ndarray[Any, Any]:
         values = host_array(self.variable.value)
         # JAX without x64 holds a variable of a 64-bit dtype in 32 bits.
-        return values if str(values.dtype) == self.dtype else values.astype(self.dtype)
+        return (
+            values if name_of(values.dtype) == self.dtype else values.astype(self.dtype)
+        )
 
 
 def host_array(tensor: Any) -> np.ndarray[Any, Any]:

@@ -20,6 +20,7 @@ import jax
 import keras
 
 from regraft import _compat
+from regraft.dtypes import name_of
 from regraft.graph.tracing.tracer import Tracing
 from regraft.model.state_tree import call_signature, nearest_layers
 from regraft.saving.trace_operations import is_tensor, tensors_alone
@@ -119,6 +120,7 @@ class LayerCalls:
         self.records: list[LayerCall] = []
         self._known: dict[Any, _TracedCall] = {}
         self._likenesses: dict[int, Any] = {}
+        self._kinds: dict[Any, int] = {}
         self._by_training: dict[int, bool] = {}
         self._scope: _Scope | None = None
         self.is_training = False
@@ -228,7 +230,10 @@ class LayerCalls:
 
     def _likeness(self, layer: keras.Layer) -> Any:
         if id(layer) not in self._likenesses:
-            self._likenesses[id(layer)] = likeness(layer)
+            found = likeness(layer)
+            # A number in its place is compared and hashed sooner.
+            number = self._kinds.setdefault(found, len(self._kinds))
+            self._likenesses[id(layer)] = None if found is None else ("alike", number)
         return self._likenesses[id(layer)]
 
     def _depends_on_training(self, layer: keras.Layer) -> bool:
@@ -293,7 +298,7 @@ class _TracedCall:
     def key(self) -> Any:
         """Returns what tells this call from another one of such a layer."""
         record = self._record
-        specs = tuple((str(t.shape), str(t.dtype)) for t in record.tensors)
+        specs = tuple((str(t.shape), name_of(t.dtype)) for t in record.tensors)
         masked = tuple(mask is not None for mask in self._masks)
         kwargs = {k: v for k, v in record.kwargs.items() if k != "training"}
         return specs, masked, str(record.args), str(kwargs)
@@ -528,7 +533,7 @@ def distinct_calls(
     """Returns one call per argument shapes and training, training first."""
     chosen: dict[Any, LayerCall] = {}
     for record in records:
-        shapes = tuple((_generic(t.shape), str(t.dtype)) for t in record.tensors)
+        shapes = tuple((_generic(t.shape), name_of(t.dtype)) for t in record.tensors)
         key = (
             shapes,
             record.training if takes_training else False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from regraft.dtypes import name_of
 from regraft.graph.tracing.function_graph import Graph, used_operands
 from regraft.graph.tracing.tracer import Call, Tracing
 from regraft.saving.trace_calls import node_name
@@ -32,14 +33,14 @@ def signature_trace(
         aval = call.jaxpr.in_avals[places[name]]
         label = node_name(name).lower()
         value = graph.argument(label, inputs[name].dtype, tuple(aval.shape))
-        operands[places[name]] = as_traced(graph, value, str(aval.dtype))
+        operands[places[name]] = as_traced(graph, value, name_of(aval.dtype))
     wanted = [*call.mark.outputs, *call.mark.updates]
     captures = []
     for i in sorted(used_operands(jaxpr, wanted) & call.variables.keys()):
         aval = call.jaxpr.in_avals[i]
         captures.append(call.variables[i])
         operands[i] = graph.variable(
-            "unknown", str(aval.dtype), tuple(aval.shape), call.variables[i]
+            "unknown", name_of(aval.dtype), tuple(aval.shape), call.variables[i]
         )
     results = graph.run(jaxpr, call.jaxpr.consts, operands, wanted)
     graph.write_back(

@@ -13,11 +13,11 @@ from typing import Any
 
 import keras
 
-from regraft.dtypes import HANDLE
+from regraft.dtypes import HANDLE, name_of
 from regraft.errors import UnsupportedError
 from regraft.graph import ir
 from regraft.graph.runtime.composites import RaggedTensor, SparseTensor, spec_of
-from regraft.graph.tracing.builder import shape_of
+from regraft.graph.tracing.builder import data_type, shape_of
 from regraft.model.state_tree import call_signature
 from regraft.saving.trace_calls import POSITIONAL, LayerCall, Leaf
 
@@ -149,8 +149,9 @@ def handles_are_text(has_text: bool) -> Iterator[None]:
 
 def tensor_spec(shape: Sequence[Any], dtype: Any, name: str = "") -> ir.TensorSpec:
     """Returns the spec of a tensor; symbolic lengths are unknown ones."""
-    dtype = "string" if _has_text.get() and str(dtype) == HANDLE else str(dtype)
-    return ir.TensorSpec(shape_of(shape), ir.DataType.of(dtype), name)
+    dtype = name_of(dtype)
+    dtype = "string" if _has_text.get() and dtype == HANDLE else dtype
+    return ir.TensorSpec(shape_of(shape), data_type(dtype), name)
 
 
 def traced_dtype(dtype: str) -> str:
@@ -170,7 +171,7 @@ def promised_dtypes(call: LayerCall) -> dict[int, str]:
         # No graph of layers, or several places in it.
         return {}
     pairs = list(
-        zip(handed, (str(tensor.dtype) for tensor in call.tensors), strict=False)
+        zip(handed, (name_of(tensor.dtype) for tensor in call.tensors), strict=False)
     )
     if len(pairs) < len(handed) or any(traced_dtype(a) != b for a, b in pairs):
         return {}

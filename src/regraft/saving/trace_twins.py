@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from regraft import _compat
+from regraft.dtypes import name_of
 from regraft.model.dialects.names import ORIGINAL
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
@@ -49,7 +50,7 @@ def likeness(layer: keras.Layer) -> Any:
     return (
         type(layer),
         None if regularizer is None else id(regularizer),
-        tuple((tuple(v.shape), str(v.dtype)) for v in layer.variables),
+        tuple((tuple(v.shape), name_of(v.dtype)) for v in layer.variables),
         tuple(
             (name, _comparable(value, places))
             for name, value in sorted(vars(layer).items())

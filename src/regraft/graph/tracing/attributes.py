@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,3 +46,10 @@ def hashable(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(map(hashable, value))
     return type(value).__name__, value
+
+
+@functools.lru_cache(4096)
+def handle(name: str, dtype: str, shape: tuple[int, ...]) -> ir.ArgDef:
+    """Returns an argument that is a variable: most functions have the same ones."""
+    data = ((ir.DataType.of(dtype), ir.TensorShape(shape)),)
+    return ir.ArgDef(name, ir.DataType.of("resource"), handle_data=data)

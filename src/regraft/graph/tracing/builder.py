@@ -12,7 +12,7 @@ import numpy as np
 from regraft import dtypes
 from regraft.errors import UnsupportedError
 from regraft.graph import ir, op_defs
-from regraft.graph.tracing.attributes import freeze, guess, splat
+from regraft.graph.tracing.attributes import freeze, guess, handle, splat
 from regraft.graph.tracing.values import (
     Array,
     Dim,
@@ -102,10 +102,7 @@ class FunctionBuilder:
         name = self._unique(name)
         held = held_dtype(identity, dtype)
         state = VariableState(name, len(self._arguments), identity, held=held)
-        handle = ((data_type(held), ir.TensorShape(shape)),)
-        self._arguments.append(
-            ir.ArgDef(name, data_type("resource"), handle_data=handle)
-        )
+        self._arguments.append(handle(name, held, shape))
         self._states[name] = state
         self.is_stateful = True
         return Value(dtype, shape, variable=state)

@@ -15,6 +15,7 @@ from jax.extend import core
 from regraft.dtypes import HANDLE
 from regraft.errors import UnsupportedOpError
 from regraft.graph import ir
+from regraft.graph.tracing.builder import data_type
 from regraft.graph.tracing.dims import SymbolicBuilder
 from regraft.graph.tracing.registry import COMPOSITES, LOWERINGS, NOT_LOWERED
 from regraft.graph.tracing.values import Array, Dim, Value, VariableState
@@ -290,10 +291,9 @@ class Graph(SymbolicBuilder):
         dtypes = tuple(self.boundary(self.out[i]) for i in called.results)
         attrs: dict[str, ir.AttrValue] = {
             "Tin": tuple(
-                ir.DataType.of("resource" if isinstance(i, str) else i.dtype)
-                for i in inputs
+                data_type("resource" if isinstance(i, str) else i.dtype) for i in inputs
             ),
-            "Tout": tuple(map(ir.DataType.of, dtypes)),
+            "Tout": tuple(map(data_type, dtypes)),
             "f": ir.FunctionRef(called.name),
         }
         writes = [operands[i] for i in sorted(called.written)]
@@ -324,15 +324,15 @@ class Graph(SymbolicBuilder):
     def show_own_lengths(self, value: Any) -> None:
         """Notes the lengths of a value that no argument has: those of token lists."""
         for axis, dim in enumerate(value.dims):
-            if str(dim).startswith(TOKENS):
+            if not isinstance(dim, int) and str(dim).startswith(TOKENS):
                 self.show(dim, value, axis)
 
     def gather_variable(self, variable: Value, indices: Value) -> Value:
         """Returns rows of a variable, without reading all of it."""
         inputs: list[Value | str] = [self._resource(variable), indices]
         attrs: dict[str, ir.AttrValue] = {
-            "dtype": ir.DataType.of(variable.dtype),
-            "Tindices": ir.DataType.of(indices.dtype),
+            "dtype": data_type(variable.dtype),
+            "Tindices": data_type(indices.dtype),
         }
         node = self.call(
             "ResourceGather", inputs, attrs, "ResourceGather", reads=[variable]
@@ -349,8 +349,8 @@ class Graph(SymbolicBuilder):
         key = ("table", name)
         if key not in self._tables:
             types: dict[str, ir.AttrValue] = {
-                "key_dtype": ir.DataType.of(keys.dtype),
-                "value_dtype": ir.DataType.of(values.dtype),
+                "key_dtype": data_type(keys.dtype),
+                "value_dtype": data_type(values.dtype),
             }
             attrs = {**types, "shared_name": name.encode()}
             handle = f"{self.call('HashTableV2', [], attrs, 'table')}:table_handle:0"
@@ -368,7 +368,7 @@ class Graph(SymbolicBuilder):
         """Returns a variable's handle, and the node after which it has its value."""
         key = ("variable", name)
         if key not in self._tables:
-            dtype = ir.DataType.of(value.dtype)
+            dtype = data_type(value.dtype)
             attrs: dict[str, ir.AttrValue] = {
                 "dtype": dtype,
                 "shape": ir.TensorShape(value.shape),
@@ -386,8 +386,8 @@ class Graph(SymbolicBuilder):
         """Returns what a table holds for keys."""
         handle, filled = table
         attrs: dict[str, ir.AttrValue] = {
-            "Tin": ir.DataType.of(keys.dtype),
-            "Tout": ir.DataType.of(default.dtype),
+            "Tin": data_type(keys.dtype),
+            "Tout": data_type(default.dtype),
         }
         inputs: list[Value | str] = [handle, keys, default]
         node = self.call("LookupTableFindV2", inputs, attrs, "find", after=[filled])

@@ -266,7 +266,6 @@ class Tracing:
             live: Which results somebody needs.
         """
         updates = {o: i for o, i in mark.updates.items() if i in variables}
-        mark = replace(mark, updates=updates)
         wanted = tuple(
             i
             for i in range(len(jaxpr.jaxpr.outvars))
@@ -275,6 +274,7 @@ class Tracing:
         key = (id(jaxpr), frozenset(variables), wanted)
         if (known := self._cache.get(key)) is None:
             try:
+                mark = replace(mark, updates=updates)
                 known = self._write(jaxpr, mark, variables, wanted)
             except UnsupportedError:
                 self.failed = self.failed or mark.label

@@ -92,6 +92,8 @@ _IN_32_BITS = {"int64": "int32", "uint64": "uint32"}
 
 def held_dtype(variable: Any, dtype: str) -> str:
     """Returns the dtype that a variable has in the file, where it is traced as one."""
+    if dtype not in _IN_32_BITS.values():
+        return dtype
     own = str(getattr(variable, "dtype", dtype))
     return own if _IN_32_BITS.get(own) == dtype else dtype
 
