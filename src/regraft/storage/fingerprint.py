@@ -11,7 +11,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from regraft.storage.farmhash import fingerprint64, fingerprint_cat64
-from regraft.storage.map_order import serialized, sorted_function, sorted_message
+from regraft.storage.map_order import (
+    serialized,
+    sorted_function,
+    sorted_graph,
+    sorted_message,
+)
 from regraft.storage.proto import messages
 
 VERSION = 4
@@ -82,7 +87,7 @@ def _program_hash(graph_def: Any) -> int:
     # TensorFlow empties these two, but they are there.
     graph.library.SetInParent()
     graph.versions.SetInParent()
-    return fingerprint64(sorted_message(graph))
+    return fingerprint64(sorted_graph(graph))
 
 
 def _signatures_hash(signatures: Any) -> int:

@@ -69,6 +69,12 @@ def sorted_message(message: messages.Message) -> bytes:
     return _sorted_maps(message.DESCRIPTOR, serialize(message))
 
 
+def sorted_graph(graph: messages.GraphDef) -> bytes:
+    """Returns the same of a graph without functions."""
+    flags = _nodes_that_differ(graph.node)
+    return _sorted_maps(graph.DESCRIPTOR, serialize(graph), {"NodeDef": iter(flags)})
+
+
 def sorted_function(concrete: messages.SavedConcreteFunction) -> bytes:
     """Returns the same of a traced function of an object graph."""
     if _function_differs(concrete):
