@@ -217,6 +217,20 @@ def test_mask_that_only_code_makes_is_in_the_traces_of_the_whole(
     assert_same_step(model, theirs)
 
 
+def test_chain_whose_mask_only_code_makes_runs_as_a_whole(
+    tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "mask_that_a_chain_needs", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    (note,) = regraft.load_report(model).notes
+    assert "runs as a whole from its traced functions" in note
+    regraft.save_model(model, tmp_path / "again")
+    again = regraft.load_model(tmp_path / "again")
+    for one in (again, model):
+        assert_same_outputs(one, theirs, training=False)
+        assert_same_step(one, theirs)
+
+
 def test_constant_that_no_tensor_can_be_is_refused(tmp_path: Path, peer: Peer) -> None:
     _saved(peer, "ragged_constant", tmp_path / "m.h5", save_format="h5")
     with pytest.raises(UnsupportedError, match="'add' is called with a constant"):

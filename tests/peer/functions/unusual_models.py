@@ -163,6 +163,16 @@ class Pool(layers.Layer):
 
 
 @case
+def mask_that_a_chain_needs() -> Built:
+    """Of its own, in a chain whose next layer can't be called without."""
+    stack = [tf_keras.Input((5,), dtype="int32"), Tokens(), Pool(), layers.Dense(2)]
+    model = tf_keras.Sequential(stack)
+    model.compile(tf_keras.optimizers.SGD(0.1), "mse")
+    tokens = np.random.default_rng(0).integers(0, 6, (4, 5)).astype("int32")
+    return Built(model, tokens, (tokens, _batch(4, 2, seed=1)))
+
+
+@case
 def mask_of_its_own(nested: bool = False) -> Built:
     inputs = tf_keras.Input((5,), dtype="int32")
     outputs = layers.Dense(2, name="last")(Pool()(Tokens()(inputs)))

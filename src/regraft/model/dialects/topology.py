@@ -220,6 +220,7 @@ def _build_sequential(
         model = cls(name=name.replace("/", "__"), layers=layers)
     except (ValueError, TypeError, NotImplementedError):
         context.stuck = next((la for la in layers if not _was_called(la)), None)
+        context.call_failed = context.call_failed or context.stuck is not None
         raise
     except AttributeError as error:
         stuck = next((la for la in layers if not _was_called(la)), None)
