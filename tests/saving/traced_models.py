@@ -47,6 +47,26 @@ class Gate(L.Layer):
         return {**super().get_config(), "units": self.units}
 
 
+@keras.saving.register_keras_serializable()
+class Cell(L.Layer):
+    """A recurrent cell of one's own."""
+
+    def __init__(self, units, **keywords):
+        super().__init__(**keywords)
+        self.units = self.state_size = units
+
+    def build(self, shape):
+        self.kernel = self.add_weight((shape[-1], self.units), name="kernel")
+        self.recurrent = self.add_weight((self.units, self.units), name="recurrent")
+
+    def call(self, inputs, states):
+        state = keras.ops.tanh(inputs @ self.kernel + states[0] @ self.recurrent)
+        return state, [state]
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+
+
 class Pair(keras.Model):
     """A subclassed model with a dict of outputs."""
 
@@ -95,6 +115,13 @@ def recurrent():
     x = L.Embedding(20, 8, mask_zero=True)(tokens)
     x = L.Bidirectional(L.LSTM(4, return_sequences=True))(x)
     return keras.Model(tokens, L.Dense(2)(L.GRU(3)(x))), {"tokens": _tokens(4, 7)}
+
+
+def own_cells():
+    inputs = keras.Input((7, 3), name="inputs")
+    x = L.Bidirectional(L.RNN(Cell(4), return_sequences=True))(inputs)
+    x = L.RNN(L.StackedRNNCells([Cell(3), L.GRUCell(2)]))(x)
+    return keras.Model(inputs, x), {"inputs": _floats(2, 7, 3)}
 
 
 def transformer():
@@ -156,6 +183,7 @@ MODELS = {
     "dense": dense,
     "convnet": convnet,
     "recurrent": recurrent,
+    "own_cells": own_cells,
     "transformer": transformer,
     "custom": custom,
     "subclassed": subclassed,
@@ -166,6 +194,7 @@ MODELS = {
 
 # What TensorFlow Lite's own ops can't do, in TensorFlow's own files neither.
 NOT_LITE = {
+    "own_cells": "its lists want a batch of known size",
     "recurrent": "its lists want a batch of known size",
     "mixed": "it has no bfloat16",
 }

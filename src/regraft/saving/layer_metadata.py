@@ -58,7 +58,18 @@ def identifier(layer: keras.Layer | None, class_name: str) -> str:
         return "_tf_keras_network"
     if isinstance(layer, keras.Model):
         return "_tf_keras_model"
-    return "_tf_keras_rnn_layer" if class_name in _RNN_CLASSES else "_tf_keras_layer"
+    is_rnn = class_name in _RNN_CLASSES and not _has_own_cell(layer)
+    return "_tf_keras_rnn_layer" if is_rnn else "_tf_keras_layer"
+
+
+def _has_own_cell(layer: keras.Layer | None) -> bool:
+    """Whether a class is missing where the user's aren't: Keras 2 then runs functions.
+
+    It does so for every kind of layer but one that says it is recurrent.
+    """
+    cell = getattr(layer, "cell", None)
+    cells = [cell, *getattr(cell, "cells", ())]
+    return any(one is not None and not is_builtin(type(one)) for one in cells)
 
 
 def _casts(layer: keras.Layer | None, class_name: str) -> bool:
