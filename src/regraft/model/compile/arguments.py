@@ -211,6 +211,8 @@ def describe_compile_arguments(
             for key in ("metrics", "weighted_metrics")
         },
         "loss_weights": _describe_weights(given.get("loss_weights"), outputs),
+        # No argument of `compile` since 2.2, but until then no file goes without.
+        "sample_weight_mode": None,
         "optimizer_config": describe_optimizer(model.optimizer, dialect, notes),
     }
 

@@ -1,7 +1,8 @@
 """Arguments that Keras 2 took late, by class, with the value that stands for none.
 
 Older versions refuse a config that has one. Where it is left out every version takes
-this value, so only what says otherwise is written. Known since: TensorFlow 2.4.
+this value, so only what says otherwise is written. Known since: TensorFlow 2.1 for
+convolutions, 2.4 for all.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ _EVERYWHERE: Mapping[str, Any] = {
     "encoding": "utf-8",
 }
 _OF_CLASSES: Mapping[str, Mapping[str, Any]] = {
+    **dict.fromkeys(("Conv1D", "Conv2D", "Conv3D"), {"groups": 1}),
     "Embedding": {"sparse": False},
     "Discretization": {
         "output_mode": "int",
