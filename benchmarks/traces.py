@@ -99,10 +99,11 @@ def main() -> None:
     parser.add_argument("--architectures", nargs="+", default=list(ARCHITECTURES))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="regraft-traces-") as name:
-        results = {
-            architecture: measure(architecture, options.runs, Path(name))
-            for architecture in options.architectures
-        }
+        results = {}
+        for architecture in options.architectures:
+            results[architecture] = measure(architecture, options.runs, Path(name))
+            # What is measured is told at once: all of it takes minutes.
+            show({architecture: results[architecture]}, Console())
     show(results, Console())
     (HERE / "results").mkdir(exist_ok=True)
     path = HERE / "results" / f"traces-{time.strftime('%Y%m%d-%H%M%S')}.json"

@@ -26,7 +26,7 @@ _EVERYWHERE: Mapping[str, Any] = {
     "encoding": "utf-8",
 }
 _OF_CLASSES: Mapping[str, Mapping[str, Any]] = {
-    **dict.fromkeys(("Conv1D", "Conv2D", "Conv3D"), {"groups": 1}),
+    **{key: {"groups": 1} for key in ("Conv1D", "Conv2D", "Conv3D")},
     "Embedding": {"sparse": False},
     "Discretization": {
         "output_mode": "int",
