@@ -231,6 +231,23 @@ def test_chain_whose_mask_only_code_makes_runs_as_a_whole(
         assert_same_step(one, theirs)
 
 
+@pytest.mark.parametrize("pools", [False, True])
+def test_mask_that_a_missing_class_makes_within_is_said_to_be_lost(
+    pools: bool, tmp_path: Path, peer: Peer
+) -> None:
+    """Keras 2 loses it as well: its functions of layers and of the whole have none."""
+    theirs = _saved(peer, "mask_of_a_table_within", tmp_path / "m", pools=pools)
+    model = regraft.load_model(tmp_path / "m")
+    notes = regraft.load_report(model).notes
+    if pools:
+        assert not notes
+        assert_same_outputs(model, theirs, training=False)
+    else:
+        (note,) = notes
+        assert "'within'" in note
+        assert "layers after it see none" in note
+
+
 def test_constant_that_no_tensor_can_be_is_refused(tmp_path: Path, peer: Peer) -> None:
     _saved(peer, "ragged_constant", tmp_path / "m.h5", save_format="h5")
     with pytest.raises(UnsupportedError, match="'add' is called with a constant"):

@@ -56,8 +56,8 @@ def let_behave_as_saved(
     for layer in losers_of_masks(model, description, plan, options):
         context.note(
             f"layer {original_name(layer)!r}",
-            "was called with a mask, and what its class hands on is in no function: "
-            "losses, metrics and layers after it see none. Pass its class",
+            "was called with a mask or makes one, and what its class hands on is in no "
+            "function: losses, metrics and layers after it see none. Pass its class",
         )
     if getattr(model, "saved_class_name", None) in _WITH_OWN_STEPS:
         context.note(

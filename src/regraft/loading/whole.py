@@ -7,7 +7,7 @@ that such a layer makes or passes on, and a `call` that a subclass of a network 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -71,14 +71,40 @@ def losers_of_masks(
         plan: Where the values of `model` came from.
         options: How much a trace may call.
     """
+    nodes = {id(layer): node for layer, node in plan.layers}
     for layer in _compat.all_layers(model):
-        if layer is not model and isinstance(layer, Revived) and layer.loses_masks:
+        if layer is model or not isinstance(layer, Revived):
+            continue
+        # A mask is of all dimensions but the last one, of at least examples and steps.
+        node = nodes.get(id(layer))
+        made = node is not None and layer.gives_more_than(2) and _makes_masks(node)
+        if layer.loses_masks or made:
             yield layer
-    # A mask is of all dimensions but the last one, of at least examples and steps.
     if isinstance(model, RevivedModel) and model.gives_more_than(2):
         store = function_store(description, plan, options)
         if store is not None and _hands_on_masks(plan, store):
             yield model
+
+
+def _makes_masks(node: ObjectNode) -> bool:
+    """Whether a layer makes masks, or one that it holds; its class may hand them on."""
+    seen: set[int] = set()
+    open_nodes = [node]
+    while open_nodes:
+        one = open_nodes.pop()
+        if one.node_id in seen:
+            continue
+        seen.add(one.node_id)
+        metadata = one.metadata or {}
+        config = metadata.get("config")
+        if metadata.get("class_name") == "Masking" or (
+            isinstance(config, Mapping) and config.get("mask_zero") is True
+        ):
+            return True
+        open_nodes += [
+            child for child in one.children.values() if isinstance(child, ObjectNode)
+        ]
+    return False
 
 
 def _hands_on_masks(plan: RestorePlan, store: FunctionStore) -> bool:

@@ -162,6 +162,40 @@ class Pool(layers.Layer):
         return tf.reduce_sum(inputs * kept, axis=1)
 
 
+class Within(layers.Layer):
+    """Hands on the mask of a table that it holds, or uses it up."""
+
+    def __init__(self, pools: bool, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.pools = pools
+        self.table = layers.Embedding(6, 3, mask_zero=True)
+
+    def call(self, inputs: Any) -> Any:
+        found = self.table(inputs)
+        return tf.reduce_sum(found, 1) if self.pools else found
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        return None if self.pools else self.table.compute_mask(inputs)
+
+
+class Asks(layers.Layer):
+    """Asks its input for a mask, so that no argument shows it."""
+
+    def call(self, inputs: Any) -> Any:
+        mask = getattr(inputs, "_keras_mask", None)
+        if mask is None:
+            return inputs
+        return inputs * tf.cast(mask, inputs.dtype)[:, :, tf.newaxis]
+
+
+@case
+def mask_of_a_table_within(pools: bool) -> Built:
+    inputs = tf_keras.Input((5,), dtype="int32")
+    model = tf_keras.Model(inputs, Asks()(Within(pools, name="within")(inputs)))
+    tokens = np.random.default_rng(0).integers(0, 6, (4, 5)).astype("int32")
+    return Built(model, tokens)
+
+
 @case
 def mask_that_a_chain_needs() -> Built:
     """Of its own, in a chain whose next layer can't be called without."""
