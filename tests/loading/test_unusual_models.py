@@ -248,6 +248,25 @@ def test_mask_that_a_missing_class_makes_within_is_said_to_be_lost(
         assert "layers after it see none" in note
 
 
+@pytest.mark.parametrize("adds", [False, True])
+def test_model_whose_steps_had_a_loss_of_their_own_is_said_to_train_nothing(
+    adds: bool, tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "steps_without_a_loss", tmp_path / "m", adds=adds)
+    model = regraft.load_model(tmp_path / "m")
+    assert model.compiled
+    assert_same_outputs(model, theirs, training=False)
+    notes = [str(note) for note in regraft.load_report(model).notes]
+    assert any("Steps here train nothing" in note for note in notes) is not adds
+    before = [np.array(value) for value in model.get_weights()]
+    model.fit(theirs["inputs"], verbose=0)
+    moved = [
+        bool(np.any(np.asarray(now) != old))
+        for now, old in zip(model.get_weights(), before, strict=True)
+    ]
+    assert any(moved) is adds
+
+
 def test_constant_that_no_tensor_can_be_is_refused(tmp_path: Path, peer: Peer) -> None:
     _saved(peer, "ragged_constant", tmp_path / "m.h5", save_format="h5")
     with pytest.raises(UnsupportedError, match="'add' is called with a constant"):

@@ -12,6 +12,7 @@ import keras
 from regraft import _compat
 from regraft.loading import restore
 from regraft.loading.report import LoadReport
+from regraft.loading.revived_layer import RevivedModel
 from regraft.model.compile import build_compile_arguments, build_keras3_compile
 from regraft.model.compile.targets import see_as_keras2
 from regraft.model.description import ModelDescription
@@ -56,6 +57,18 @@ def compile_model(
         return
     model.compile(**arguments)
     report.compiled = True
+    if (
+        isinstance(model, RevivedModel)
+        and arguments.get("loss") is None
+        and not model.adds_losses
+        and not model.losses
+    ):
+        context.note(
+            "compile",
+            "the file has no loss, and the model's functions add none: its class took "
+            "steps of its own, which are in no function. Steps here train nothing; "
+            "compile it with a loss, or pass its class",
+        )
     if context.dialect.computes_as_keras2:
         see_as_keras2(model)
     optimizer = getattr(model, "optimizer", None)

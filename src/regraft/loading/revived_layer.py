@@ -137,6 +137,11 @@ class Revived(HoldsTables):
         return self._traces.written()
 
     @property
+    def adds_losses(self) -> bool:
+        """Whether a call adds losses, in training at least."""
+        return self._traces.add_losses()
+
+    @property
     def traced_signature(self) -> inspect.Signature | None:
         """The signature of the class that was saved, as far as its traces have it."""
         return self._traces.signature()
@@ -388,6 +393,15 @@ class _Traces:
                 spec = trace.output_spec
                 return spec[0] if candidate.returns_losses else spec
         return None
+
+    def add_losses(self) -> bool:
+        """Whether one returns losses beside its outputs."""
+        return any(
+            bool(keras.tree.flatten(trace.output_spec[1]))
+            for candidate in self._candidates[:1]
+            if candidate.returns_losses
+            for trace in candidate.function.traces
+        )
 
     def argument_names(self) -> Sequence[str]:
         """Returns what the first function calls its arguments."""

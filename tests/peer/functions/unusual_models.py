@@ -162,6 +162,38 @@ class Pool(layers.Layer):
         return tf.reduce_sum(inputs * kept, axis=1)
 
 
+class OwnSteps(tf_keras.Model):
+    """Computes its loss in a step of its own, or adds one when it is called."""
+
+    def __init__(self, adds: bool) -> None:
+        super().__init__()
+        self.adds = adds
+        self.dense = layers.Dense(2)
+
+    def call(self, inputs: Any) -> Any:
+        found = self.dense(inputs)
+        if self.adds:
+            self.add_loss(tf.reduce_mean(found**2))
+        return found
+
+    def train_step(self, data: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(self(data, training=True) ** 2)
+        gradients = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply_gradients(
+            zip(gradients, self.trainable_variables, strict=True)
+        )
+        return {"own_loss": loss}
+
+
+@case
+def steps_without_a_loss(adds: bool) -> Built:
+    model = OwnSteps(adds)
+    model.compile(tf_keras.optimizers.SGD(0.1))
+    model.fit(_batch(4, 3), verbose=0)
+    return Built(model, _batch(4, 3))
+
+
 class Within(layers.Layer):
     """Hands on the mask of a table that it holds, or uses it up."""
 
