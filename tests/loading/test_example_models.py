@@ -194,11 +194,12 @@ def test_optimizers_that_only_a_missing_class_uses_are_no_weights(
 ) -> None:
     theirs = _saved(peer, "optimizers_of_its_own", tmp_path / "m", legacy=legacy)
     model = regraft.load_model(tmp_path / "m")
-    notes = regraft.load_report(model).notes
+    *notes, steps = regraft.load_report(model).notes
     assert [note.split("'")[3] for note in notes] == [
         "generator_optimizer",
         "critic_optimizer",
     ]
+    assert "its class took steps of its own" in steps
     for one in (model, again(model, tmp_path / "again")):
         assert_same_outputs(one, theirs, training=False)
         for ours, expected in zip(one.weights, theirs["kept"], strict=True):
