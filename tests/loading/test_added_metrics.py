@@ -15,6 +15,7 @@ from promises.checks import (
     assert_same_outputs,
     assert_same_step,
     assert_saves_to_the_same_bytes,
+    file_of,
 )
 
 pytestmark = pytest.mark.peer
@@ -51,7 +52,7 @@ def _assert_same_logs(found: dict[str, float], expected: dict[str, float]) -> No
 def test_logs_show_what_a_call_adds(
     case: str, save_format: str, tmp_path: Path, peer: Peer
 ) -> None:
-    path = tmp_path / ("m.h5" if save_format == "h5" else "m")
+    path = file_of(tmp_path, save_format)
     theirs = _saved(peer, case, path, save_format)
     model = regraft.load_model(path)
     assert not regraft.load_report(model).notes
@@ -74,7 +75,7 @@ def test_logs_show_what_a_call_adds(
 def test_second_save_shows_it_here_and_in_keras_2(
     case: str, save_format: str, again: str, tmp_path: Path, peer: Peer
 ) -> None:
-    path = tmp_path / ("m.h5" if save_format == "h5" else "m")
+    path = file_of(tmp_path, save_format)
     theirs = _saved(peer, case, path, save_format)
     model = regraft.load_model(path)
     model.predict(theirs["batch"][0], verbose=0)

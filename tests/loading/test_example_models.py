@@ -17,6 +17,7 @@ from promises.checks import (
     assert_same_outputs,
     assert_same_step,
     assert_saves_to_the_same_bytes,
+    file_of,
 )
 from regraft.errors import UnsupportedError
 
@@ -57,7 +58,7 @@ def test_loss_of_masked_sequences_is_saved_again(
 def test_metrics_of_a_step_heed_masks(
     outputs: str, save_format: str, tmp_path: Path, peer: Peer
 ) -> None:
-    path = tmp_path / ("m.h5" if save_format == "h5" else "m")
+    path = file_of(tmp_path, save_format)
     theirs = _saved(
         peer,
         "metrics_of_masked_sequences",
@@ -81,7 +82,7 @@ def test_metrics_of_a_step_heed_masks(
 def test_results_are_listed_output_by_output(
     save_format: str, tmp_path: Path, peer: Peer
 ) -> None:
-    path = tmp_path / ("m.h5" if save_format == "h5" else "m")
+    path = file_of(tmp_path, save_format)
     theirs = _saved(peer, "results_of_several_outputs", path, save_format=save_format)
     model = regraft.load_model(path)
     x, y = theirs["batch"]

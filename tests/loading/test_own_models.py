@@ -10,7 +10,7 @@ import pytest
 
 import regraft
 from peer import Peer
-from promises.checks import assert_same
+from promises.checks import assert_same, file_of
 from regraft.storage.saved_model_directory import read_saved_model_directory
 
 pytestmark = pytest.mark.peer
@@ -36,7 +36,7 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
 def test_model_computes_and_steps_as_it_did(
     case: str, save_format: str, tmp_path: Path, peer: Peer
 ) -> None:
-    path = tmp_path / ("m.h5" if save_format == "h5" else "m")
+    path = file_of(tmp_path, save_format)
     theirs = _saved(peer, case, path, save_format=save_format)
     assert_same(regraft.load_model(path), theirs)
 

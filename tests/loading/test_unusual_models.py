@@ -17,6 +17,7 @@ from promises.checks import (
     assert_same_outputs,
     assert_same_step,
     assert_same_weights,
+    file_of,
 )
 from regraft.errors import UnsupportedError
 
@@ -97,7 +98,7 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
 def test_model_computes_and_steps_as_it_did(
     case: str, save_format: str, tmp_path: Path, peer: Peer
 ) -> None:
-    path = tmp_path / ("m.h5" if save_format == "h5" else "m")
+    path = file_of(tmp_path, save_format)
     theirs = _saved(peer, case, path, save_format=save_format)
     model = regraft.load_model(path)
     if case not in WARNED_OF:
@@ -120,7 +121,7 @@ def test_random_images_make_no_other_layer_train(
     save_format: str, tmp_path: Path, peer: Peer
 ) -> None:
     case = "images_made_random_in_the_model"
-    path = tmp_path / ("m.h5" if save_format == "h5" else "m")
+    path = file_of(tmp_path, save_format)
     theirs = _saved(peer, case, path, save_format=save_format)
     model = regraft.load_model(path)
     for each in (model, again(model, tmp_path / "again"), model):
@@ -133,7 +134,7 @@ def test_each_output_of_one_layer_has_its_own_loss(
     save_format: str, tmp_path: Path, peer: Peer
 ) -> None:
     case = "layer_that_makes_two_outputs"
-    path = tmp_path / ("m.h5" if save_format == "h5" else "m")
+    path = file_of(tmp_path, save_format)
     theirs = _saved(peer, case, path, save_format=save_format)
     model = regraft.load_model(path)
     for each in (again(model, tmp_path / "again"), model):
@@ -163,7 +164,7 @@ def test_directions_stay_frozen_and_get_their_own_weights(
     save_format: str, tmp_path: Path, peer: Peer
 ) -> None:
     """An HDF5 file lists what is trained first; no config says what is frozen."""
-    path = tmp_path / ("m.h5" if save_format == "h5" else "m")
+    path = file_of(tmp_path, save_format)
     theirs = _saved(peer, "frozen_directions", path, save_format=save_format)
     model = regraft.load_model(path)
     assert_same_outputs(model, theirs)
@@ -191,7 +192,7 @@ def test_recurrent_layer_with_a_cell_that_nobody_has_runs_from_its_own_traces(
 def test_added_loss_is_shown_as_its_mean_and_stepped_by_its_sum(
     save_format: str, tmp_path: Path, peer: Peer
 ) -> None:
-    path = tmp_path / ("m.h5" if save_format == "h5" else "m")
+    path = file_of(tmp_path, save_format)
     theirs = _saved(peer, "loss_per_example", path, save_format=save_format)
     model = regraft.load_model(path)
     assert_same_outputs(model, theirs, training=False)
@@ -224,9 +225,7 @@ def test_chain_whose_mask_only_code_makes_runs_as_a_whole(
     model = regraft.load_model(tmp_path / "m")
     (note,) = regraft.load_report(model).notes
     assert "runs as a whole from its traced functions" in note
-    regraft.save_model(model, tmp_path / "again")
-    again = regraft.load_model(tmp_path / "again")
-    for one in (again, model):
+    for one in (again(model, tmp_path / "again"), model):
         assert_same_outputs(one, theirs, training=False)
         assert_same_step(one, theirs)
 
@@ -344,7 +343,7 @@ def test_counter_of_64_bits_is_loaded_without_a_warning(
 def test_time_distributed_layer_computes_and_steps_as_keras_2(
     case: str, save_format: str, tmp_path: Path, peer: Peer
 ) -> None:
-    path = tmp_path / ("m.h5" if save_format == "h5" else "m")
+    path = file_of(tmp_path, save_format)
     theirs = _saved(peer, case, path, save_format=save_format)
     model = regraft.load_model(path)
     assert_same(model, theirs)
@@ -360,7 +359,7 @@ def test_time_distributed_layer_computes_and_steps_as_keras_2(
 def test_stateful_layer_in_time_distributed_goes_on_from_step_to_step(
     save_format: str, tmp_path: Path, peer: Peer
 ) -> None:
-    path = tmp_path / ("m.h5" if save_format == "h5" else "m")
+    path = file_of(tmp_path, save_format)
     theirs = _saved(
         peer, "steps_that_go_on", path, save_format=save_format, save_traces=False
     )
@@ -507,7 +506,7 @@ def test_losses_see_targets_of_one_dimension_as_a_column(
 def test_targets_by_name_are_columns_beside_a_list_of_outputs(
     examples: int, save_format: str, tmp_path: Path, peer: Peer
 ) -> None:
-    path = tmp_path / ("m.h5" if save_format == "h5" else "m")
+    path = file_of(tmp_path, save_format)
     keywords = {"examples": examples, "save_format": save_format}
     theirs = _saved(peer, "losses_of_named_targets", path, **keywords)
     assert_same_step(regraft.load_model(path), theirs)

@@ -19,6 +19,11 @@ def saved(peer: Peer, case: str, path: Path, **keywords: Any) -> Found:
     return peer.call("promises_more.save", case, str(path), **keywords)
 
 
+def file_of(folder: Path, save_format: str) -> Path:
+    """Returns a place for a model whose ending says the format: `"tf"` or `"h5"`."""
+    return folder / ("m.h5" if save_format == "h5" else "m")
+
+
 def assert_same_weights(model: keras.Model, theirs: Found) -> None:
     ours = [v for v in model.weights if not v.path.endswith("seed_generator_state")]
     assert len(ours) == len(theirs["weights"])

@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from regraft._compat import built_metrics
+
 
 def order_results(model: keras.Model) -> None:
     """Lists what a step or `evaluate` returns output by output, as Keras 2 does.
@@ -23,7 +25,7 @@ def order_results(model: keras.Model) -> None:
         if compiled is None or not compiled.built or model._compile_loss is None:
             return listed(logs)
         if known[0] is not compiled:
-            known = (compiled, _by_output(compiled))
+            known = (compiled, _by_output(model))
         plain = [metric.name for metric in model.metrics if metric is not compiled]
         losses = {"loss", *(metric.name for metric in model._compile_loss.metrics)}
         names = [name for name in plain if name in losses] + known[1] + plain
@@ -34,14 +36,14 @@ def order_results(model: keras.Model) -> None:
     model._flatten_metrics_in_order = in_order
 
 
-def _by_output(compiled: Any) -> list[str]:
+def _by_output(model: keras.Model) -> list[str]:
     """The names in logs: of each output its metrics, then those that are weighted."""
     plain, weighted = (
-        [len(one.metrics) if one else 0 for one in flat]
-        for flat in (compiled._flat_metrics, compiled._flat_weighted_metrics)
+        [len(found) for found in built_metrics(model, key) or ()]
+        for key in ("metrics", "weighted_metrics")
     )
     # All that aren't weighted come first.
-    names = iter(compiled.result())
+    names = iter(model._compile_metrics.result())
     parts = [[next(names, "") for _ in range(count)] for count in (*plain, *weighted)]
     return [
         name

@@ -396,11 +396,9 @@ class _Traces:
 
     def add_losses(self) -> bool:
         """Whether one returns losses beside its outputs."""
-        return any(
-            bool(keras.tree.flatten(trace.output_spec[1]))
-            for candidate in self._candidates[:1]
-            if candidate.returns_losses
-            for trace in candidate.function.traces
+        returns = bool(self._candidates) and self._candidates[0].returns_losses
+        return returns and any(
+            keras.tree.flatten(trace.output_spec[1]) for trace in self.all()
         )
 
     def argument_names(self) -> Sequence[str]:

@@ -16,6 +16,7 @@ from regraft import _compat
 from regraft.graph import ir
 from regraft.graph.runtime.saved_functions import SavedFunction, Trace
 from regraft.loading.functions import FunctionStore
+from regraft.loading.places import below
 from regraft.loading.restore import RestorePlan
 from regraft.loading.revived_layer import Revived, RevivedModel
 from regraft.loading.verify import check_whole, function_store
@@ -88,22 +89,13 @@ def losers_of_masks(
 
 def _makes_masks(node: ObjectNode) -> bool:
     """Whether a layer makes masks, or one that it holds; its class may hand them on."""
-    seen: set[int] = set()
-    open_nodes = [node]
-    while open_nodes:
-        one = open_nodes.pop()
-        if one.node_id in seen:
-            continue
-        seen.add(one.node_id)
-        metadata = one.metadata or {}
+    for one in (node, *below(node).values()):
+        metadata = (isinstance(one, ObjectNode) and one.metadata) or {}
         config = metadata.get("config")
         if metadata.get("class_name") == "Masking" or (
             isinstance(config, Mapping) and config.get("mask_zero") is True
         ):
             return True
-        open_nodes += [
-            child for child in one.children.values() if isinstance(child, ObjectNode)
-        ]
     return False
 
 

@@ -193,10 +193,10 @@ def encode(value: Any) -> Any:
     # Most of what metadata hold comes first.
     if isinstance(value, _PLAIN):
         return value
-    if type(value) is dict:
-        return {str(key): encode(item) for key, item in value.items()}
-    if type(value) is list:
+    if isinstance(value, list):
         return [encode(item) for item in value]
+    if isinstance(value, (dict, Mapping)):
+        return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, TensorShape):
         dims = value.dims
         return {"class_name": "TensorShape", "items": dims and list(dims)}
@@ -208,13 +208,11 @@ def encode(value: Any) -> Any:
         }
     if isinstance(value, tuple):
         return {"class_name": "__tuple__", "items": [encode(item) for item in value]}
-    if isinstance(value, Mapping):
-        return {str(key): encode(item) for key, item in value.items()}
     return _encode_other(value)
 
 
 def _encode_other(value: Any) -> Any:
-    if isinstance(value, list | set | frozenset):
+    if isinstance(value, set | frozenset):
         return [encode(item) for item in value]
     if hasattr(value, "tolist"):  # an array or number of NumPy's or of a backend's
         return encode(value.tolist())

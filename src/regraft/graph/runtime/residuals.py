@@ -21,9 +21,8 @@ from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.kernels.native import raw_native
 from regraft.graph.runtime.plan import Plan, Step, flat_slots
 from regraft.graph.runtime.registry import Kernel
+from regraft.graph.runtime.xla_options import CONVOLUTIONS
 
-# They read their first input from memory, whatever computed it.
-_CONVOLUTIONS = frozenset({"Conv2D", "Conv3D", "FusedConv2D", "_FusedConv2D"})
 _REDUCTIONS = frozenset({"Mean", "Sum", "Max"})
 # Of batch, space and channels.
 _RANK = 4
@@ -31,25 +30,28 @@ _RANK = 4
 
 def with_residuals_kept(plan: Plan) -> Plan:
     """Returns a plan in which values between blocks are computed once."""
-    firsts = {
-        ops: {
-            slot
-            for step in plan.steps
-            if step.node.op in ops
-            for slot in flat_slots(step.inputs[:1])
-        }
-        for ops in (_CONVOLUTIONS, _REDUCTIONS)
-    }
-    convolved = firsts[_CONVOLUTIONS]
+    # They read it from memory, whatever computed it.
+    convolved = _first_inputs(plan, CONVOLUTIONS)
     if not convolved or not values.backend_is_jax_on_cpu():
         return plan
     taken = Counter(slot for step in plan.steps for slot in {*flat_slots(step.inputs)})
-    kept = {slot for slot in convolved if taken[slot] > 1} | firsts[_REDUCTIONS]
+    kept = {slot for slot in convolved if taken[slot] > 1}
+    kept |= _first_inputs(plan, _REDUCTIONS)
     steps: list[Step] = []
     for step in plan.steps:
         steps.append(step)
         steps += [_keeping(slot, step) for slot in step.outputs if slot in kept]
     return replace(plan, steps=tuple(steps))
+
+
+def _first_inputs(plan: Plan, ops: frozenset[str]) -> set[int]:
+    """Returns the slots that steps of some ops take first."""
+    return {
+        slot
+        for step in plan.steps
+        if step.node.op in ops
+        for slot in flat_slots(step.inputs[:1])
+    }
 
 
 def _keeping(slot: int, maker: Step) -> Step:

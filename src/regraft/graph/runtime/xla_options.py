@@ -18,7 +18,7 @@ from regraft.graph.runtime.plan import Plan
 # What is left to YNNPACK here are sums: naming nothing isn't possible.
 _LIBRARY = "xla_cpu_experimental_ynn_fusion_type"
 _SUMS_ONLY = "LIBRARY_FUSION_TYPE_REDUCE"
-_CONVOLUTIONS = frozenset({"Conv2D", "_FusedConv2D", "FusedConv2D", "Conv3D"})
+CONVOLUTIONS = frozenset({"Conv2D", "_FusedConv2D", "FusedConv2D", "Conv3D"})
 
 
 def compiler_options(plans: Iterable[Plan]) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def compiler_options(plans: Iterable[Plan]) -> dict[str, Any]:
         values.backend_is_jax_on_cpu()
         # What the user says goes.
         and _LIBRARY not in os.environ.get("XLA_FLAGS", "")
-        and any(step.node.op in _CONVOLUTIONS for one in plans for step in one.steps)
+        and any(step.node.op in CONVOLUTIONS for one in plans for step in one.steps)
         and _knows(_LIBRARY, _SUMS_ONLY)
     ):
         return {_LIBRARY: _SUMS_ONLY}
