@@ -155,6 +155,12 @@ case("real imag", lambda x: (1j * x + 2).real + jnp.conj(1j * x).imag, "f32[b,5]
 case("stop_gradient", lax.stop_gradient, "f32[b,5]", ops=("StopGradient",))
 case("select_n", lambda p, x: jnp.where(p, x, 0.0), "bool[b,1]", "f32[b,3]")
 case(
+    "select_n of a row",
+    lambda x: jnp.where(jnp.sum(x) > 0, x.sum(0, keepdims=True), jnp.nan),
+    "f32[b,3]",
+    low=0.5,
+)
+case(
     "select_n many",
     lambda w, x: lax.select_n(w, x, 2 * x, 3 * x),
     "i32[b,5]",

@@ -113,8 +113,9 @@ def aligned(g: Graph, *operands: Value) -> list[Value]:
                 break
     if all(view.rank < len(shape) for view in views):
         # What covers all lengths may still lack leading ones.
-        whole = next(i for i, x in enumerate(operands) if x.rank == len(shape))
-        views[whole] = g.reshape(views[whole], operands[whole].dims)
+        place = max(range(len(views)), key=lambda index: views[index].rank)
+        missing = len(shape) - views[place].rank
+        views[place] = g.reshape(views[place], (1,) * missing + views[place].dims)
     return views
 
 
