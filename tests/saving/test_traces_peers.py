@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import regraft
+from peer import fresh_process
 from regraft.storage.saved_model_directory import read_saved_model_directory
 from saving.traced_models import MODELS, NOT_LITE
 
@@ -187,6 +188,43 @@ def test_functions_take_the_dtypes_that_inputs_promise(peer, tmp_path):
         _assert_close("wide", list(served.values()), [outputs])
     again = regraft.load_model(path, custom_objects={})
     _assert_close("wide", [np.asarray(again(given))], [outputs])
+
+
+_IN_64_BITS = """\
+import jax, sys
+jax.config.update("jax_enable_x64", True)
+import keras
+import numpy as np
+import regraft
+
+keras.config.set_floatx("float64")
+
+class Squashed(keras.layers.Layer):
+    def call(self, x, training=False):
+        return x / (1 + x * x) if training else x / keras.ops.sqrt(1 + x * x)
+
+x = keras.Input((3,), name="x")
+hidden = Squashed()(keras.layers.Dense(4, activation="relu")(x))
+model = keras.Model(x, keras.layers.Dense(2)(hidden))
+regraft.save_model(model, sys.argv[1])
+given = np.random.default_rng(0).normal(size=(6, 3))
+calls = [np.asarray(model(given, training=training)) for training in (False, True)]
+np.savez(sys.argv[2], given, *calls)
+"""
+
+
+def test_functions_compute_in_64_bits_where_jax_does(peer, tmp_path):
+    path = str(tmp_path / "model")
+    fresh_process(_IN_64_BITS, path, tmp_path / "calls.npz")
+    with np.load(tmp_path / "calls.npz") as calls:
+        given, *outputs = calls.values()
+    assert outputs[0].dtype == np.float64
+    for training, expected in zip((False, True), outputs, strict=True):
+        (got,), _ = peer.call("saved_functions.call", path, given, training=training)
+        np.testing.assert_allclose(got, expected, rtol=1e-12)
+    assert np.abs(outputs[0] - outputs[1]).max() > 0.1
+    _, served = peer.call("saved_functions.serve", path, {"x": given})
+    np.testing.assert_allclose(*served.values(), outputs[0], rtol=1e-12)
 
 
 class _Awkward(keras.layers.Layer):

@@ -17,17 +17,11 @@ from regraft.dtypes import HANDLE, name_of
 from regraft.errors import UnsupportedError
 from regraft.graph import ir
 from regraft.graph.runtime.composites import RaggedTensor, SparseTensor, spec_of
+from regraft.graph.runtime.kernels.values import device_dtype
 from regraft.graph.tracing.builder import data_type, shape_of
 from regraft.model.state_tree import call_signature
 from regraft.saving.trace_calls import POSITIONAL, LayerCall, Leaf
 
-# JAX has no 64-bit numbers unless asked to; a function keeps the dtype it promised.
-_TRACED_DTYPES = {
-    "int64": "int32",
-    "uint64": "uint32",
-    "float64": "float32",
-    "string": HANDLE,
-}
 _PLAIN = (bool, int, float, str, type(None))
 
 
@@ -155,8 +149,11 @@ def tensor_spec(shape: Sequence[Any], dtype: Any, name: str = "") -> ir.TensorSp
 
 
 def traced_dtype(dtype: str) -> str:
-    """Returns the dtype in which a tensor is traced."""
-    return _TRACED_DTYPES.get(dtype, dtype)
+    """Returns the dtype in which a tensor is traced.
+
+    JAX has no 64-bit numbers unless asked to; a function keeps the dtype it promised.
+    """
+    return HANDLE if dtype == "string" else device_dtype(dtype)
 
 
 def promised_dtypes(call: LayerCall) -> dict[int, str]:

@@ -8,7 +8,10 @@ import numpy as np
 def _arrays(outputs):
     import tensorflow as tf
 
-    return [np.asarray(value, np.float32) for value in tf.nest.flatten(outputs)]
+    return [
+        np.asarray(value, np.float64 if value.dtype == tf.float64 else np.float32)
+        for value in tf.nest.flatten(outputs)
+    ]
 
 
 def call(path, inputs, training=None):
