@@ -188,3 +188,12 @@ def seed_states(layer: keras.Layer) -> list[keras.Variable]:
         for variable in layer.variables
         if variable.name == "seed_generator_state"
     ]
+
+
+def decays(optimizer: keras.Optimizer, variable: keras.Variable) -> bool:
+    """Whether an optimizer with weight decay lets it make a variable smaller.
+
+    Keras 3.12 to 3.15: `exclude_from_weight_decay` keeps keys of variables and a
+    pattern of names, which this method alone reads.
+    """
+    return bool(optimizer._use_weight_decay(variable))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import keras
+import numpy as np
 
 from regraft import _compat
 from regraft.loading import restore
@@ -22,14 +23,17 @@ from regraft.model.keras2.sparse_rows import clip_single_rows
 from regraft.model.optimizers import (
     OptimizerState,
     build_optimizer,
+    decays,
     inner_optimizer,
     is_unbuilt,
     linear_without_rate,
     plan_restore,
+    spare_from_decay,
     state_from_hdf5,
     state_from_object_graph,
 )
-from regraft.storage.tensor import StoredTensor
+from regraft.model.state_tree import state_tree
+from regraft.storage.tensor import ArrayTensor, StoredTensor
 
 
 def compile_model(
@@ -74,6 +78,7 @@ def compile_model(
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None:
         _clip_rows(optimizer, model, description, context)
+        _spare(optimizer, model, description, context)
         report.optimizer = _restore_optimizer(
             optimizer, model, description, plan, context
         )
@@ -101,6 +106,31 @@ def _clip_rows(
             "TensorFlow clips the gradient of an Embedding before it adds up what "
             "falls to the same row, here it is clipped after that",
         )
+
+
+def _spare(
+    optimizer: keras.Optimizer,
+    model: keras.Model,
+    description: ModelDescription,
+    context: BuildContext,
+) -> None:
+    """Spares variables from weight decay again, or says that all decay."""
+    if not decays(optimizer):
+        return
+    spared = description.extra.get("spared_from_decay")
+    if spared is None and description.extra.get("keras_version"):
+        return
+    edges = dict(state_tree(model).edges())
+    if isinstance(spared, list) and all(
+        isinstance(edge, str) and edge in edges for edge in spared
+    ):
+        spare_from_decay(optimizer, [edges[edge] for edge in spared])
+        return
+    context.note(
+        "optimizer",
+        "its weight decay falls on all weights: the file doesn't say which of them "
+        "`exclude_from_weight_decay` took out, if any",
+    )
 
 
 def _holds_slots(description: ModelDescription) -> bool:
@@ -220,9 +250,27 @@ def _read_state(
     places = [part.position for item in laid_out for part in item.parts]
     plain = all(item.convert is None for item in laid_out)
     if not by_name and plain and places == sorted(places):
-        return read(variables)
+        return _with_loss_scale(read(variables), description)
     raw = _raw_weights(laid_out, by_name=by_name)
-    return _laid_out(read(raw), raw, laid_out)
+    return _with_loss_scale(_laid_out(read(raw), raw, laid_out), description)
+
+
+def _with_loss_scale(
+    state: OptimizerState, description: ModelDescription
+) -> OptimizerState:
+    """Adds the loss scale, which Keras 2 has no place for in HDF5."""
+    found = description.extra.get("loss_scale")
+    if not isinstance(found, dict):
+        return state
+    try:
+        scale, steps = float(found["loss_scale"]), np.int32(found["good_steps"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return state
+    scalars = {
+        "loss_scale": ArrayTensor(np.float32(scale)),
+        "good_steps": ArrayTensor(steps),
+    }
+    return replace(state, scalars={**scalars, **state.scalars})
 
 
 def _raw_weights(placed: Sequence[Placed], *, by_name: bool) -> list[RawWeight]:

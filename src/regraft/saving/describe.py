@@ -21,9 +21,14 @@ from regraft.model.keras2.behaviour import (
 )
 from regraft.model.keras2.sparse_rows import clips_single_rows
 from regraft.model.keras2.trained_writes import keeps_trained_writes
+from regraft.model.optimizers import spared_from_decay
 from regraft.model.state_tree import StateNode, is_network, state_tree
 
 _MODELS = ("Sequential", "Functional", "Model")
+_ALL_DECAY = (
+    "what `exclude_from_weight_decay` took out of weight decay stays out of it where "
+    "Regraft loads the file; Keras 2 and 3 have no words for it, and decay all weights"
+)
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,9 @@ def describe(
             extra["compile_config"] = exact
         if clips_single_rows(model):
             extra["clips_single_rows"] = True
+        if spared := spared_from_decay(model.optimizer, tree.edges()):
+            extra["spared_from_decay"] = spared
+            notes.append(Note("optimizer", _ALL_DECAY))
     return SavedModelParts(
         model,
         describe_network(model, KERAS_2_WITH_FUNCTIONS if traced else KERAS_2, notes),

@@ -70,10 +70,29 @@ def write_model(file: Any, parts: SavedModelParts, options: SaveOptions) -> None
             top_level_weights=_weights([v for _, v in parts.tree.variables]),
             optimizer_weights=_optimizer_weights(parts, words["training_config"]),
             extra={
-                EXTRA_KEY: keras_json.dump({**parts.extra, "of": _checksums(words)})
+                EXTRA_KEY: keras_json.dump(
+                    {**parts.extra, **_loss_scale(parts), "of": _checksums(words)}
+                )
             },
         ),
     )
+
+
+def _loss_scale(parts: SavedModelParts) -> dict[str, Any]:
+    """Keeps how far a loss scale is: Keras 2 writes the inner optimizer's weights."""
+    optimizer = getattr(parts.model, "optimizer", None)
+    if parts.training_config is None or not isinstance(
+        optimizer, keras.optimizers.LossScaleOptimizer
+    ):
+        return {}
+    if not optimizer.built:
+        return {}
+    scalars = state_from_keras(optimizer).scalars
+    return {
+        "loss_scale": {
+            name: scalars[name].read().item() for name in ("loss_scale", "good_steps")
+        }
+    }
 
 
 def _checksums(words: Mapping[str, Any]) -> dict[str, int]:

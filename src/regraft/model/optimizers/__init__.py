@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from regraft.model.optimizers.config import build_optimizer, describe_optimizer
+from regraft.model.optimizers.decay import (
+    decays,
+    spare_from_decay,
+    spared_from_decay,
+)
 from regraft.model.optimizers.hdf5 import state_from_hdf5, state_to_hdf5
 from regraft.model.optimizers.object_graph import (
     describe_optimizer_state,
@@ -21,6 +26,7 @@ from regraft.model.optimizers.state import (
 __all__ = [
     "OptimizerState",
     "build_optimizer",
+    "decays",
     "describe_optimizer",
     "describe_optimizer_state",
     "inner_optimizer",
@@ -28,6 +34,8 @@ __all__ = [
     "linear_without_rate",
     "plan_restore",
     "restore_state",
+    "spare_from_decay",
+    "spared_from_decay",
     "state_from_hdf5",
     "state_from_keras",
     "state_from_object_graph",
