@@ -100,7 +100,10 @@ def plain(value: Any) -> Any:
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(plain(item) for item in value)
-    raise UnsupportedError(f"An argument of type {type(value).__name__}")
+    raise UnsupportedError(
+        f"it is called with a {type(value).__name__}, which no signature of TensorFlow "
+        "holds; it has no function of its own"
+    )
 
 
 def structure(value: Any, specs: Sequence[ir.TensorSpec]) -> Any:
