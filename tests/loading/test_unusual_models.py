@@ -92,6 +92,8 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("rows_in_their_place_behind_a_mask", "tf"),
         ("rows_in_their_place_behind_a_mask", "h5"),
         ("loss_per_example", "tf"),
+        ("losses_of_layers_called_twice", "tf"),
+        ("losses_of_layers_called_twice", "h5"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*does not support masking")

@@ -110,24 +110,6 @@ def kept_losses(model: keras.Model) -> Iterator[None]:
             layer._loss_ids.update(ids)
 
 
-def average_added_losses(model: keras.Model) -> None:
-    """Lets a loss per example, given to `add_loss`, count with its mean.
-
-    Keras 2 shows the mean and takes the gradient of the sum. Keras 3.12 to 3.15: what
-    `_aggregate_additional_loss` returns is both.
-    """
-    add_up = model._aggregate_additional_loss
-
-    def aggregate(loss: Any) -> Any:
-        total = add_up(loss)
-        if not len(getattr(loss, "shape", ())):
-            return total
-        shown = keras.ops.mean(keras.ops.cast(loss, total.dtype))
-        return keras.ops.stop_gradient(shown - total) + total
-
-    model._aggregate_additional_loss = aggregate
-
-
 def add_metrics(model: keras.Model, metrics: Iterable[keras.Metric]) -> None:
     """Lets a model show metrics beside those that it is compiled with.
 

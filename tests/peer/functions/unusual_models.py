@@ -265,6 +265,20 @@ def activity_regularizer_of_its_own() -> Built:
 
 
 @case
+def losses_of_layers_called_twice() -> Built:
+    """A layer, and a model of one, that add to the loss at each call."""
+    penalty = tf_keras.regularizers.L2(0.1)
+    dense = layers.Dense(2, kernel_regularizer="l2", activity_regularizer=penalty)
+    inner = tf_keras.Sequential([layers.Dense(2, activity_regularizer=penalty)])
+    first, second = tf_keras.Input((3,)), tf_keras.Input((3,))
+    x = layers.Add()([dense(first), dense(second)])
+    outputs = layers.Add()([inner(x), inner(dense(first))])
+    given = [_batch(4, 3), _batch(4, 3, seed=2)]
+    target = _batch(4, 2, seed=1)
+    return Built(_compiled([first, second], outputs), (given,), (given, target))
+
+
+@case
 def loss_per_example() -> Built:
     """`add_loss` of a crossentropy that is not reduced."""
     inputs, labels = tf_keras.Input((3,)), tf_keras.Input((2,))

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from regraft import _compat
-from regraft._compat import results
+from regraft._compat import losses, results
 from regraft.errors import FormatError
 from regraft.model.keras2.regularizers import SummedOverBatch
 
@@ -22,7 +22,8 @@ _MARK = "_regraft_computes_as_keras2"
 def compute_as_keras2(model: keras.Model) -> None:
     """Gives a loaded model, built as Keras 2 built it, what else Keras 2 did."""
     setattr(model, _MARK, True)
-    _compat.average_added_losses(model)
+    losses.average_added_losses(model)
+    losses.count_losses_of_all_calls(model)
     _compat.keep_recurrent_states(model)
     results.order_results(model)
 
