@@ -53,6 +53,7 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("mask_for_its_own_layer", "tf"),
         ("loss_in_training", "tf"),
         ("module_among_layers", "tf"),
+        ("layer_in_a_module", "tf"),
         ("classes_out_of_a_loop", "tf"),
         ("classes_out_of_a_loop", "h5"),
         ("lists_of_one_cell", "tf"),

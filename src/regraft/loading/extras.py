@@ -16,12 +16,13 @@ import keras
 from regraft import _compat
 from regraft.loading.restore import Assignment, RestorePlan, keeps_tables
 from regraft.loading.revive import KERAS_CHILDREN, Reviver
-from regraft.loading.revived_layer import Revived, TracedRegularizer
+from regraft.loading.revived_layer import Revived, RevivedObject, TracedRegularizer
 from regraft.model.compile.metrics import build_metric
 from regraft.model.description import ObjectNode, Variable
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.names import original_name
 from regraft.model.dialects.registry import is_builtin
+from regraft.model.keras2.regularizers import take_regularizers
 from regraft.model.metadata import TensorShape
 from regraft.model.state_tree import is_network, nearest_layers
 
@@ -261,9 +262,13 @@ def add_losses(plan: RestorePlan, reviver: Reviver) -> None:
 
     What a config's regularizers make is there already.
     """
+    hidden = _within_objects(plan)
+    take_regularizers(hidden.values())
     own_of = {id(layer): _own_losses(node) for layer, node in plan.layers}
     silent = {key for key, own in own_of.items() if own is None}
     for layer, node in plan.layers:
+        if id(layer) in hidden:
+            continue
         own = own_of[id(layer)]
         if own is None:
             own = node.child("regularization_losses")
@@ -274,6 +279,24 @@ def add_losses(plan: RestorePlan, reviver: Reviver) -> None:
         missing = len(listed) - sum(v.regularizer is not None for v in variables)
         if missing > 0:
             _attach(listed, variables, layer, reviver)
+
+
+def _within_objects(plan: RestorePlan) -> dict[int, keras.layers.Layer]:
+    """Layers that only objects hold which are no layers, by their ids.
+
+    Keras 2 looks for what layers add to the loss in layers alone.
+    """
+    objects, shown = [], {}
+    pending = [layer for layer, _ in plan.layers[:1]]
+    while pending:
+        layer = pending.pop()
+        if isinstance(layer, RevivedObject):
+            objects.append(layer)
+        elif id(layer) not in shown:
+            shown[id(layer)] = layer
+            pending += _compat.sublayers(layer)
+    found = [layer for each in objects for layer in _compat.all_layers(each)]
+    return {id(layer): layer for layer in found if id(layer) not in shown}
 
 
 def _own_losses(node: ObjectNode) -> ObjectNode | None:

@@ -33,7 +33,7 @@ from regraft.model.dialects.context import NODE, BuildContext
 from regraft.model.dialects.objects import build_dtype, build_object
 from regraft.model.dialects.topology import build_layer
 from regraft.model.metadata import TensorShape
-from regraft.model.state_tree import state_tree
+from regraft.model.state_tree import set_child, state_tree
 
 # Functions by preference: with all losses, with conditional ones, plain.
 _FUNCTIONS = (
@@ -337,7 +337,7 @@ class Reviver:
             value = self._child(layer, name, child)
             if value is None:
                 continue
-            _set(layer, name, value)
+            set_child(layer, name, value)
 
     def _add_metrics(self, layer: keras.Layer, node: ObjectNode) -> None:
         """Adds the state of the metrics that the functions of the file update."""
@@ -346,7 +346,7 @@ class Reviver:
                 continue
             state = self._namespace(name, child, MetricState)
             state.saved_metric = dict(child.metadata or {})
-            _set(layer, name, state)
+            set_child(layer, name, state)
             if not state.show_by(self._metric(child)):
                 self._context.note(
                     f"layer {layer.name!r}",
@@ -543,12 +543,6 @@ def _metrics(node: ObjectNode) -> dict[str, ObjectNode]:
         if isinstance(child, ObjectNode) and child.identifier == _METRIC
     }
     return dict(by_id.values())
-
-
-def _set(layer: keras.Layer, name: str, value: Any) -> None:
-    # A name that the class of all layers uses otherwise keeps off it.
-    taken = hasattr(type(layer), name)
-    setattr(layer, f"saved_{name}" if taken else name, value)
 
 
 def _is_class(node: ObjectNode, class_name: str) -> bool:

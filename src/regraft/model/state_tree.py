@@ -155,11 +155,32 @@ def _attributes(layer: keras.Layer) -> Iterator[tuple[str, Any]]:
     class_name = type(layer).__name__
     renamed = row_of(type(layer)).edges
     skipped = _internal_names() | _NOT_STATE.get(class_name, frozenset())
+    kept_off = vars(layer).get(_KEPT_OFF, {})
     for name, value in _own_items(layer):
         if name in skipped or isinstance(value, (keras.Optimizer, keras.Metric)):
             continue
+        name = kept_off.get(name, name)
         name = _public_name(layer, name) if isinstance(value, keras.Variable) else name
         yield renamed.get(name, name), value
+
+
+# Among a layer's attributes: by their own name, what its file calls some of them.
+_KEPT_OFF = "_regraft_kept_off"
+
+
+def set_child(layer: keras.Layer, name: str, value: Any) -> None:
+    """Sets an attribute that a file names, off that name where Keras uses it otherwise.
+
+    Args:
+        layer: To have it.
+        name: By which its tree of variables has it.
+        value: A variable, a layer, or a list or dict of them.
+    """
+    if name in _internal_names() or hasattr(type(layer), name):
+        # Beside Keras' tracking, which would show it as state.
+        vars(layer).setdefault(_KEPT_OFF, {})[f"saved_{name}"] = name
+        name = f"saved_{name}"
+    setattr(layer, name, value)
 
 
 def own_metrics(layer: keras.Layer) -> list[tuple[str, keras.Metric]]:

@@ -897,6 +897,34 @@ def module_among_layers() -> Built:
     return Built(model, batch[0], batch)
 
 
+class Store(tf.Module):
+    """Keeps a layer that is regularized, by a name that Keras 3 uses otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        dense = layers.Dense(3, kernel_regularizer=tf_keras.regularizers.L2(0.1))
+        self._layers = {"scope/dense": dense}
+
+
+class Stored(layers.Layer):
+    """Calls a layer that it finds in a module."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.store = Store()
+
+    def call(self, inputs: Any) -> Any:
+        return self.store._layers["scope/dense"](inputs)
+
+
+@case
+def layer_in_a_module() -> Built:
+    inputs = tf_keras.Input((3,))
+    model = _compiled(inputs, layers.Dense(2)(Stored()(inputs)))
+    batch = _batch(4, 3), _batch(4, 2, seed=1)
+    return Built(model, batch[0], batch)
+
+
 @case
 def ragged_numbers() -> Built:
     inputs = tf_keras.Input((None,), ragged=True)

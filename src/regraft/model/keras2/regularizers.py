@@ -87,3 +87,14 @@ def flatten_at_zero(variables: Iterable[keras.Variable]) -> None:
         regularizer = variable.regularizer
         if type(regularizer) in (keras.regularizers.L1, keras.regularizers.L1L2):
             variable.regularizer = FlatAtZero(regularizer)
+
+
+def take_regularizers(layers: Iterable[keras.layers.Layer]) -> None:
+    """Takes the regularizers of weights off layers, and out of their configs."""
+    for layer in layers:
+        for variable in layer.variables:
+            variable.regularizer = None
+        for name, value in list(vars(layer).items()):
+            of_weights = name != "activity_regularizer"
+            if of_weights and isinstance(value, keras.regularizers.Regularizer):
+                setattr(layer, name, None)
