@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
@@ -39,6 +40,42 @@ def test_model_computes_and_steps_as_it_did(
     path = file_of(tmp_path, save_format)
     theirs = _saved(peer, case, path, save_format=save_format)
     assert_same(regraft.load_model(path), theirs)
+
+
+class Normed(keras.layers.Layer):
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.dense = keras.layers.Dense(4)
+        self.norm = keras.layers.BatchNormalization()
+
+    def build(self, shape: Any) -> None:
+        self.dense.build(shape)
+        self.norm.build((*shape[:-1], 4))
+
+    def call(self, inputs: Any) -> Any:
+        return self.norm(self.dense(inputs))
+
+
+class Untold(keras.Model):
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.frozen = keras.layers.BatchNormalization()
+        self.normed = Normed()
+        self.last = keras.layers.BatchNormalization()
+
+    def call(self, inputs: Any) -> Any:
+        return self.last(self.normed(self.frozen(inputs, training=False)))
+
+
+def test_layers_that_are_not_told_so_train_in_a_step(
+    tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "own_model_that_hands_no_training_on", tmp_path / "m")
+    classes = {"Untold": Untold, "Normed": Normed}
+    for found in (classes, {}):
+        model = regraft.load_model(tmp_path / "m", custom_objects=found)
+        assert isinstance(model, Untold) is bool(found)
+        assert_same(model, theirs)
 
 
 def test_leaky_units_are_one_op_where_they_are_saved_again(

@@ -115,6 +115,43 @@ def own_model_at_the_end() -> Built:
     return Built(model, batch[0], batch)
 
 
+class Normed(layers.Layer):
+    """Hands no `training` on, as Keras 2 asks of nobody."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.dense = layers.Dense(4)
+        self.norm = layers.BatchNormalization()
+
+    def call(self, inputs: Any) -> Any:
+        return self.norm(self.dense(inputs))
+
+
+class Untold(tf_keras.Model):
+    """Says `training` of one of its layers alone."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.frozen = layers.BatchNormalization()
+        self.normed = Normed()
+        self.last = layers.BatchNormalization()
+
+    def call(self, inputs: Any) -> Any:
+        return self.last(self.normed(self.frozen(inputs, training=False)))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+
+@case
+def own_model_that_hands_no_training_on() -> Built:
+    model = Untold()
+    batch = _batch(6, 3), _batch(6, 4, seed=1)
+    model(batch[0])
+    model.compile(tf_keras.optimizers.SGD(0.1), "mse", ["mae"])
+    return Built(model, batch[0], batch)
+
+
 @case
 def locally_connected(implementation: int) -> Built:
     inputs = tf_keras.Input((6, 3))

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from regraft import _compat
-from regraft._compat import losses, results
+from regraft._compat import calls, losses, results
 from regraft.errors import FormatError
 from regraft.model.keras2.regularizers import SummedOverBatch
 
@@ -23,7 +23,7 @@ def compute_as_keras2(model: keras.Model) -> None:
     """Gives a loaded model, built as Keras 2 built it, what else Keras 2 did."""
     setattr(model, _MARK, True)
     losses.average_added_losses(model)
-    losses.count_losses_of_all_calls(model)
+    calls.run_steps_as_one_call(model)
     _compat.keep_recurrent_states(model)
     results.order_results(model)
 
