@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from interop.readers import (  # noqa: E402
     COLUMNS,
     READERS,
     Cell,
+    Peers,
     peers,
     read,
     worst,
@@ -74,35 +76,41 @@ def _write(results: Known) -> None:
     RESULTS.write_text(json.dumps(ordered, indent=1) + "\n")
 
 
+def _peers() -> AbstractContextManager[Peers]:
+    return peers(
+        onnx=os.environ.get("REGRAFT_ONNX_PYTHON"),
+        tensorflowjs=os.environ.get("REGRAFT_TFJS_PYTHON"),
+    )
+
+
 def measure(rows: list[str], readers: list[str], missing: bool) -> None:
     """Measures cells, and keeps each as soon as it is known."""
     results = load_results()
     for row in rows:
-        # Peers of their own: a converter keeps gigabytes of each architecture.
-        with peers(
-            onnx=os.environ.get("REGRAFT_ONNX_PYTHON"),
-            tensorflowjs=os.environ.get("REGRAFT_TFJS_PYTHON"),
-        ) as ask:
-            held = results.get(row, {}) if missing else {}
-            wanted = [r for r in readers if not set(READERS[r][0]) <= set(held)]
+        held = results.get(row, {}) if missing else {}
+        wanted = [r for r in readers if not set(READERS[r][0]) <= set(held)]
+        with _peers() as ask:
             wanted = [r for r in wanted if ask.has(r)]
-            if not wanted:
-                continue
-            folder = Path(tempfile.mkdtemp(prefix="regraft-interop-"))
-            started = time.monotonic()
-            try:
-                trains = not TRAINING.isdisjoint(wanted)
-                example = make_example(ROWS[row], folder, trains=trains)
-                for reader in wanted:
+        if not wanted:
+            continue
+        folder = Path(tempfile.mkdtemp(prefix="regraft-interop-"))
+        started = time.monotonic()
+        try:
+            trains = not TRAINING.isdisjoint(wanted)
+            example = make_example(ROWS[row], folder, trains=trains)
+            jax.clear_caches()
+            for reader in wanted:
+                # Peers of its own: each keeps gigabytes of an architecture.
+                with _peers() as ask:
                     cells = read(reader, example, ask)
-                    _keep(results, row, cells)
-                    for column, cell in cells.items():
-                        print(f"{row} · {column}: {cell}", flush=True)
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-                keras.utils.clear_session()
-                jax.clear_caches()
-            print(f"{row}: {time.monotonic() - started:.0f} s", flush=True)
+                _keep(results, row, cells)
+                for column, cell in cells.items():
+                    print(f"{row} · {column}: {cell}", flush=True)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            keras.utils.clear_session()
+            jax.clear_caches()
+        print(f"{row}: {time.monotonic() - started:.0f} s", flush=True)
 
 
 def measure_in_float64(rows: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -296,8 +296,11 @@ def calibrate(model: keras.Model, given: Any) -> None:
     """Gives a model statistics as if it had been trained.
 
     Without, numbers vanish on their way through a deep model, and its outputs don't
-    depend on its inputs.
+    depend on its inputs. Nor do residual branches of one that was trained outweigh what
+    they are added to: where they do, rounding grows with each block.
     """
+    for layer in _ends_of_branches(model):
+        layer.gamma.assign(np.full(layer.gamma.shape, 0.05))
     for variable in model.weights:
         if variable.name == "gamma" and "layer_scale" in variable.path:
             variable.assign(np.full(variable.shape, 0.3, "float32"))
@@ -312,6 +315,25 @@ def calibrate(model: keras.Model, given: Any) -> None:
         mean, variance = layer.moving_mean, layer.moving_variance
         mean.assign(mean + 0.1 * ops.sqrt(variance))
         variance.assign(1.2 * variance)
+
+
+def _ends_of_branches(model: keras.Model) -> Iterator[L.BatchNormalization]:
+    """Yields the normalization that ends each residual branch."""
+    for layer in model._flatten_layers(recursive=False):
+        if not isinstance(layer, L.Add):
+            continue
+        ends = [_normalization_before(tensor) for tensor in layer.input]
+        yield from [end for end in ends if end is not None][-1:]
+
+
+def _normalization_before(tensor: Any) -> L.BatchNormalization | None:
+    """Returns what made a tensor, if it is a normalization for this tensor alone."""
+    made_by = tensor._keras_history.operation
+    if isinstance(made_by, L.Dropout):
+        made_by = made_by.input._keras_history.operation
+    if not isinstance(made_by, L.BatchNormalization) or made_by.gamma is None:
+        return None
+    return made_by if len(made_by._outbound_nodes) == 1 else None
 
 
 def _traced(name: str) -> Callable[[], Made]:
