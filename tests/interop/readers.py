@@ -38,8 +38,9 @@ COLUMNS: Mapping[str, float] = {
 
 
 # What is this near in float64 is the same computation: rounding parts it in float32.
-# TensorFlow computes `1 - momentum` of a normalization in float32, whatever its dtype.
-EXACT = 1e-7
+EXACT = 1e-8
+# tf_keras computes `1 - momentum` of a normalization in float32, whatever its dtype.
+EXACT_IN_TF_KERAS_TRAINING = 1e-7
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,10 @@ class Cell:
     in_float64: float | None = None
     rounding: float | None = None
 
-    def holds(self, tolerance: float) -> bool:
+    def holds(self, tolerance: float, exact: float = EXACT) -> bool:
         if self.difference is None:
             return False
-        if self.in_float64 is not None and self.in_float64 <= EXACT:
+        if self.in_float64 is not None and self.in_float64 <= exact:
             return True
         # Two computations are as far apart as both are from the exact one.
         return self.difference <= max(tolerance, 3 * (self.rounding or 0.0))
