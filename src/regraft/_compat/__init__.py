@@ -41,7 +41,7 @@ from regraft._compat.variables import (
     DeferredValues,
     asks_for_values,
     builds_deferred,
-    decays,
+    decays_variable,
     deferred_variables,
     seed_states,
     set_path,
@@ -52,7 +52,7 @@ __all__ = [
     "asks_for_values",
     "builds_deferred",
     "config_of",
-    "decays",
+    "decays_variable",
     "deferred_variables",
     "demanded_of_lengths",
     "function_arguments",
@@ -183,15 +183,23 @@ def sublayers(layer: keras.Layer) -> list[keras.Layer]:
     return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
-def all_layers(layer: keras.Layer) -> list[keras.Layer]:
-    """Returns a layer and all below it, each once, outer ones first."""
+def all_layers(
+    layer: keras.Layer, but: type | tuple[type, ...] = ()
+) -> list[keras.Layer]:
+    """Returns a layer and all below it, each once, outer ones first.
+
+    Args:
+        layer: Where to begin.
+        but: Classes left out, with what they alone hold.
+    """
     found = {}
     pending = [layer]
     while pending:
         current = pending.pop(0)
         if id(current) not in found:
             found[id(current)] = current
-            pending.extend(sublayers(current))
+            below = sublayers(current)
+            pending.extend(child for child in below if not isinstance(child, but))
     return list(found.values())
 
 

@@ -190,7 +190,7 @@ def seed_states(layer: keras.Layer) -> list[keras.Variable]:
     ]
 
 
-def decays(optimizer: keras.Optimizer, variable: keras.Variable) -> bool:
+def decays_variable(optimizer: keras.Optimizer, variable: keras.Variable) -> bool:
     """Whether an optimizer with weight decay lets it make a variable smaller.
 
     Keras 3.12 to 3.15: `exclude_from_weight_decay` keeps keys of variables and a

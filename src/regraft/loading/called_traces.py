@@ -11,7 +11,6 @@ import keras
 import numpy as np
 from jax import export
 
-from regraft.dtypes import HANDLE
 from regraft.graph import ir
 from regraft.graph.runtime import structure
 from regraft.graph.runtime.context import HostVariable, KerasVariable, Table
@@ -75,7 +74,7 @@ def call_as_it_is(
     tensors = [value for value, _ in pairs]
     shapes = _shapes(trace, args, kwargs, tensors, specs)
     results = [
-        jax.ShapeDtypeStruct(shape, _traced_dtype(spec.dtype.name))
+        jax.ShapeDtypeStruct(shape, values.traced_dtype(spec.dtype.name))
         for shape, spec in zip(shapes, specs, strict=True)
     ]
     results += [jax.ShapeDtypeStruct(tuple(v.shape), v.dtype) for v in variables]
@@ -150,10 +149,6 @@ def changes_tables(trace: Trace) -> bool:
     return any(isinstance(c, Table) and c.variable is not None for c in found)
 
 
-def _traced_dtype(dtype: str) -> str:
-    return HANDLE if dtype == "string" else values.device_dtype(dtype)
-
-
 def why_uncompilable(has_text: bool, traces: Iterable[Trace]) -> str | None:
     """Says what functions do that no compiled step can; `None`: nothing.
 
@@ -178,7 +173,7 @@ def can_be_compiled(trace: Trace) -> bool:
         if not isinstance(spec, ir.TensorSpec):
             return spec
         dims = [2 if dim is None else dim for dim in spec.shape.dims or ()]
-        return jax.ShapeDtypeStruct(tuple(dims), _traced_dtype(spec.dtype.name))
+        return jax.ShapeDtypeStruct(tuple(dims), values.traced_dtype(spec.dtype.name))
 
     args = [keras.tree.map_structure(tensor, arg) for arg in trace.args]
     kwargs = {k: keras.tree.map_structure(tensor, v) for k, v in trace.kwargs.items()}

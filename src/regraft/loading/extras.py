@@ -286,17 +286,12 @@ def _within_objects(plan: RestorePlan) -> dict[int, keras.layers.Layer]:
 
     Keras 2 looks for what layers add to the loss in layers alone.
     """
-    objects, shown = [], {}
-    pending = [layer for layer, _ in plan.layers[:1]]
-    while pending:
-        layer = pending.pop()
-        if isinstance(layer, RevivedObject):
-            objects.append(layer)
-        elif id(layer) not in shown:
-            shown[id(layer)] = layer
-            pending += _compat.sublayers(layer)
-    found = [layer for each in objects for layer in _compat.all_layers(each)]
-    return {id(layer): layer for layer in found if id(layer) not in shown}
+    if not plan.layers:
+        return {}
+    root, _ = plan.layers[0]
+    shown = {id(layer) for layer in _compat.all_layers(root, but=RevivedObject)}
+    everything = _compat.all_layers(root)
+    return {id(layer): layer for layer in everything if id(layer) not in shown}
 
 
 def _own_losses(node: ObjectNode) -> ObjectNode | None:

@@ -250,9 +250,11 @@ def _read_state(
     places = [part.position for item in laid_out for part in item.parts]
     plain = all(item.convert is None for item in laid_out)
     if not by_name and plain and places == sorted(places):
-        return _with_loss_scale(read(variables), description)
-    raw = _raw_weights(laid_out, by_name=by_name)
-    return _with_loss_scale(_laid_out(read(raw), raw, laid_out), description)
+        state = read(variables)
+    else:
+        raw = _raw_weights(laid_out, by_name=by_name)
+        state = _laid_out(read(raw), raw, laid_out)
+    return _with_loss_scale(state, description)
 
 
 def _with_loss_scale(

@@ -81,16 +81,17 @@ def write_model(file: Any, parts: SavedModelParts, options: SaveOptions) -> None
 def _loss_scale(parts: SavedModelParts) -> dict[str, Any]:
     """Keeps how far a loss scale is: Keras 2 writes the inner optimizer's weights."""
     optimizer = getattr(parts.model, "optimizer", None)
-    if parts.training_config is None or not isinstance(
-        optimizer, keras.optimizers.LossScaleOptimizer
+    if (
+        parts.training_config is None
+        or not isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        or not optimizer.built
     ):
         return {}
-    if not optimizer.built:
-        return {}
-    scalars = state_from_keras(optimizer).scalars
+    scale, steps = optimizer.dynamic_scale, optimizer.step_counter
     return {
         "loss_scale": {
-            name: scalars[name].read().item() for name in ("loss_scale", "good_steps")
+            "loss_scale": float(scale.value),
+            "good_steps": int(steps.value),
         }
     }
 

@@ -16,10 +16,10 @@ from jax import export
 from regraft import _compat
 from regraft.errors import UnsupportedError
 from regraft.graph.runtime.composites import RaggedTensor, SparseTensor
+from regraft.graph.runtime.kernels.values import traced_dtype
 from regraft.model.keras2.host_layers import file_dtype
 from regraft.model.state_tree import is_network
 from regraft.saving.trace_calls import LayerCall, Leaf
-from regraft.saving.trace_specs import traced_dtype
 from regraft.saving.trace_ways import Way, replaced, split_demands
 
 

@@ -17,7 +17,7 @@ from regraft.dtypes import HANDLE, name_of
 from regraft.errors import UnsupportedError
 from regraft.graph import ir
 from regraft.graph.runtime.composites import RaggedTensor, SparseTensor, spec_of
-from regraft.graph.runtime.kernels.values import device_dtype
+from regraft.graph.runtime.kernels.values import traced_dtype
 from regraft.graph.tracing.builder import data_type, shape_of
 from regraft.model.state_tree import call_signature
 from regraft.saving.trace_calls import POSITIONAL, LayerCall, Leaf
@@ -151,17 +151,10 @@ def tensor_spec(shape: Sequence[Any], dtype: Any, name: str = "") -> ir.TensorSp
     return ir.TensorSpec(shape_of(shape), data_type(dtype), name)
 
 
-def traced_dtype(dtype: str) -> str:
-    """Returns the dtype in which a tensor is traced.
-
-    JAX has no 64-bit numbers unless asked to; a function keeps the dtype it promised.
-    """
-    return HANDLE if dtype == "string" else device_dtype(dtype)
-
-
 def promised_dtypes(call: LayerCall) -> dict[int, str]:
     """Returns the dtypes of a call's tensors where the graph of layers has others.
 
+    JAX has no 64-bit numbers unless asked to; a function keeps the dtype it promised.
     TensorFlow calls a function only with tensors of its very dtypes, and Keras 2 calls
     those of a layer with what the graph of layers hands it.
     """

@@ -29,7 +29,7 @@ def spared_from_decay(
     return [
         edge
         for edge, variable in edges
-        if variable.trainable and not _compat.decays(inner, variable)
+        if variable.trainable and not _compat.decays_variable(inner, variable)
     ]
 
 

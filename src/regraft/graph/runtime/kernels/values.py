@@ -184,6 +184,11 @@ def device_dtype(dtype: str) -> str:
     return dtype if has_64_bit() else _NARROW.get(dtype, dtype)
 
 
+def traced_dtype(dtype: str) -> str:
+    """Returns the type in which JAX traces a tensor: text as handles."""
+    return dtypes.HANDLE if dtype == "string" else device_dtype(dtype)
+
+
 def dtype_of(value: Any) -> str:
     """Returns the name of a value's element type."""
     if isinstance(value, SymbolicArray):
