@@ -95,6 +95,11 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("loss_per_example", "tf"),
         ("losses_of_layers_called_twice", "tf"),
         ("losses_of_layers_called_twice", "h5"),
+        ("forward_layer_that_goes_backwards", "tf"),
+        ("forward_layer_that_goes_backwards", "h5"),
+        ("regularizers_of_frozen_weights", "tf"),
+        ("regularizers_of_frozen_weights", "h5"),
+        ("regularizers_of_frozen_weights_of_ones_own", "tf"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*does not support masking")

@@ -23,3 +23,17 @@ def average_added_losses(model: keras.Model) -> None:
         return keras.ops.stop_gradient(shown - total) + total
 
     model._aggregate_additional_loss = aggregate
+
+
+def count_frozen_regularizers(model: keras.Model) -> None:
+    """Lets regularizers of frozen weights count in the loss, as in Keras 2.
+
+    Keras 3.12 to 3.15: `losses` asks `_get_regularization_losses`, which leaves out
+    what isn't trainable.
+    """
+
+    def losses() -> list[Any]:
+        found = [v for v in model.weights if v.regularizer is not None]
+        return [variable.regularizer(variable) for variable in found]
+
+    model._get_regularization_losses = losses

@@ -562,5 +562,5 @@ def own_variables(layer: keras.Layer, traced: Container[int]) -> list[keras.Vari
             inside it where that leaves none.
     """
     nearest = nearest_layers(layer, lambda child: id(child) in traced)
-    below = {id(v) for child in nearest for v in child.trainable_variables}
-    return [v for v in layer.trainable_variables if id(v) not in below]
+    below = {id(v) for child in nearest for v in child.weights}
+    return [v for v in layer.weights if id(v) not in below]

@@ -21,6 +21,7 @@ from regraft.graph.tracing.function_graph import (
     used_operands,
 )
 from regraft.graph.tracing.tracer import Call, Tracing, trace
+from regraft.model.keras2.behaviour import computes_as_keras2
 from regraft.model.keras2.host_layers import traced_by
 from regraft.model.keras2.host_pass import host_layers
 from regraft.model.keras2.regularizers import before_averaging
@@ -317,12 +318,15 @@ class _ModelTracer:
             every = map(self._concrete, chosen, repeat(takes_training), losses)
             full = SavedFunctionSpec(tuple(every), spec)
         own = own_variables(layer, traced)
+        # What `losses` of the model counts: in Keras 3 that of trainable weights alone.
+        frozen_count = computes_as_keras2(self._model)
+        regularized = layer.weights if frozen_count else layer.trainable_weights
         return LayerTraces(
             call=SavedFunctionSpec(tuple(plain), spec),
             conditional_losses=conditional,
             all_conditional_losses=full,
             activity_regularizer=self._activity_regularizer(chosen[0]),
-            regularization_losses=self._weight_regularizers(layer.trainable_variables),
+            regularization_losses=self._weight_regularizers(regularized),
             own_regularization_losses=self._weight_regularizers(own),
             expects_training=takes_training,
         )

@@ -979,6 +979,47 @@ def classes_out_of_a_loop() -> Built:
     return Built(model, x, (x, y))
 
 
+def _frozen(layer: Any) -> Built:
+    """A model whose first layers are frozen, each in its own way."""
+    inputs = tf_keras.Input((4, 3))
+    base = tf_keras.Sequential([layers.Dense(3, kernel_regularizer="l2"), layer])
+    x = base(inputs)
+    lstm = layers.LSTM(2, recurrent_regularizer="l1")
+    x = layers.Bidirectional(lstm, trainable=False)(x)
+    x = layers.Dense(3, kernel_regularizer="l2", trainable=False)(x)
+    outputs = layers.Dense(2, kernel_regularizer="l2")(x)
+    base.trainable = False
+    batch = _batch(4, 4, 3), _batch(4, 2, seed=1)
+    return Built(_compiled(inputs, outputs), batch[0], batch)
+
+
+@case
+def regularizers_of_frozen_weights() -> Built:
+    return _frozen(layers.Conv1D(2, 2, bias_regularizer="l1", bias_initializer="ones"))
+
+
+@case
+def regularizers_of_frozen_weights_of_ones_own() -> Built:
+    class Scale(layers.Layer):
+        def build(self, shape: Any) -> None:
+            self.scale = self.add_weight("scale", (3,), regularizer="l2")
+
+        def call(self, inputs: Any) -> Any:
+            return inputs * self.scale
+
+    return _frozen(Scale())
+
+
+@case
+def forward_layer_that_goes_backwards() -> Built:
+    inputs = tf_keras.Input((4, 3))
+    lstm = layers.LSTM(2, go_backwards=True, return_sequences=True)
+    x = layers.Bidirectional(lstm)(inputs)
+    outputs = layers.Bidirectional(layers.GRU(1, go_backwards=True))(x)
+    batch = _batch(4, 4, 3), _batch(4, 2, seed=1)
+    return Built(_compiled(inputs, outputs), batch[0], batch)
+
+
 @case
 def where_ragged_rows_start() -> Built:
     inputs = tf_keras.Input((None,), ragged=True)

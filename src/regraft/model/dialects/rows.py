@@ -132,6 +132,22 @@ def _batch_normalization(config: Config, context: BuildContext) -> None:
     config.pop("synchronized", None)
 
 
+def _bidirectional(config: Config, context: BuildContext) -> None:
+    """Names the backward layer where the other one goes backwards.
+
+    Keras 3 gives every layer a mirror that goes backwards, and refuses it then.
+    """
+    layer = config.get("layer")
+    if not isinstance(layer, Mapping) or config.get("backward_layer") is not None:
+        return
+    inner = layer.get("config")
+    if isinstance(inner, Mapping) and inner.get("go_backwards"):
+        name = "backward_" + str(inner.get("name", "")).removeprefix("forward_")
+        mirror = {**layer, "config": {**inner, "go_backwards": False, "name": name}}
+        mirror.pop("shared_object_id", None)
+        config["backward_layer"] = mirror
+
+
 def _time_distributed(config: Config, context: BuildContext) -> None:
     if context.dialect.generation < 3 and not context.dialect.tensorflow:
         config["asks_networks"] = False
@@ -304,6 +320,7 @@ ROWS: Mapping[str, Row] = {
         choose=_normalized_axes(keras2.SyncBatchNormalization),
         translate=_synchronized,
     ),
+    "Bidirectional": Row(translate=_bidirectional),
     "CategoryEncoding": Row(
         renamed={"max_tokens": "num_tokens"}, translate=_category_encoding
     ),
