@@ -40,6 +40,7 @@ METRICS: dict[str, list[dict[str, Any]]] = {
         {"multi_label": True, "num_labels": 3, "label_weights": [1.0, 0.5, 2.0]},
         {"from_logits": True},
         {"thresholds": [0.2, 0.5, 0.7]},
+        {"curve": "PR_GAIN", "summation_method": "majoring"},
     ],
     "BinaryAccuracy": [{}, {"threshold": 0.3}],
     "BinaryCrossentropy": [{}, {"from_logits": True, "label_smoothing": 0.1}],

@@ -39,6 +39,10 @@ _BY_SHAPE = ("accuracy", "acc", "Accuracy", "crossentropy", "ce")
 _IGNORED = frozenset({"fn", "dtype", "name"})
 # What Keras 3 says of a metric and Keras 2 has no word for, with its default.
 _ONLY_KERAS_3_ARGUMENTS: Mapping[str, Any] = {"from_sorted_ids": False}
+# Words of an argument for which Keras 3 has another: metric, argument, word.
+_VALUES: Mapping[tuple[str, str], Mapping[Any, Any]] = {
+    ("AUC", "curve"): {"PR_GAIN": "PRGAIN"}
+}
 
 
 def _class(name: str, context: BuildContext) -> Any | None:
@@ -166,7 +170,21 @@ def _accepted(
     for key in set(arguments) - set(known):
         if arguments[key] is not None:
             context.note("compile", f"metric {name}: argument '{key}' is left out")
-    return {key: value for key, value in arguments.items() if key in known}
+    return {
+        key: _keras_3_word(name, key, value)
+        for key, value in arguments.items()
+        if key in known
+    }
+
+
+def _keras_3_word(metric: str, argument: str, value: Any) -> Any:
+    words = _VALUES.get((metric, argument))
+    return words.get(value, value) if words is not None else value
+
+
+def _keras_2_word(metric: str, argument: str, value: Any) -> Any:
+    words = _VALUES.get((metric, argument), {})
+    return next((word for word, other in words.items() if other == value), value)
 
 
 # ---------------------------------------------------------------- Keras 3 → Keras 2
@@ -197,6 +215,7 @@ def describe_metric(metric: Any, dialect: Dialect, notes: list[Note]) -> Any:
         return {"class_name": registered, "config": config}
     if _is_foreign(name, notes):
         return None
+    config = {key: _keras_2_word(name, key, value) for key, value in config.items()}
     config = metric_without_late_arguments(name, config)
     return {"class_name": name, "config": config}
 
