@@ -101,6 +101,19 @@ def test_loss_where_an_output_is_right_has_tensorflows_gradient(
     assert_same(regraft.load_model(tmp_path / "m"), theirs)
 
 
+@pytest.mark.parametrize(
+    "loss", ["hinge", "Hinge", "categorical_hinge", "CategoricalHinge", "squared_hinge"]
+)
+def test_hinge_has_tensorflows_gradient_where_a_margin_is_just_kept(
+    loss: str, tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "margins_that_are_just_kept", tmp_path / "m", loss=loss)
+    model = regraft.load_model(tmp_path / "m")
+    assert_same(regraft.load_model(tmp_path / "m"), theirs)
+    regraft.save_model(model, tmp_path / "again")
+    assert_same(regraft.load_model(tmp_path / "again"), theirs)
+
+
 @pytest.mark.parametrize("implementation", [1, 2, 3])
 @pytest.mark.parametrize("name", ["again", "again.h5"])
 def test_tf_keras_opens_locally_connected_layers_that_are_saved_again(

@@ -94,6 +94,17 @@ def outputs_that_are_right(loss: str) -> Built:
     return Built(model, batch[0], batch)
 
 
+@case
+def margins_that_are_just_kept(loss: str) -> Built:
+    """Where a hinge has its kink."""
+    inputs = tf_keras.Input((2,))
+    outputs = layers.Dense(2, kernel_initializer="identity")(inputs)
+    given = np.array([[1, 0], [-1, 1], [0.5, -1], [0, 0]], "float32")
+    batch = given, np.array([[1, 0], [0, 1], [1, 0], [0, 1]], "float32")
+    chosen = getattr(tf_keras.losses, loss)() if loss[0].isupper() else loss
+    return Built(_compiled(inputs, outputs, chosen), batch[0], batch)
+
+
 class Inner(tf_keras.Model):
     """A model that is code."""
 

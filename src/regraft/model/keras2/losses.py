@@ -6,6 +6,7 @@
   `softmax - labels`, whatever the labels add up to.
 * Binary crossentropy of probabilities adds epsilon inside the logarithm too.
 * Where a value is just at a bound of a clip, TensorFlow lets its gradient pass.
+* A hinge has a gradient where a margin is just kept: all of it, JAX's is half.
 * Where an output is what it should be, TensorFlow's gradient of the absolute error is
   0, JAX's is 1; a cosine similarity has a gradient where an output is 0.
 * Up to 2.10 a mask only zeroes the steps: the mean is over all of them. Weights per
@@ -205,6 +206,25 @@ def positive_cosine_similarity(y_true: Any, y_pred: Any, axis: int = -1) -> Any:
     return -cosine_similarity(y_true, y_pred, axis=axis)
 
 
+def hinge(y_true: Any, y_pred: Any) -> Any:
+    """As `tf.keras.losses.hinge`."""
+    y_true = _like(y_true, y_pred)
+    of_classes = ops.all(ops.logical_or(ops.equal(y_true, 0), ops.equal(y_true, 1)))
+    y_true = ops.where(of_classes, 2.0 * y_true - 1.0, y_true)
+    return ops.mean(_positive(1.0 - y_true * y_pred), axis=-1)
+
+
+def categorical_hinge(y_true: Any, y_pred: Any) -> Any:
+    """As `tf.keras.losses.categorical_hinge`."""
+    y_true = _like(y_true, y_pred)
+    right = ops.sum(y_true * y_pred, axis=-1)
+    return _positive(ops.max((1.0 - y_true) * y_pred, axis=-1) - right + 1.0)
+
+
+def _positive(margins: Any) -> Any:
+    return kinks.maximum(margins, ops.zeros_like(margins))
+
+
 def kl_divergence(y_true: Any, y_pred: Any) -> Any:
     """As `tf.keras.losses.kl_divergence`."""
     epsilon = keras.config.epsilon()
@@ -220,7 +240,9 @@ FUNCTIONS: Mapping[str, Function] = {
     "categorical_crossentropy": categorical_crossentropy,
     "categorical_focal_crossentropy": categorical_focal_crossentropy,
     "sparse_categorical_crossentropy": sparse_categorical_crossentropy,
+    "categorical_hinge": categorical_hinge,
     "cosine_similarity": cosine_similarity,
+    "hinge": hinge,
     "kl_divergence": kl_divergence,
     "mean_absolute_error": mean_absolute_error,
     "mean_absolute_percentage_error": mean_absolute_percentage_error,

@@ -94,6 +94,6 @@ SYMBOLS: Mapping[str, Callable[..., Any]] = {
     "keras.backend.categorical_crossentropy": categorical_crossentropy,
     "keras.backend.categorical_focal_crossentropy": categorical_focal_crossentropy,
     "keras.backend.sparse_categorical_crossentropy": sparse_categorical_crossentropy,
-    "keras.metrics.hinge": keras.losses.hinge,
+    "keras.metrics.hinge": losses.hinge,
     "keras.metrics.squared_hinge": keras.losses.squared_hinge,
 }
