@@ -114,6 +114,18 @@ def test_hinge_has_tensorflows_gradient_where_a_margin_is_just_kept(
     assert_same(regraft.load_model(tmp_path / "again"), theirs)
 
 
+@pytest.mark.parametrize("loss", ["MeanSquaredError", "BinaryCrossentropy", "Hinge"])
+@pytest.mark.parametrize("name", ["again", "again.h5"])
+def test_steps_take_the_sum_of_losses_that_nothing_reduces_and_show_their_mean(
+    loss: str, name: str, tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "losses_per_example", tmp_path / "m", loss=loss)
+    model = regraft.load_model(tmp_path / "m")
+    regraft.save_model(model, tmp_path / name)
+    assert_same(regraft.load_model(tmp_path / name), theirs)
+    assert_same(model, theirs)
+
+
 @pytest.mark.parametrize("implementation", [1, 2, 3])
 @pytest.mark.parametrize("name", ["again", "again.h5"])
 def test_tf_keras_opens_locally_connected_layers_that_are_saved_again(

@@ -1,7 +1,9 @@
-"""What layers add to the loss of a step; see `regraft._compat`."""
+"""What makes up the loss of a step; see `regraft._compat`."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -16,13 +18,43 @@ def average_added_losses(model: keras.Model) -> None:
     add_up = model._aggregate_additional_loss
 
     def aggregate(loss: Any) -> Any:
-        total = add_up(loss)
         if not len(getattr(loss, "shape", ())):
-            return total
-        shown = keras.ops.mean(keras.ops.cast(loss, total.dtype))
-        return keras.ops.stop_gradient(shown - total) + total
+            return add_up(loss)
+        return _mean_with_gradient_of_sum(keras.ops.cast(loss, add_up(loss).dtype))
 
     model._aggregate_additional_loss = aggregate
+
+
+def average_losses_per_example(model: keras.Model) -> None:
+    """Lets a compiled loss without a reduction count with its mean.
+
+    Keras 2 shows the mean and takes the gradient of the sum. Keras 3.12 to 3.15: the
+    object that `compile` makes, `_compile_loss`, returns the loss of each example,
+    which shows its mean, but no step can differentiate it.
+    """
+    compute = model.compute_loss
+
+    @functools.wraps(compute)
+    def compute_loss(*arguments: Any, **keywords: Any) -> Any:
+        compiled = getattr(model, "_compile_loss", None)
+        if compiled is not None and "call" not in vars(compiled):
+            compiled.call = functools.partial(_averaged, compiled.call)
+        return compute(*arguments, **keywords)
+
+    model.compute_loss = compute_loss
+
+
+def _averaged(call: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+    loss = call(*arguments, **keywords)
+    if not len(getattr(loss, "shape", ())):
+        return loss
+    return _mean_with_gradient_of_sum(loss)
+
+
+def _mean_with_gradient_of_sum(loss: Any) -> Any:
+    shown = keras.ops.stop_gradient(keras.ops.mean(loss))
+    total = keras.ops.sum(loss)
+    return shown + (total - keras.ops.stop_gradient(total))
 
 
 def count_frozen_regularizers(model: keras.Model) -> None:

@@ -95,6 +95,17 @@ def outputs_that_are_right(loss: str) -> Built:
 
 
 @case
+def losses_per_example(loss: str) -> Built:
+    """Compiled with a loss that nothing reduces."""
+    inputs = tf_keras.Input((3,))
+    chosen = getattr(tf_keras.losses, loss)(reduction="none")
+    outputs = layers.Dense(2, activation="sigmoid")(inputs)
+    batch = _batch(6, 3), np.eye(2, dtype="float32")[[0, 1, 1, 0, 1, 0]]
+    model = _compiled(inputs, outputs, chosen)
+    return Built(model, batch[0], batch)
+
+
+@case
 def margins_that_are_just_kept(loss: str) -> Built:
     """Where a hinge has its kink."""
     inputs = tf_keras.Input((2,))

@@ -23,6 +23,7 @@ def compute_as_keras2(model: keras.Model) -> None:
     """Gives a loaded model, built as Keras 2 built it, what else Keras 2 did."""
     setattr(model, _MARK, True)
     losses.average_added_losses(model)
+    losses.average_losses_per_example(model)
     losses.count_frozen_regularizers(model)
     calls.run_steps_as_one_call(model)
     _compat.keep_recurrent_states(model)
