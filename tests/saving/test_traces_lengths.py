@@ -82,6 +82,44 @@ def test_a_length_that_another_input_tells_is_said():
     assert note.endswith("no other lengths than these: dimension 1 of input 0 == 5.")
 
 
+class Interleaved(L.Layer):
+    """Puts four rows for each picture where the places say."""
+
+    def call(self, pictures, text, places):
+        batch, length, width = ops.shape(text)
+        starts = ops.arange(0, batch, dtype="int32")[:, None] * length
+        flat = ops.scatter_update(
+            ops.reshape(text, (batch * length, width)),
+            ops.reshape(starts + places, (-1, 1)),
+            ops.reshape(pictures, (-1, width)),
+        )
+        return ops.reshape(flat, (batch, length, width))
+
+    def compute_output_shape(self, pictures_shape, text_shape, places_shape):
+        return text_shape
+
+
+@pytest.mark.peer
+def test_a_length_that_is_a_multiple_of_another_is_said(tmp_path, peer):
+    pictures = keras.Input((None, 6), name="pictures")
+    text = keras.Input((None, 3), name="text")
+    places = keras.Input((None,), dtype="int32", name="places")
+    rows = ops.reshape(L.Dense(12)(pictures), (-1, 4, 3))
+    model = keras.Model([pictures, text, places], Interleaved()(rows, text, places))
+    with pytest.warns(UserWarning, match=r"1 of input 2 == 4\*dimension 1 of input 0\."):
+        regraft.save_model(model, tmp_path / "m")
+    rng = np.random.default_rng(4)
+    for batch, count, length in ((2, 1, 9), (3, 2, 11)):
+        given = [
+            rng.normal(size=(batch, count, 6)).astype("float32"),
+            rng.normal(size=(batch, length, 3)).astype("float32"),
+            np.array([rng.permutation(length)[: 4 * count] for _ in range(batch)]),
+        ]
+        given[2] = given[2].astype("int32")
+        got, _ = peer.call("saved_functions.call", str(tmp_path / "m"), given)
+        np.testing.assert_allclose(got[0], model.predict(given, verbose=0), atol=1e-5)
+
+
 def test_a_branch_of_own_code_demands_nothing():
     x = keras.Input((None, 4))
     (note,) = _notes(x, Branch()(x))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import traceback
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -30,14 +31,17 @@ _REFLECTED = re.compile(
     r"axis size \(= (.+?)\) is larger than 1 and larger or equal than the padding "
     r"length \(= (\d+)\)"
 )
-# How JAX and Keras say that shapes don't fit, each giving them as tuples.
+# How JAX and Keras say that shapes don't fit, each giving them as tuples or in types.
 _UNLIKE = re.compile(
-    r"ncompatible shapes|broadcastable|same shape|shapes must|must match|concatenate"
+    r"ncompatible shapes|ncompatible types|broadcastable|same shape|shapes must|"
+    r"must match|concatenate"
 )
 _DETAILS = "Arguments received"
 _SHAPE = re.compile(r"\(((?:[^()]|\([^()]*\))*)\)")
+_TYPE = re.compile(r"\[([^\[\]]*)\]")
 _DIM = re.compile(r"\s*((?:[^,()]|\([^()]*\))+),?")
 _NAME = re.compile(r"[a-z]\w*$")
+_PRODUCT = re.compile(r"\w+(?:\*\w+)*$")
 # A slice up to an unknown length is so long.
 _SHORTER = re.compile(r"min\((\d+), ([^(),]+)\)$|min\(([^(),]+), (\d+)\)$")
 
@@ -86,21 +90,34 @@ def demanded_of_lengths(error: BaseException) -> str | None:
 
 def _demand_of_shapes(text: str) -> str | None:
     """Returns what makes two lengths of shapes alike that should be."""
-    shapes = [_DIM.findall(inside) for inside in _SHAPE.findall(text)]
+    found = _TYPE.findall(text) if "ncompatible types" in text else _SHAPE.findall(text)
+    shapes = [_DIM.findall(inside) for inside in found]
     for one, other in itertools.combinations(shapes, 2):
         for pair in zip(reversed(one), reversed(other), strict=False):
             left, right = (dim.strip() for dim in pair)
             if left != right and "1" not in (left, right):
+                left, right = _without_common_factors(left, right)
                 return _made_alike(left, right) or _made_alike(right, left)
     return None
+
+
+def _without_common_factors(left: str, right: str) -> tuple[str, str]:
+    """Returns two lengths without what both are multiples of."""
+    if not (_PRODUCT.match(left) and _PRODUCT.match(right)):
+        return left, right
+    ours, theirs = Counter(left.split("*")), Counter(right.split("*"))
+    rest = (ours - theirs, theirs - ours)
+    one, other = ("*".join(factors.elements()) or "1" for factors in rest)
+    return one, other
 
 
 def _made_alike(left: str, right: str) -> str | None:
     shorter = _SHORTER.match(left)
     if shorter is not None and right in shorter.groups():
         return f"{right} <= {shorter[1] or shorter[4]}"
-    known = right.isdigit() or _NAME.match(right)
-    return f"{left} == {right}" if known and _NAME.match(left) else None
+    if not _NAME.match(left) or not _PRODUCT.match(right) or left in right.split("*"):
+        return None
+    return f"{left} == {right}"
 
 
 def _rule(error: BaseException) -> str | None:
