@@ -82,6 +82,32 @@ def test_a_length_that_another_input_tells_is_said():
     assert note.endswith("no other lengths than these: dimension 1 of input 0 == 5.")
 
 
+class Pooled(L.Layer):
+    """Means of each two neighbours, by a matrix that says which ones those are."""
+
+    def call(self, x):
+        length = ops.shape(x)[1]
+        pairs = ops.broadcast_to(ops.arange(length) // 2, ops.shape(x)[:2])
+        return ops.matmul(ops.one_hot(pairs, length // 2, axis=1), x) / 2
+
+    def compute_output_shape(self, shape):
+        return (shape[0], None, shape[2])
+
+
+@pytest.mark.peer
+def test_as_many_classes_as_a_length_has(tmp_path, peer):
+    x = keras.Input((None, 3), name="x")
+    model = keras.Model(x, L.Dense(2)(Pooled()(x)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        regraft.save_model(model, tmp_path / "m")
+    for length in (6, 9):
+        given = np.random.default_rng(length).normal(size=(2, length, 3))
+        given = given.astype("float32")
+        got, _ = peer.call("saved_functions.call", str(tmp_path / "m"), given)
+        np.testing.assert_allclose(got[0], model.predict(given, verbose=0), atol=1e-5)
+
+
 class Interleaved(L.Layer):
     """Puts four rows for each picture where the places say."""
 

@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import keras
+import numpy as np
 
 from regraft import _compat
 from regraft.graph.runtime.kernels import kinks
@@ -29,6 +30,7 @@ from regraft.saving.trace_sizes import (
     average,
     is_known,
     largest,
+    one_hot,
     pad,
     stft,
 )
@@ -320,11 +322,13 @@ def _one_hot(
     tracing: Tracing,
     original: Function,
     x: Any,
-    num_classes: int,
+    num_classes: Any,
     axis: int = -1,
     dtype: Any = None,
     sparse: bool = False,
 ) -> Any:
+    if not isinstance(num_classes, int | np.integer) and not sparse:
+        return one_hot(x, num_classes, axis, dtype)
     run = functools.partial(
         original, num_classes=num_classes, axis=axis, dtype=dtype, sparse=sparse
     )

@@ -102,6 +102,13 @@ def largest(x: Any, windows: Any, axis: int) -> Any:
     return jnp.moveaxis(found, -1, axis)
 
 
+def one_hot(x: Any, count: Any, axis: int, dtype: Any) -> Any:
+    """Returns which of `count` places each number names."""
+    x = jnp.asarray(x)
+    named = x[..., None] == jnp.arange(count, dtype=x.dtype)
+    return jnp.moveaxis(named.astype(dtype or jnp.float_), -1, axis)
+
+
 def _mirrored(x: Any, axis: int, before: int, after: int, mode: str) -> Any:
     """Widens an axis by its own mirror image, as often as that takes."""
     length = jnp.asarray(x.shape[axis], "int32")
