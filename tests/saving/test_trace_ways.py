@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import jax
 import keras
+import numpy as np
 import pytest
 from keras import layers as L
 
+import regraft
 from regraft.saving.trace_layers import trace_model
 
 
@@ -27,6 +29,19 @@ class Odd(L.Layer):
 
     def call(self, x):
         return _odd(x)
+
+
+class InTurn(L.Layer):
+    """Sums up steps one by one, in Python's words."""
+
+    def call(self, x):
+        total = 0.0
+        for step in range(x.shape[1] or 1):
+            total = 0.5 * total + x[:, step]
+        return total
+
+    def compute_output_shape(self, shape):
+        return (shape[0], *shape[2:])
 
 
 def _traced(*layers, shape=(4,)):
@@ -92,3 +107,22 @@ def test_a_layer_inside_a_wrapper_has_functions_of_its_own():
     for concrete in functions.concrete_functions:
         args, _ = concrete.input_signature
         assert len(args) == len(takes)
+
+
+@pytest.mark.peer
+def test_any_batch_is_taken_where_one_length_is(tmp_path, peer):
+    x = keras.Input((None, 3), name="x")
+    model = keras.Model(x, L.Dense(2)(InTurn()(x)))
+    spec = keras.InputSpec(shape=(None, 6, 3), dtype="float32", name="x")
+    signatures = {"six": regraft.export_signature(model, [spec])}
+    with pytest.warns(UserWarning, match="lengths of 1 in any batch"):
+        regraft.save_model(model, tmp_path / "m", signatures=signatures)
+    for batch, length in ((3, 6), (5, 6)):
+        given = np.random.default_rng(batch).normal(size=(batch, length, 3))
+        given = given.astype("float32")
+        expected = model(given)
+        arguments = {"x": given}
+        found = peer.call("modules.call_signature", tmp_path / "m", "six", arguments)
+        np.testing.assert_allclose(*found.values(), expected, atol=1e-5)
+        got, _ = peer.call("saved_functions.call", str(tmp_path / "m"), given[:, :1])
+        np.testing.assert_allclose(got[0], model(given[:, :1]), atol=1e-5)

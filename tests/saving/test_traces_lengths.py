@@ -132,7 +132,9 @@ def test_a_length_that_is_a_multiple_of_another_is_said(tmp_path, peer):
     places = keras.Input((None,), dtype="int32", name="places")
     rows = ops.reshape(L.Dense(12)(pictures), (-1, 4, 3))
     model = keras.Model([pictures, text, places], Interleaved()(rows, text, places))
-    with pytest.warns(UserWarning, match=r"1 of input 2 == 4\*dimension 1 of input 0\."):
+    with pytest.warns(
+        UserWarning, match=r"1 of input 2 == 4\*dimension 1 of input 0\."
+    ):
         regraft.save_model(model, tmp_path / "m")
     rng = np.random.default_rng(4)
     for batch, count, length in ((2, 1, 9), (3, 2, 11)):

@@ -61,7 +61,7 @@ def _length_name(
     """Names an unknown length; first ones are the batch, if they count that."""
     if axis == 0 and first == "splits":
         return "2" if way.lengths == "fixed" else "b + 1"
-    if way.lengths == "fixed":
+    if way.lengths == "fixed" or (way.lengths == "short" and axis):
         return "1"
     if axis == 0:
         place = number - 1 if first == "last" else number

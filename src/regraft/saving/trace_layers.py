@@ -63,7 +63,14 @@ from regraft.saving.trace_specs import (
     tensor_spec,
 )
 from regraft.saving.trace_text import HostLayerTracer, as_traced
-from regraft.saving.trace_ways import LOST_DERIVATIVE, NO_TRAINING, ROUND, WAYS, Way
+from regraft.saving.trace_ways import (
+    LOST_DERIVATIVE,
+    NO_TRAINING,
+    ROUND,
+    SHORT,
+    WAYS,
+    Way,
+)
 from regraft.saving.traces import (
     LayerTraces,
     ModelTraces,
@@ -99,6 +106,8 @@ def trace_model(
     has_lengths = any(None in t.shape[1:] for t in flat_inputs(given))
     for way in WAYS if signatures is None else WAYS[:-1]:
         if way in ROUND and (not has_lengths or isinstance(failure, UnsupportedError)):
+            continue
+        if way in SHORT and not has_lengths:
             continue
         untrained: dict[int, keras.Layer] = {}
         while True:

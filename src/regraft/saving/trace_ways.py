@@ -15,7 +15,8 @@ class Way:
 
     Attributes:
         lengths: What unknown lengths are called: `each` has a name of its own, those of
-            one axis have a `shared` one, all are `equal`, or `fixed` to 1.
+            one axis have a `shared` one, all are `equal`, all but the batch are
+            `short`, which is 1, or all are `fixed` to 1.
         trains: Whether the call in training is traced too.
         note: What has to be said about it.
         least: What unknown lengths other than the batch are at least.
@@ -94,6 +95,10 @@ _ONE_SIZE = (
     "A layer can't be traced with unknown lengths, so the functions are for one "
     "example of the smallest size."
 )
+_SHORT = (
+    "A layer can't be traced with unknown lengths, so the functions are for lengths of "
+    "1 in any batch."
+)
 NO_TRAINING = (
     "It can't be traced in training, so its functions do the same in training as in "
     "inference."
@@ -130,11 +135,16 @@ ROUND = (
         for lengths in ("each", "shared")
     ),
 )
+SHORT = (
+    Way("short", note=_SHORT),
+    Way("short", trains=False, note=f"{_SHORT} {NO_TRAINING}"),
+)
 WAYS = (
     Way("each"),
     Way("shared"),
     *ROUND,
     Way("each", trains=False, note=NO_TRAINING),
+    *SHORT,
     Way("fixed", note=_ONE_SIZE),
     Way("fixed", trains=False, note=f"{_ONE_SIZE} {NO_TRAINING}"),
     Way("each", is_partial=True, note=_NO_MODEL),
