@@ -229,7 +229,7 @@ _ALWAYS = {
 
 
 # Keys without a meaning for a file's predictions: Keras 2 does without.
-_OF_TRAINING = ("seed", "flash_attention", "use_cudnn", "lora_alpha", "autocast")
+_OF_TRAINING = ("seed", "flash_attention", "use_cudnn", "autocast")
 
 
 def _not_none(value: Any, config: Mapping[str, Any]) -> bool:

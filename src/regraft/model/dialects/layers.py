@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import keras
@@ -295,6 +295,10 @@ def _build_builtin(
             ) from error
         error.add_note(f"While building {where} of class {entry['class_name']!r}.")
         raise
+    if config.get("lora_alpha") is not None:
+        # Keras 3.8 to 3.15 forget it when they build a layer that has a `lora_rank`.
+        scale = {"lora_alpha": config["lora_alpha"]}
+        layer.enable_lora = partial(layer.enable_lora, **scale)
     regularizer = getattr(layer, "activity_regularizer", None)
     given = config.get("activity_regularizer")
     if regularizer is None and given and not _knows_activity(layer):
