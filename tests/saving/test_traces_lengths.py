@@ -155,6 +155,46 @@ def test_a_branch_of_own_code_demands_nothing():
     assert "other lengths" not in note
 
 
+@pytest.mark.peer
+def test_a_formula_that_is_a_number_tells_the_length(tmp_path, peer):
+    x, y = keras.Input((None, 4), name="x"), keras.Input((5, 4), name="y")
+    halves = L.AveragePooling1D(2)(L.ZeroPadding1D(1)(L.AveragePooling1D(2)(x)))
+    model = keras.Model([x, y], L.Dense(2)(L.Add()([halves, y])))
+    with pytest.warns(UserWarning, match="these: dimension 1 of input 0 == 16"):
+        regraft.save_model(model, tmp_path / "m")
+    rng = np.random.default_rng(2)
+    given = [rng.normal(size=(3, n, 4)).astype("float32") for n in (16, 5)]
+    got, _ = peer.call("saved_functions.call", str(tmp_path / "m"), given)
+    np.testing.assert_allclose(got[0], model.predict(given, verbose=0), atol=1e-5)
+
+
+class OrElse(L.Layer):
+    """Takes rows of one tensor, or others in their place."""
+
+    def call(self, x):
+        batch, _, width = ops.shape(x)
+        return ops.cond(
+            ops.sum(x) > 1000,
+            lambda: ops.ones((batch, width)),
+            lambda: ops.reshape(x, (-1, width)),
+        )
+
+    def compute_output_shape(self, shape):
+        return (shape[0], shape[2])
+
+
+@pytest.mark.peer
+def test_branches_of_one_shape_tell_a_length(tmp_path, peer):
+    x = keras.Input((None, 4), name="x")
+    model = keras.Model(x, L.Dense(2)(OrElse()(x)))
+    with pytest.warns(UserWarning, match="these: dimension 1 of input 0 == 1"):
+        regraft.save_model(model, tmp_path / "m")
+    given = np.random.default_rng(2).normal(size=(3, 1, 4)).astype("float32")
+    for each in (given, given + 300):
+        got, _ = peer.call("saved_functions.call", str(tmp_path / "m"), each)
+        np.testing.assert_allclose(got[0], model(each), atol=1e-5)
+
+
 def test_inputs_of_one_length_need_no_word():
     x, y = keras.Input((None, 4)), keras.Input((None, 4))
     assert _notes([x, y], L.Dense(2)(L.Add()([x, y]))) == []

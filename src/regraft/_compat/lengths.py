@@ -34,12 +34,11 @@ _REFLECTED = re.compile(
 # How JAX and Keras say that shapes don't fit, each giving them as tuples or in types.
 _UNLIKE = re.compile(
     r"ncompatible shapes|ncompatible types|broadcastable|same shape|shapes must|"
-    r"must match|concatenate"
+    r"must match|concatenate|shapes do not match"
 )
 _DETAILS = "Arguments received"
-_SHAPE = re.compile(r"\(((?:[^()]|\([^()]*\))*)\)")
-_TYPE = re.compile(r"\[([^\[\]]*)\]")
-_DIM = re.compile(r"\s*((?:[^,()]|\([^()]*\))+),?")
+_TYPE = re.compile(r"\b[a-z]+\d*\[([^\[\]]*)\]")
+_BRACKET_OR_COMMA = re.compile(r"\w?\(|\)|,")
 _NAME = re.compile(r"[a-z]\w*$")
 _PRODUCT = re.compile(r"\w+(?:\*\w+)*$")
 # A slice up to an unknown length is so long.
@@ -70,7 +69,8 @@ def demanded_of_lengths(error: BaseException) -> str | None:
         error: What was raised within `unfiltered_tracebacks`.
 
     Returns:
-        What `jax.export.SymbolicScope` takes; `None` if it failed for another reason.
+        What `jax.export.SymbolicScope` takes; also that a formula is a number. `None`
+        if it failed for another reason.
     """
     text = str(error)
     found = _COMPARISON.search(text)
@@ -90,8 +90,7 @@ def demanded_of_lengths(error: BaseException) -> str | None:
 
 def _demand_of_shapes(text: str) -> str | None:
     """Returns what makes two lengths of shapes alike that should be."""
-    found = _TYPE.findall(text) if "ncompatible types" in text else _SHAPE.findall(text)
-    shapes = [_DIM.findall(inside) for inside in found]
+    shapes = [list(_parts(each)) for each in _TYPE.findall(text) or _shapes(text)]
     for one, other in itertools.combinations(shapes, 2):
         for pair in zip(reversed(one), reversed(other), strict=False):
             left, right = (dim.strip() for dim in pair)
@@ -99,6 +98,35 @@ def _demand_of_shapes(text: str) -> str | None:
                 left, right = _without_common_factors(left, right)
                 return _made_alike(left, right) or _made_alike(right, left)
     return None
+
+
+def _shapes(text: str) -> Iterator[str]:
+    """Yields what is in parentheses that are no call's."""
+    depth = start = 0
+    calls: list[bool] = []
+    for found in _BRACKET_OR_COMMA.finditer(text):
+        if found[0].endswith("("):
+            calls.append(len(found[0]) > 1)
+            if not calls[-1] and not depth:
+                start = found.end()
+            depth += not calls[-1]
+        elif found[0] == ")" and calls and not calls.pop():
+            depth -= 1
+            if not depth:
+                yield text[start : found.start()]
+
+
+def _parts(shape: str) -> Iterator[str]:
+    """Yields the lengths of a shape, some of which may be formulas with commas."""
+    depth = start = 0
+    for found in _BRACKET_OR_COMMA.finditer(shape):
+        if found[0] != ",":
+            depth += -1 if found[0] == ")" else 1
+        elif not depth:
+            yield shape[start : found.start()]
+            start = found.end()
+    if shape[start:].strip():
+        yield shape[start:]
 
 
 def _without_common_factors(left: str, right: str) -> tuple[str, str]:
@@ -115,6 +143,8 @@ def _made_alike(left: str, right: str) -> str | None:
     shorter = _SHORTER.match(left)
     if shorter is not None and right in shorter.groups():
         return f"{right} <= {shorter[1] or shorter[4]}"
+    if right.isdigit() and not left.isdigit():
+        return f"{left} == {right}"
     if not _NAME.match(left) or not _PRODUCT.match(right) or left in right.split("*"):
         return None
     return f"{left} == {right}"

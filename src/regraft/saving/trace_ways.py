@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from regraft import _compat
+from regraft.errors import UnsupportedError
+from regraft.graph.tracing.dims import eval_dim, symbols
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Way:
 
     def with_demand_of(self, error: Exception) -> Way | None:
         """Returns this way with what an error demands; `None` if it demands nothing."""
-        demand = _compat.demanded_of_lengths(error)
+        demand = _solved(_compat.demanded_of_lengths(error))
         if demand is None or demand in self.demands:
             return None
         if len(self.demands) == _MAX_DEMANDS:
@@ -58,6 +61,31 @@ class Way:
         if self.note and failure is not None:
             said.append(f"({failure})")
         return " ".join(said)
+
+
+def _solved(demand: str | None) -> str | None:
+    """Returns what makes a formula the number that it should be; else the demand."""
+    formula, _, number = (demand or "").partition(_ALIKE)
+    if not number.isdigit() or _NAME.fullmatch(formula):
+        return demand
+    names = symbols(formula)
+    if len(names) != 1 or "b" in names:
+        return None
+    (name,) = names
+    lengths = range(1, _MAX_LENGTH + 1)
+    return next(
+        (f"{name}{_ALIKE}{n}" for n in lengths if _is(formula, n, number)), None
+    )
+
+
+def _is(formula: str, length: int, number: str) -> bool:
+    """Whether a formula of one length gives a number."""
+    tree = ast.parse(formula.replace("^", "**"), mode="eval").body
+    try:
+        found = eval_dim(tree, dict.fromkeys(symbols(formula), length))
+    except (UnsupportedError, ZeroDivisionError):
+        return False
+    return found == int(number)
 
 
 def split_demands(demands: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -118,6 +146,7 @@ _MULTIPLES = (
 )
 _DEMANDS = "Its layers take no other lengths than these: {}."
 _ALIKE = " == "
+_MAX_LENGTH = 4096
 # How many such demands are met before another way is tried.
 _MAX_DEMANDS = 16
 # What is halved k times and doubled again has its length back if that is a multiple
