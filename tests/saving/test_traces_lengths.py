@@ -82,6 +82,28 @@ def test_a_length_that_another_input_tells_is_said():
     assert note.endswith("no other lengths than these: dimension 1 of input 0 == 5.")
 
 
+class Distances(Same):
+    """Adds to each place how far the end is, counted down in floats."""
+
+    def call(self, x):
+        steps = ops.arange(ops.shape(x)[1], 0.0, -1.0)
+        return x + ops.sin(steps)[:, None] + ops.arange(0.0, ops.shape(x)[1])[:, None]
+
+
+@pytest.mark.peer
+def test_places_are_counted_in_floats(tmp_path, peer):
+    x = keras.Input((None, 3), name="x")
+    model = keras.Model(x, L.Dense(2)(Distances()(x)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        regraft.save_model(model, tmp_path / "m")
+    for length in (6, 9):
+        given = np.random.default_rng(length).normal(size=(2, length, 3))
+        given = given.astype("float32")
+        got, _ = peer.call("saved_functions.call", str(tmp_path / "m"), given)
+        np.testing.assert_allclose(got[0], model.predict(given, verbose=0), atol=1e-5)
+
+
 class Pooled(L.Layer):
     """Means of each two neighbours, by a matrix that says which ones those are."""
 

@@ -25,6 +25,7 @@ from regraft.saving.trace_marks import Function, alike, in_a_tuple, is_float
 from regraft.saving.trace_random import RANDOM_MARKS
 from regraft.saving.trace_sizes import (
     adaptive_pool,
+    arange,
     aspect_crop,
     aspect_pad,
     average,
@@ -492,6 +493,7 @@ _MARKS: dict[str, dict[str, Function]] = {
         "softsign": _activation("Softsign"),
     },
     "numpy": {
+        "arange": arange,
         "argmax": _arg("argmax"),
         "argmin": _arg("argmin"),
         "einsum": _einsum,

@@ -10,7 +10,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import keras
 import numpy as np
+from jax import export
 
 from regraft.graph.tracing.tracer import Tracing
 from regraft.saving.trace_marks import Function
@@ -100,6 +102,24 @@ def largest(x: Any, windows: Any, axis: int) -> Any:
     places = jnp.moveaxis(x, axis, -1)[..., None, :]
     found = jnp.max(jnp.where(windows, places, -jnp.inf), axis=-1)
     return jnp.moveaxis(found, -1, axis)
+
+
+def arange(
+    tracing: Tracing,
+    original: Function,
+    start: Any,
+    stop: Any = None,
+    step: Any = None,
+    dtype: Any = None,
+) -> Any:
+    """Counts to a named length, with steps that are whole numbers in floats, too."""
+    given = (start, stop, step)
+    whole = [int(x) if isinstance(x, float) and x.is_integer() else x for x in given]
+    if export.is_symbolic_dim(start) or export.is_symbolic_dim(stop):
+        if dtype is None and any(isinstance(x, float) for x in given):
+            dtype = keras.config.floatx()
+        start, stop, step = whole
+    return original(start, stop, step, dtype)
 
 
 def one_hot(x: Any, count: Any, axis: int, dtype: Any) -> Any:
