@@ -126,6 +126,19 @@ def test_steps_take_the_sum_of_losses_that_nothing_reduces_and_show_their_mean(
     assert_same(model, theirs)
 
 
+@pytest.mark.parametrize("name", ["again", "again.h5"])
+@pytest.mark.parametrize(
+    "case", ["network_of_steps_in_a_time_distributed", "inputs_of_another_rank"]
+)
+def test_networks_take_inputs_of_ranks_that_their_layers_take(
+    case: str, name: str, tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, case, tmp_path / "m")
+    assert_same(regraft.load_model(tmp_path / "m"), theirs)
+    regraft.save_model(regraft.load_model(tmp_path / "m"), tmp_path / name)
+    assert_same(regraft.load_model(tmp_path / name), theirs)
+
+
 @pytest.mark.parametrize("implementation", [1, 2, 3])
 @pytest.mark.parametrize("name", ["again", "again.h5"])
 def test_tf_keras_opens_locally_connected_layers_that_are_saved_again(

@@ -116,6 +116,23 @@ def margins_that_are_just_kept(loss: str) -> Built:
     return Built(_compiled(inputs, outputs, chosen), batch[0], batch)
 
 
+@case
+def network_of_steps_in_a_time_distributed() -> Built:
+    """The network is built for steps, and called with the rows of all steps."""
+    rows = tf_keras.Sequential([layers.Dense(3, input_shape=(None, 3))])
+    inputs = tf_keras.Input((None, 3))
+    outputs = layers.TimeDistributed(rows)(inputs)
+    batch = _batch(2, 4, 3), _batch(2, 4, 3, seed=1)
+    return Built(_compiled(inputs, outputs, "mse"), batch[0], batch)
+
+
+@case
+def inputs_of_another_rank() -> Built:
+    inputs = tf_keras.Input((5, 5))
+    batch = _batch(5, 5), _batch(5, 2, seed=1)
+    return Built(_compiled(inputs, layers.Dense(2)(inputs), "mse"), batch[0], batch)
+
+
 class Inner(tf_keras.Model):
     """A model that is code."""
 

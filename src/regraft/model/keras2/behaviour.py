@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from regraft import _compat
-from regraft._compat import calls, losses, results
+from regraft._compat import calls, losses, ranks, results
 from regraft.errors import FormatError
 from regraft.model.keras2.regularizers import SummedOverBatch
 
@@ -25,6 +25,7 @@ def compute_as_keras2(model: keras.Model) -> None:
     losses.average_added_losses(model)
     losses.average_losses_per_example(model)
     losses.count_frozen_regularizers(model)
+    ranks.take_inputs_of_other_ranks(model)
     calls.run_steps_as_one_call(model)
     _compat.keep_recurrent_states(model)
     results.order_results(model)
