@@ -64,3 +64,28 @@ def test_a_layer_inside_a_wrapper_and_alone(tmp_path, peer):
     np.testing.assert_allclose(found[0][0], expected, atol=1e-5)
     loaded = regraft.load_model(tmp_path / "m.h5")
     np.testing.assert_allclose(loaded.predict(data, verbose=0), expected, atol=1e-6)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("name", ["m", "m.h5"])
+@pytest.mark.parametrize("network", [False, True])
+def test_a_layer_alone_and_before_that_inside_a_wrapper(tmp_path, peer, network, name):
+    inner = L.Dense(3, name="inner")
+    if network:
+        rows = keras.Input((None, 3))
+        inner = keras.Model(rows, L.Dense(3)(inner(rows)), name="rows")
+    x = keras.Input((5, 4, 3))
+    model = keras.Model(x, inner(L.Reshape((20, 3))(L.TimeDistributed(inner)(x))))
+    model.compile("adam", "mse")
+    data = np.random.default_rng(0).normal(size=(8, 5, 4, 3)).astype("float32")
+    batch = data, data.reshape(8, 20, 3)
+    model.train_on_batch(*batch)
+    expected = model.predict(data, verbose=0)
+    regraft.save_model(model, tmp_path / name)
+    found = peer.call("saved_functions.revive", str(tmp_path / name), data)
+    np.testing.assert_allclose(found[0][0], expected, atol=1e-5)
+    loaded = regraft.load_model(tmp_path / name)
+    for each in (model, loaded):
+        each.train_on_batch(*batch)
+    expected = model.predict(data, verbose=0)
+    np.testing.assert_allclose(loaded.predict(data, verbose=0), expected, atol=1e-6)

@@ -202,7 +202,7 @@ def trainable_in_file_order(
     description: ModelDescription, plan: restore.RestorePlan
 ) -> list[keras.Variable]:
     """Trainable variables as the Keras that wrote the file ordered them."""
-    live = [item.variable for item in plan.assignments if item.variable.trainable]
+    live = [item.variable for item in _trained(plan)]
     root = description.objects.root if description.objects is not None else None
     listed = root.child("trainable_variables") if root is not None else None
     if listed is None:
@@ -214,6 +214,15 @@ def trainable_in_file_order(
         ordered
     )
     return exact if same else live
+
+
+def _trained(plan: restore.RestorePlan) -> list[restore.Assignment]:
+    """What trainable variables get, once each: HDF5 has a shared layer's twice."""
+    found: dict[int, restore.Assignment] = {}
+    for item in plan.assignments:
+        if item.variable.trainable:
+            found.setdefault(id(item.variable), item)
+    return list(found.values())
 
 
 def _read_state(
@@ -237,7 +246,7 @@ def _read_state(
     if description.optimizer_weights is None:
         return None
     config = _optimizer_config(description)
-    placed = [item.placed for item in plan.assignments if item.variable.trainable]
+    placed = [item.placed for item in _trained(plan)]
     laid_out = [item for item in placed if item is not None]
     by_name = context.dialect.slots_are_sorted_by_name
     read = functools.partial(

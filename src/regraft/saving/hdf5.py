@@ -19,7 +19,7 @@ from regraft.model.ordering import (
     ordered_variables,
     trainable_variables,
 )
-from regraft.model.state_tree import StateNode, state_tree
+from regraft.model.state_tree import StateNode, network_layers, state_tree
 from regraft.model.values import KerasVariableTensor
 from regraft.options import SaveOptions
 from regraft.saving.bilingual import (
@@ -179,11 +179,7 @@ def _layers(
     parts: SavedModelParts, ordered: Callable[[StateNode], list[keras.Variable]]
 ) -> Iterator[Hdf5Layer]:
     """Yields one entry per layer of the config, with or without weights."""
-    live = {
-        original_name(child.owner): child.owner
-        for _, child in parts.tree.children
-        if child.owner is not None
-    }
+    live = {original_name(layer): layer for layer in network_layers(parts.model)}
     entries: Sequence[Mapping[str, Any]] = parts.entry["config"]["layers"]
     for entry in entries:
         name = entry.get("name") or entry["config"]["name"]

@@ -258,20 +258,17 @@ class ModelAssembly:
             for operation in getattr(tree.owner, "operations", ())
             if not isinstance(operation, keras.layers.Layer)
         }
-        # Layers that a network before this one has, too.
-        shared = {
-            original_name(layer): layer
-            for layer in network_layers(tree.owner)
-            if id(layer) in self.node_ids
-        }
+        layers = {original_name(layer): layer for layer in network_layers(tree.owner)}
         added = []
         weighted = 0
         for layer_entry in entries:
             name = layer_entry.get("name") or layer_entry["config"].get("name")
             child = live.get(name)
-            if child is None and name in shared:
-                node_id = self.node_ids[id(shared[name])]
-                has_weights = bool(shared[name].weights)
+            layer = layers.get(name)
+            if child is None and layer is not None and id(layer) in self.node_ids:
+                # A network before this one has it, too, or a wrapper in this one.
+                node_id = self.node_ids[id(layer)]
+                has_weights = bool(layer.weights)
             else:
                 node_id = self._add_layer(child, layer_entry)
                 has_weights = child is not None and any(True for _ in child.edges())

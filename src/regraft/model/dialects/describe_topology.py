@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -67,6 +68,8 @@ def describe_keras3(model: keras.Model) -> Entry:
     }
     with _compat.object_sharing():
         entry: Entry = _counted(keras.saving.serialize_keras_object(model))
+    if _mark_firsts(entry):
+        entry = _counted(entry)
     classes = {
         (type(layer).__name__, layer.name): layer.saved_class_name
         for layer in _compat.all_layers(model)
@@ -111,6 +114,62 @@ def _counted(config: Any) -> Any:
         return value
 
     return walk(config)
+
+
+def _mark_firsts(entry: Entry) -> bool:
+    """Gives the first of two entries of one object the identity of the second.
+
+    Keras gives it when it comes to the second; what a wrapper holds was copied by then.
+
+    Returns:
+        Whether there was one. Where several entries could be it, none is marked.
+    """
+    lonely: dict[int, Any] = {}
+    nameless: dict[str, list[dict[str, Any]]] = {}
+    entries = list(_objects(entry))
+    for value in entries:
+        identity = value.get(_IDENTITY)
+        if identity is not None:
+            lonely[identity] = None if identity in lonely else value
+    second = {i: value for i, value in lonely.items() if value is not None}
+    if not second:
+        return False
+    for value in entries:
+        if _IDENTITY not in value:
+            nameless.setdefault(_described(value), []).append(value)
+    marked = False
+    for identity, value in second.items():
+        firsts = nameless.get(_described(value), [])
+        if len(firsts) == 1:
+            firsts[0][_IDENTITY] = identity
+            marked = True
+    return marked
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Yields the entries of objects in a config, outer ones first."""
+    if isinstance(value, dict):
+        if "class_name" in value and "config" in value:
+            yield value
+        for item in value.values():
+            yield from _objects(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _objects(item)
+
+
+def _described(entry: Mapping[str, Any]) -> str:
+    """What makes an object, whatever it shares with others."""
+    plain = _without_identities([entry["class_name"], entry["config"]])
+    return json.dumps(plain, sort_keys=True, default=str)
+
+
+def _without_identities(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_identities(v) for k, v in value.items() if k != _IDENTITY}
+    if isinstance(value, list | tuple):
+        return [_without_identities(item) for item in value]
+    return value
 
 
 def _is_network(model: keras.Model) -> bool:
