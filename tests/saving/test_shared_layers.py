@@ -89,3 +89,50 @@ def test_a_layer_alone_and_before_that_inside_a_wrapper(tmp_path, peer, network,
         each.train_on_batch(*batch)
     expected = model.predict(data, verbose=0)
     np.testing.assert_allclose(loaded.predict(data, verbose=0), expected, atol=1e-6)
+
+
+def _outside_too():
+    """A network whose layer the model around it calls once more; a step was trained."""
+    keras.utils.set_random_seed(2)
+    common = L.Dense(3, activation="tanh", name="common")
+    inside, x = keras.Input((3,)), keras.Input((3,))
+    first = keras.Model(inside, L.Dense(3)(common(inside)), name="first")
+    model = keras.Model(x, common(first(x)))
+    model.compile("adam", "mse")
+    data = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
+    model.train_on_batch(data, data)
+    return model, data
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("name", ["m", "m.h5"])
+def test_a_network_and_the_model_around_it_share_a_layer(tmp_path, peer, name):
+    model, data = _outside_too()
+    expected = model.predict(data, verbose=0)
+    regraft.save_model(model, tmp_path / name)
+    found = peer.call("saved_functions.revive", str(tmp_path / name), data)
+    np.testing.assert_allclose(found[0][0], expected, atol=1e-5)
+    loaded = regraft.load_model(tmp_path / name)
+    np.testing.assert_allclose(loaded.predict(data, verbose=0), expected, atol=1e-6)
+    if name == "m.h5":  # Names alone say nothing of what networks share.
+        return
+    assert loaded.layers[-1] is loaded.get_layer("first").get_layer("common")
+    for each in (model, loaded):
+        each.train_on_batch(data, data)
+    np.testing.assert_array_equal(
+        loaded.predict(data, verbose=0), model.predict(data, verbose=0)
+    )
+
+
+@pytest.mark.peer
+@pytest.mark.filterwarnings("ignore:.*ReversibleEmbedding:UserWarning")
+def test_tied_embeddings_of_a_network_inside_open_in_tf_keras(tmp_path, peer):
+    embedding = L.ReversibleEmbedding(12, 6, name="tokens")
+    inside, ids = (keras.Input((5,), dtype="int32", name="ids") for _ in range(2))
+    body = keras.Model(inside, L.Dense(6)(embedding(inside)), name="body")
+    model = keras.Model(ids, embedding(body(ids), reverse=True))
+    data = np.random.default_rng(0).integers(0, 12, (3, 5)).astype("int32")
+    expected = model.predict(data, verbose=0)
+    regraft.save_model(model, tmp_path / "m")
+    found = peer.call("saved_functions.revive", str(tmp_path / "m"), data)
+    np.testing.assert_allclose(found[0][0], expected, atol=1e-5)
