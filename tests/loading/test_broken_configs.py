@@ -18,6 +18,7 @@ import pytest
 import regraft
 from data.vintage import corpus
 from regraft.errors import FormatError
+from regraft.storage.proto import messages
 
 JUNK: tuple[Any, ...] = (
     None,
@@ -84,6 +85,31 @@ def test_spoiled_config_loads_or_is_refused(
             # `FormatError` and Keras' own refusals are such.
             with contextlib.suppress(ValueError, NotImplementedError, ImportError):
                 regraft.load_model(path)
+
+
+def test_layers_that_fit_under_no_class_are_looked_at_once(
+    vintage: Path, tmp_path: Path
+) -> None:
+    (case,) = (
+        case
+        for case in corpus.cases()
+        if case.format == "saved_model"
+        and (case.version, case.name) == ("2.15.1", "custom_layer")
+    )
+    path = tmp_path / "m"
+    shutil.copytree(case.path(vintage), path)
+    file = path / "keras_metadata.pb"
+    message = messages.KerasSavedMetadata()
+    message.ParseFromString(file.read_bytes())
+    metadata = json.loads(message.nodes[0].metadata)
+    layers = metadata["model_config"]["config"]["layers"]
+    # The input is taken for a layer with weights then, and no layer fits.
+    layers[0]["shared_object_id"] = layers[3]["shared_object_id"]
+    message.nodes[0].metadata = json.dumps(metadata)
+    file.write_bytes(message.SerializeToString())
+    model = regraft.load_model(path)
+    notes = regraft.load_report(model).notes
+    assert sum("runs as a whole" in note for note in notes) == 1
 
 
 def test_compile_arguments_that_make_no_sense_do_not_hold_back_weights(

@@ -95,6 +95,8 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("loss_per_example", "tf"),
         ("losses_of_layers_called_twice", "tf"),
         ("losses_of_layers_called_twice", "h5"),
+        ("directions_of_two_layers", "tf"),
+        ("directions_of_two_layers", "h5"),
         ("forward_layer_that_goes_backwards", "tf"),
         ("forward_layer_that_goes_backwards", "h5"),
         ("regularizers_of_frozen_weights", "tf"),

@@ -44,7 +44,7 @@ def find_namesakes(reviver: Reviver, context: BuildContext) -> bool:
         context: Of the build that failed; its `namesakes` grow.
 
     Returns:
-        Whether any were found, so that another build may go further.
+        Whether any more were found, so that another build may go further.
     """
     found = set()
     for node_id, layer in context.placed_layers.items():
@@ -56,8 +56,9 @@ def find_namesakes(reviver: Reviver, context: BuildContext) -> bool:
             continue
         if layer is context.stuck or _has_others(layer, node):
             found.add(node_id)
-    context.namesakes |= found
-    return bool(found)
+    new = found - context.namesakes
+    context.namesakes |= new
+    return bool(new)
 
 
 def find_lookalikes(
@@ -77,7 +78,7 @@ def find_lookalikes(
         options: How much a trace may call.
 
     Returns:
-        Whether any were found, so that the model must be built again.
+        Whether any more were found, so that the model must be built again.
     """
     if context.dialect.generation > 2:
         return False
@@ -97,8 +98,9 @@ def find_lookalikes(
         if not _computes_alike(node, store)
         and any(not check.passed for check in check_layer(layer, node, store))
     }
-    context.namesakes |= found
-    return bool(found)
+    new = found - context.namesakes
+    context.namesakes |= new
+    return bool(new)
 
 
 def _computes_alike(node: ObjectNode, store: FunctionStore) -> bool:

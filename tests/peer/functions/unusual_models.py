@@ -1011,6 +1011,20 @@ def regularizers_of_frozen_weights_of_ones_own() -> Built:
 
 
 @case
+def directions_of_two_layers() -> Built:
+    inputs = tf_keras.Input((4, 3))
+    lstm = layers.LSTM(3, go_backwards=True, return_sequences=True)
+    gru = layers.GRU(2, return_sequences=True)
+    x = layers.Bidirectional(gru, backward_layer=lstm)(inputs)
+    lstm = layers.LSTM(3, go_backwards=True, return_state=True)
+    gru = layers.GRU(2, return_state=True)
+    outputs = layers.Bidirectional(gru, merge_mode=None, backward_layer=lstm)(x)
+    outputs = layers.Dense(2)(layers.Concatenate()(outputs))
+    batch = _batch(4, 4, 3), _batch(4, 2, seed=1)
+    return Built(_compiled(inputs, outputs), batch[0], batch)
+
+
+@case
 def forward_layer_that_goes_backwards() -> Built:
     inputs = tf_keras.Input((4, 3))
     lstm = layers.LSTM(2, go_backwards=True, return_sequences=True)

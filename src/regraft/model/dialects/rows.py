@@ -148,6 +148,13 @@ def _bidirectional(config: Config, context: BuildContext) -> None:
         config["backward_layer"] = mirror
 
 
+def _of_two_layers(
+    config: Mapping[str, Any], dialect: Dialect
+) -> type[keras.layers.Layer] | None:
+    """A class for two layers that may be of other shapes."""
+    return recurrent.Bidirectional if config.get("backward_layer") else None
+
+
 def _time_distributed(config: Config, context: BuildContext) -> None:
     if context.dialect.generation < 3 and not context.dialect.tensorflow:
         config["asks_networks"] = False
@@ -320,7 +327,7 @@ ROWS: Mapping[str, Row] = {
         choose=_normalized_axes(keras2.SyncBatchNormalization),
         translate=_synchronized,
     ),
-    "Bidirectional": Row(translate=_bidirectional),
+    "Bidirectional": Row(translate=_bidirectional, choose=_of_two_layers),
     "CategoryEncoding": Row(
         renamed={"max_tokens": "num_tokens"}, translate=_category_encoding
     ),

@@ -118,7 +118,25 @@ class RNN(_AsKeras2, keras.layers.RNN):
 
 @registered
 class Bidirectional(keras.layers.Bidirectional):
-    """Bidirectional with Keras 2's rule for masks."""
+    """Bidirectional with Keras 2's rule for masks, of any two layers."""
+
+    def compute_output_shape(
+        self, sequences_shape: Any, initial_state_shape: Any = None
+    ) -> Any:
+        """Asks both layers; Keras 3 takes the backward one for a mirror."""
+        layers = self.forward_layer, self.backward_layer
+        found = [layer.compute_output_shape(sequences_shape) for layer in layers]
+        states: list[Any] = []
+        if self.return_state:
+            states = [state for outputs in found for state in outputs[1:]]
+            found = [outputs[0] for outputs in found]
+        if self.merge_mode == "concat":
+            first, second = found
+            found = [(*first[:-1], first[-1] + second[-1])]
+        elif self.merge_mode is not None:
+            del found[1]
+        shapes = (*found, *states)
+        return shapes if len(shapes) > 1 else shapes[0]
 
     def call(
         self,
