@@ -95,6 +95,9 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("loss_per_example", "tf"),
         ("losses_of_layers_called_twice", "tf"),
         ("losses_of_layers_called_twice", "h5"),
+        ("masked_queries", "tf"),
+        ("masked_queries", "h5"),
+        ("masked_steps_of_a_cell_of_ones_own", "tf"),
         ("directions_of_two_layers", "tf"),
         ("directions_of_two_layers", "h5"),
         ("forward_layer_that_goes_backwards", "tf"),
@@ -255,6 +258,20 @@ def test_mask_that_a_missing_class_makes_within_is_said_to_be_lost(
         (note,) = notes
         assert "'within'" in note
         assert "layers after it see none" in note
+
+
+def test_masks_that_a_missing_class_of_a_model_makes_are_said_to_be_lost(
+    tmp_path: Path, peer: Peer
+) -> None:
+    """Keras 2 loses them in the functions of the model, and has them in signatures."""
+    theirs = _saved(peer, "masks_within_a_model", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    (note,) = regraft.load_report(model).notes
+    assert "makes masks, which TensorFlow leaves out" in note
+    assert np.max(np.abs(np.asarray(model(theirs["inputs"])) - theirs["outputs"])) > 0.1
+    serve = regraft.load(tmp_path / "m").signatures["serving_default"]
+    (found,) = serve(theirs["inputs"]).values()
+    np.testing.assert_allclose(found, theirs["outputs"], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("adds", [False, True])

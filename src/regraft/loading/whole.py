@@ -87,6 +87,19 @@ def losers_of_masks(
             yield model
 
 
+def misses_masks(model: keras.Model, plan: RestorePlan) -> bool:
+    """Whether a model runs from its functions, and a layer in it makes masks.
+
+    TensorFlow 2.0 to 2.21 trace a model's `call` with layers whose results have no
+    mask, so that layers after a `Masking` or an `Embedding` with `mask_zero` see none
+    there. Signatures are traced before that, and have them.
+    """
+    if not isinstance(model, RevivedModel):
+        return False
+    nodes = [node for layer, node in plan.layers if layer is model]
+    return any(map(_makes_masks, nodes))
+
+
 def _makes_masks(node: ObjectNode) -> bool:
     """Whether a layer makes masks, or one that it holds; its class may hand them on."""
     for one in (node, *below(node).values()):

@@ -162,7 +162,6 @@ _SAYS_NOTHING = {
     "query_shape": "a shape, which the graph has",
     "key_shape": "a shape, which the graph has",
     "value_shape": "a shape, which the graph has",
-    "softmax_robust_masking": "a guard against rows that are masked whole",
     "transform_bias": "what a bias began with",
 }
 

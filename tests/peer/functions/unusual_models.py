@@ -1011,6 +1011,58 @@ def regularizers_of_frozen_weights_of_ones_own() -> Built:
 
 
 @case
+def masked_queries() -> Built:
+    """Attention of steps that are masked, which a maximum over all steps sees."""
+    inputs = tf_keras.Input((5, 3))
+    x = layers.Masking()(inputs)
+    value = layers.Dense(3)(x)
+    narrow = layers.MultiHeadAttention(2, 3, value_dim=2)(x, value)
+    even = layers.MultiHeadAttention(2, 3)(x, value)
+    _, scores = layers.MultiHeadAttention(1, 2)(x, x, return_attention_scores=True)
+    found = [layers.GlobalMaxPooling1D()(each) for each in (narrow, even)]
+    outputs = layers.Dense(2)(layers.Concatenate()([*found, layers.Flatten()(scores)]))
+    x = _batch(4, 5, 3)
+    x[:, -2:] = 0
+    batch = x, _batch(4, 2, seed=1)
+    return Built(_compiled(inputs, outputs), x, batch)
+
+
+@case
+def masks_within_a_model() -> Built:
+    class Net(tf_keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mask, self.pool = layers.Masking(), layers.GlobalAveragePooling1D()
+
+        def call(self, inputs: Any) -> Any:
+            return self.pool(self.mask(inputs))
+
+    x = _batch(4, 5, 3)
+    x[:2, -2:] = 0
+    model = Net()
+    model.predict(x, verbose=0)
+    return Built(model, x)
+
+
+@case
+def masked_steps_of_a_cell_of_ones_own() -> Built:
+    class Cell(layers.Layer):
+        state_size = output_size = 4
+
+        def build(self, shape: Any) -> None:
+            self.kernel = self.add_weight("kernel", (shape[-1], 4))
+
+        def call(self, inputs: Any, states: Any) -> Any:
+            found = tf.tanh(inputs @ self.kernel + states[0])
+            return found, [found]
+
+    inputs = tf_keras.Input((5, 3))
+    outputs = layers.Dense(2)(layers.RNN(Cell())(layers.Masking()(inputs)))
+    batch = _batch(4, 5, 3), _batch(4, 2, seed=1)
+    return Built(_compiled(inputs, outputs), batch[0], batch)
+
+
+@case
 def directions_of_two_layers() -> Built:
     inputs = tf_keras.Input((4, 3))
     lstm = layers.LSTM(3, go_backwards=True, return_sequences=True)

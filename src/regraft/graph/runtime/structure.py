@@ -137,7 +137,7 @@ def _tensor_difference(spec: Any, value: Any, place: str) -> str | None:
 def _array(value: Any, dtype: str) -> Any:
     try:
         array = np.asarray(value)
-    except ValueError:
+    except (TypeError, ValueError):  # the first of a tensor that is being traced
         return None
     if array.dtype.kind in "SU":
         return ir.as_bytes(array) if dtype == "string" else None

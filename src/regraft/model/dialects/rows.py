@@ -405,7 +405,6 @@ ROWS: Mapping[str, Row] = {
             "query_shape": ANYTHING,
             "key_shape": ANYTHING,
             "value_shape": ANYTHING,
-            "softmax_robust_masking": ANYTHING,
         },
     ),
     "Normalization": Row(ends_masks=True),

@@ -365,6 +365,7 @@ class MultiHeadAttention(keras.layers.MultiHeadAttention):
     Args:
         ignores_masks: Whether it uses no mask but the one it is given, as before
             Keras 2.10.
+        softmax_robust_masking: Whether masked scores are replaced, not lowered.
         activity_regularizer: Of the output.
     """
 
@@ -372,11 +373,13 @@ class MultiHeadAttention(keras.layers.MultiHeadAttention):
         self,
         *args: Any,
         ignores_masks: bool = False,
+        softmax_robust_masking: bool = False,
         activity_regularizer: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.ignores_masks = ignores_masks
+        self.softmax_robust_masking = softmax_robust_masking
         self.activity_regularizer = keras.regularizers.get(activity_regularizer)
 
     def call(
@@ -402,8 +405,12 @@ class MultiHeadAttention(keras.layers.MultiHeadAttention):
                 # The only place where Keras looks for it; not on the caller's tensor.
                 own = ops.copy(query) if own is query else own
                 _compat.set_keras_mask(own, query_mask)
+        # With scores a softmax of its own runs; see `_build_attention`.
         scores = (
             return_attention_scores
+            or attention_mask is not None
+            or query_mask is not None
+            or any(mask is not None for mask in masks.values())
             or self.value_dim != self.key_dim
             or self.compute_dtype == "float16"
         )
@@ -426,7 +433,19 @@ class MultiHeadAttention(keras.layers.MultiHeadAttention):
         )
         if self.ignores_masks:
             config["ignores_masks"] = True
+        if self.softmax_robust_masking:
+            config["softmax_robust_masking"] = True
         return config
+
+    def _build_attention(self, rank: int) -> None:
+        super()._build_attention(rank)
+        # A query that is masked looks at all values alike, and its gradient reaches
+        # them; Keras 3's looks at none, or stops the gradient.
+        self._softmax: Any = Softmax(
+            axis=vars(self)["_softmax"].axis,
+            robust_masking=self.softmax_robust_masking,
+            dtype=self.dtype_policy,
+        )
 
     def compute_mask(self, query: Any, query_mask: Any = None) -> Any:
         return None if self.ignores_masks else query_mask
