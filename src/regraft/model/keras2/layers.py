@@ -441,8 +441,9 @@ class MultiHeadAttention(keras.layers.MultiHeadAttention):
         super()._build_attention(rank)
         # A query that is masked looks at all values alike, and its gradient reaches
         # them; Keras 3's looks at none, or stops the gradient.
-        self._softmax: Any = Softmax(
-            axis=vars(self)["_softmax"].axis,
+        layer: Any = self
+        layer._softmax = Softmax(
+            axis=layer._softmax.axis,
             robust_masking=self.softmax_robust_masking,
             dtype=self.dtype_policy,
         )
