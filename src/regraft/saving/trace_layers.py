@@ -326,10 +326,11 @@ class _ModelTracer:
             losses = [(*record.losses, *record.activity_losses) for record in chosen]
             every = map(self._concrete, chosen, repeat(takes_training), losses)
             full = SavedFunctionSpec(tuple(every), spec)
-        own = own_variables(layer, traced)
         # What `losses` of the model counts: in Keras 3 that of trainable weights alone.
         frozen_count = computes_as_keras2(self._model)
         regularized = layer.weights if frozen_count else layer.trainable_weights
+        counted = {id(variable) for variable in regularized}
+        own = [v for v in own_variables(layer, traced) if id(v) in counted]
         return LayerTraces(
             call=SavedFunctionSpec(tuple(plain), spec),
             conditional_losses=conditional,
