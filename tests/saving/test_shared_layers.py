@@ -24,6 +24,17 @@ def _model():
     return model, data
 
 
+def _opened(model, data, path, peer):
+    """Saves a model, which tf_keras and Regraft open as it is, and loads it."""
+    expected = model.predict(data, verbose=0)
+    regraft.save_model(model, path)
+    found = peer.call("saved_functions.revive", str(path), data)
+    np.testing.assert_allclose(found[0][0], expected, atol=1e-5)
+    loaded = regraft.load_model(path)
+    np.testing.assert_allclose(loaded.predict(data, verbose=0), expected, atol=1e-6)
+    return loaded
+
+
 @pytest.mark.parametrize("traces", [True, False])
 def test_stay_shared_and_train_on(tmp_path, traces):
     model, data = _model()
@@ -42,12 +53,7 @@ def test_stay_shared_and_train_on(tmp_path, traces):
 @pytest.mark.parametrize("name", ["m", "m.h5"])
 def test_tf_keras_opens_both_networks(tmp_path, peer, name):
     model, data = _model()
-    expected = model.predict(data, verbose=0)
-    regraft.save_model(model, tmp_path / name)
-    found = peer.call("saved_functions.revive", str(tmp_path / name), data)
-    np.testing.assert_allclose(found[0][0], expected, atol=1e-5)
-    loaded = regraft.load_model(tmp_path / name)
-    np.testing.assert_allclose(loaded.predict(data, verbose=0), expected, atol=1e-6)
+    _opened(model, data, tmp_path / name, peer)
 
 
 @pytest.mark.peer
@@ -58,12 +64,7 @@ def test_a_layer_inside_a_wrapper_and_alone(tmp_path, peer):
     model.compile("adam", "mse")
     data = np.random.default_rng(0).normal(size=(8, 5, 3)).astype("float32")
     model.train_on_batch(data, data)
-    expected = model.predict(data, verbose=0)
-    regraft.save_model(model, tmp_path / "m.h5")
-    found = peer.call("saved_functions.revive", str(tmp_path / "m.h5"), data)
-    np.testing.assert_allclose(found[0][0], expected, atol=1e-5)
-    loaded = regraft.load_model(tmp_path / "m.h5")
-    np.testing.assert_allclose(loaded.predict(data, verbose=0), expected, atol=1e-6)
+    _opened(model, data, tmp_path / "m.h5", peer)
 
 
 @pytest.mark.peer
@@ -80,11 +81,7 @@ def test_a_layer_alone_and_before_that_inside_a_wrapper(tmp_path, peer, network,
     data = np.random.default_rng(0).normal(size=(8, 5, 4, 3)).astype("float32")
     batch = data, data.reshape(8, 20, 3)
     model.train_on_batch(*batch)
-    expected = model.predict(data, verbose=0)
-    regraft.save_model(model, tmp_path / name)
-    found = peer.call("saved_functions.revive", str(tmp_path / name), data)
-    np.testing.assert_allclose(found[0][0], expected, atol=1e-5)
-    loaded = regraft.load_model(tmp_path / name)
+    loaded = _opened(model, data, tmp_path / name, peer)
     for each in (model, loaded):
         each.train_on_batch(*batch)
     expected = model.predict(data, verbose=0)
@@ -108,12 +105,7 @@ def _outside_too():
 @pytest.mark.parametrize("name", ["m", "m.h5"])
 def test_a_network_and_the_model_around_it_share_a_layer(tmp_path, peer, name):
     model, data = _outside_too()
-    expected = model.predict(data, verbose=0)
-    regraft.save_model(model, tmp_path / name)
-    found = peer.call("saved_functions.revive", str(tmp_path / name), data)
-    np.testing.assert_allclose(found[0][0], expected, atol=1e-5)
-    loaded = regraft.load_model(tmp_path / name)
-    np.testing.assert_allclose(loaded.predict(data, verbose=0), expected, atol=1e-6)
+    loaded = _opened(model, data, tmp_path / name, peer)
     if name == "m.h5":  # Names alone say nothing of what networks share.
         return
     assert loaded.layers[-1] is loaded.get_layer("first").get_layer("common")

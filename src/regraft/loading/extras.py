@@ -7,7 +7,7 @@ object graph alone.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ from regraft.model.dialects.names import original_name
 from regraft.model.dialects.registry import is_builtin
 from regraft.model.keras2.regularizers import take_regularizers
 from regraft.model.metadata import TensorShape
-from regraft.model.state_tree import is_network, nearest_layers
+from regraft.model.state_tree import is_network, variables_outside
 
 _METRIC = "_tf_keras_metric"
 # Keras 2's bookkeeping of layers that Keras 3 keeps otherwise, or not at all.
@@ -287,7 +287,10 @@ def add_losses(plan: RestorePlan, reviver: Reviver) -> None:
             if own is not None and not isinstance(layer, Revived):
                 continue  # it may list those of the layers below
         listed = [c for c in (own.items() if own is not None else ())]
-        variables = _own_variables(layer, silent)
+        # Those of the layer, and of such below it as list no losses themselves.
+        variables = variables_outside(
+            layer, layer.variables, lambda child: id(child) not in silent
+        )
         missing = len(listed) - sum(v.regularizer is not None for v in variables)
         if missing > 0:
             _attach(listed, variables, layer, reviver)
@@ -309,13 +312,6 @@ def _within_objects(plan: RestorePlan) -> dict[int, keras.layers.Layer]:
 def _own_losses(node: ObjectNode) -> ObjectNode | None:
     api = node.child("keras_api")
     return api.child("layer_regularization_losses") if api is not None else None
-
-
-def _own_variables(layer: keras.Layer, silent: Container[int]) -> list[keras.Variable]:
-    """Those of the layer, and of such below it as list no losses themselves."""
-    listing = nearest_layers(layer, lambda child: id(child) not in silent)
-    below = {id(v) for child in listing for v in child.variables}
-    return [v for v in layer.variables if id(v) not in below]
 
 
 def _attach(

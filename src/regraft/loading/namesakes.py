@@ -56,9 +56,14 @@ def find_namesakes(reviver: Reviver, context: BuildContext) -> bool:
             continue
         if layer is context.stuck or _has_others(layer, node):
             found.add(node_id)
-    new = found - context.namesakes
-    context.namesakes |= new
-    return bool(new)
+    return _are_new(found, context)
+
+
+def _are_new(found: set[int], context: BuildContext) -> bool:
+    """Adds to what is taken for others; False if all of it was known."""
+    known = len(context.namesakes)
+    context.namesakes |= found
+    return len(context.namesakes) > known
 
 
 def find_lookalikes(
@@ -98,9 +103,7 @@ def find_lookalikes(
         if not _computes_alike(node, store)
         and any(not check.passed for check in check_layer(layer, node, store))
     }
-    new = found - context.namesakes
-    context.namesakes |= new
-    return bool(new)
+    return _are_new(found, context)
 
 
 def _computes_alike(node: ObjectNode, store: FunctionStore) -> bool:

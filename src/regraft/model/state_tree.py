@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -243,3 +243,14 @@ def nearest_layers(
             yield child
         else:
             pending += _compat.sublayers(child)
+
+
+def variables_outside(
+    layer: keras.Layer,
+    variables: Iterable[keras.Variable],
+    is_wanted: Callable[[keras.Layer], bool],
+) -> list[keras.Variable]:
+    """Returns those of a layer's variables that no `nearest_layers` below it has."""
+    nearest = nearest_layers(layer, is_wanted)
+    below = {id(v) for child in nearest for v in child.variables}
+    return [variable for variable in variables if id(variable) not in below]

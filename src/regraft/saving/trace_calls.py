@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextvars
 import inspect
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,7 +22,7 @@ import keras
 from regraft import _compat
 from regraft.dtypes import name_of
 from regraft.graph.tracing.tracer import Tracing
-from regraft.model.state_tree import call_signature, nearest_layers
+from regraft.model.state_tree import call_signature
 from regraft.saving.trace_operations import is_tensor, tensors_alone
 from regraft.saving.trace_twins import likeness
 
@@ -551,16 +551,3 @@ def _generic(shape: Sequence[Any]) -> tuple[Any, ...]:
 def kept_variables(layer: keras.Layer) -> list[keras.Variable]:
     """Returns what a layer keeps between calls, without states of random numbers."""
     return [v for v in _compat.kept_variables(layer) if v.name != SEED_STATE]
-
-
-def own_variables(layer: keras.Layer, traced: Container[int]) -> list[keras.Variable]:
-    """Returns variables of a layer that belong to none of the traced ones below it.
-
-    Args:
-        layer: The layer.
-        traced: Ids of the layers that leave traces; a wrapper may call the layer
-            inside it where that leaves none.
-    """
-    nearest = nearest_layers(layer, lambda child: id(child) in traced)
-    below = {id(v) for child in nearest for v in child.weights}
-    return [v for v in layer.weights if id(v) not in below]

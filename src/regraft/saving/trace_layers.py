@@ -25,14 +25,13 @@ from regraft.model.keras2.behaviour import computes_as_keras2
 from regraft.model.keras2.host_layers import traced_by
 from regraft.model.keras2.host_pass import host_layers
 from regraft.model.keras2.regularizers import before_averaging
-from regraft.model.state_tree import call_signature
+from regraft.model.state_tree import call_signature, variables_outside
 from regraft.saving.trace_calls import (
     LayerCall,
     LayerCalls,
     distinct_calls,
     kept_variables,
     node_name,
-    own_variables,
     restored,
 )
 from regraft.saving.trace_composites import composites
@@ -329,8 +328,8 @@ class _ModelTracer:
         # What `losses` of the model counts: in Keras 3 that of trainable weights alone.
         frozen_count = computes_as_keras2(self._model)
         regularized = layer.weights if frozen_count else layer.trainable_weights
-        counted = {id(variable) for variable in regularized}
-        own = [v for v in own_variables(layer, traced) if id(v) in counted]
+        # A wrapper may call the layer inside it where that leaves no traces.
+        own = variables_outside(layer, regularized, lambda child: id(child) in traced)
         return LayerTraces(
             call=SavedFunctionSpec(tuple(plain), spec),
             conditional_losses=conditional,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -74,18 +73,16 @@ def _solved(demand: str | None) -> str | None:
     (name,) = names
     lengths = range(1, _MAX_LENGTH + 1)
     return next(
-        (f"{name}{_ALIKE}{n}" for n in lengths if _is(formula, n, number)), None
+        (f"{name}{_ALIKE}{n}" for n in lengths if _is(formula, {name: n}, number)), None
     )
 
 
-def _is(formula: str, length: int, number: str) -> bool:
-    """Whether a formula of one length gives a number."""
-    tree = ast.parse(formula.replace("^", "**"), mode="eval").body
+def _is(formula: str, lengths: dict[str, int], number: str) -> bool:
+    """Whether a formula of these lengths gives a number."""
     try:
-        found = eval_dim(tree, dict.fromkeys(symbols(formula), length))
+        return eval_dim(formula, lengths) == int(number)
     except (UnsupportedError, ZeroDivisionError):
         return False
-    return found == int(number)
 
 
 def split_demands(demands: Sequence[str]) -> tuple[list[str], dict[str, str]]:

@@ -150,9 +150,7 @@ class SymbolicBuilder(FunctionBuilder):
 def _line(dim: Dim, name: str) -> tuple[int, int] | None:
     """Returns slope and offset of a length that is a line over one named length."""
     try:
-        values = [
-            eval_dim(_parse(str(dim)), {name: sample}) for sample in (0, 1, 2, 7, 1001)
-        ]
+        values = [eval_dim(dim, {name: sample}) for sample in (0, 1, 2, 7, 1001)]
     except UnsupportedError:
         return None
     slope, offset = values[1] - values[0], values[0]
@@ -162,21 +160,25 @@ def _line(dim: Dim, name: str) -> tuple[int, int] | None:
     return (slope, offset) if slope > 0 and fits else None
 
 
-def eval_dim(node: ast.expr, lengths: dict[str, int]) -> int:
-    """Returns a length where the named lengths have these values."""
+def eval_dim(dim: Dim, lengths: dict[str, int]) -> int:
+    """Returns a length, or its text, where the named lengths have these values."""
+    return _evaluate(_parse(str(dim)), lengths)
+
+
+def _evaluate(node: ast.expr, lengths: dict[str, int]) -> int:
     match node:
         case ast.Constant(value=int(number)):
             return number
         case ast.Name(id=name):
             return lengths[name]
         case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -eval_dim(operand, lengths)
+            return -_evaluate(operand, lengths)
         case ast.BinOp(op=op, left=left, right=right):
-            a, b = eval_dim(left, lengths), eval_dim(right, lengths)
+            a, b = _evaluate(left, lengths), _evaluate(right, lengths)
             results = {ast.Add: a + b, ast.Sub: a - b, ast.Mult: a * b}
             return a**b if isinstance(op, ast.Pow) else results[type(op)]
         case ast.Call(func=ast.Name(id=name), args=args):
-            values = [eval_dim(a, lengths) for a in args]
+            values = [_evaluate(a, lengths) for a in args]
             if name == "floordiv":
                 return values[0] // values[1]
             if name == "mod":
