@@ -33,7 +33,7 @@ from regraft.loading.step_by_step import run_step_by_step
 from regraft.loading.verify import check_file
 from regraft.model.description import ModelDescription
 from regraft.model.dialects.context import Note
-from regraft.model.dialects.without_config import plain_configs, traces_for_configs
+from regraft.model.dialects.without_config import configs_needed, traces_for_configs
 from regraft.model.keras2 import host_models
 from regraft.options import LoadOptions, SaveOptions
 from regraft.other_backends import trace_elsewhere, traces_here
@@ -120,7 +120,7 @@ def save_model(
     # All that is made lives in calls that have returned when the block ends.
     with _collected_later():
         if save_format == "h5":
-            with plain_configs(model):
+            with configs_needed(model):
                 parts = describe(model, include_optimizer=include_optimizer)
             write_model(target, parts, options)
             notes = parts.notes
@@ -182,7 +182,7 @@ def _write(
             write_saved_model(target, parts, options, traces, aliases)
         return notes + parts.notes
     # Without functions, what the model is made of must have its config.
-    with plain_configs(model):
+    with configs_needed(model):
         parts = describe(model, include_optimizer=include_optimizer)
     with traces_for_configs(model, notes):
         write_saved_model(target, parts, options)

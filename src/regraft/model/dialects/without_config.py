@@ -14,6 +14,7 @@ from typing import Any
 import keras
 
 from regraft import _compat
+from regraft.errors import RegraftError, UnsupportedError
 from regraft.model.dialects.context import Note
 from regraft.model.dialects.describe_topology import describe_layer
 from regraft.model.dialects.dialect import KERAS_2
@@ -31,7 +32,7 @@ def traces_for_configs(model: keras.Model, notes: list[Note]) -> Iterator[None]:
     """
     without: list[keras.Layer] = []
     reasons: dict[str, str] = {}
-    with plain_configs(model):
+    with _plain_configs(model):
         # Inner ones first: the config of an outer one may hold theirs.
         for layer in reversed(_compat.all_layers(model)):
             reason = None if _is_known(type(layer)) else _why_not(layer)
@@ -48,7 +49,7 @@ def traces_for_configs(model: keras.Model, notes: list[Note]) -> Iterator[None]:
 
 
 @contextmanager
-def plain_configs(model: keras.Model) -> Iterator[None]:
+def _plain_configs(model: keras.Model) -> Iterator[None]:
     """Lets Keras' own layers that take no arguments of their own give their config.
 
     Keras can't if one was given a dtype policy, or another object: `Identity`.
@@ -61,6 +62,28 @@ def plain_configs(model: keras.Model) -> Iterator[None]:
         yield
     finally:
         _take_back(without)
+
+
+@contextmanager
+def configs_needed(model: keras.Model) -> Iterator[None]:
+    """Lets a model be described by its configs alone, as `_plain_configs` does.
+
+    Raises:
+        UnsupportedError: The config of a layer can't be written, with which and why.
+            It is the user's own code that fails.
+    """
+    with _plain_configs(model):
+        try:
+            yield
+        except RegraftError:
+            raise
+        except Exception as error:
+            # Inner ones first: that of an outer one fails with theirs.
+            for layer in reversed(_compat.all_layers(model)):
+                reason = None if _is_known(type(layer)) else _why_not(layer)
+                if reason is not None:
+                    raise UnsupportedError(_needed(layer, reason)) from error
+            raise
 
 
 def _take_back(layers: list[keras.Layer]) -> None:
@@ -82,6 +105,14 @@ def _lacks_config(layer: keras.Layer) -> bool:
 def _is_known(cls: type) -> bool:
     """Whether a class has a config if the layers inside have: Keras' networks, too."""
     return is_builtin(cls) or cls.__module__.startswith("keras.")
+
+
+def _needed(layer: keras.Layer, reason: str) -> str:
+    return (
+        f"The config of layer '{layer.name}' of class {type(layer).__name__} can't be "
+        f"written: {reason}. Mend its `get_config`, or save a SavedModel with "
+        "`save_traces=True`, which needs none."
+    )
 
 
 def _told(without: list[keras.Layer], reasons: dict[str, str]) -> str:
