@@ -218,6 +218,18 @@ def test_class_with_the_name_of_a_built_in_is_told(tmp_path: Path) -> None:
         regraft.save_model(_sequential(), tmp_path / "n")
 
 
+def test_layers_of_one_such_class_are_told_together(tmp_path: Path) -> None:
+    class Dropout(keras.Layer):
+        def call(self, inputs: Any) -> Any:
+            return inputs
+
+    model = keras.Sequential([keras.Input((3,)), Dropout(), Dropout(), Dropout()])
+    with pytest.warns(UserWarning, match="same name 'Dropout'") as told:
+        regraft.save_model(model, tmp_path / "m")
+    (text,) = [str(w.message) for w in told if "same name" in str(w.message)]
+    assert f"layer '{model.layers[0].name}' and 2 more: " in text
+
+
 # --------------------------------------------------- whole models, three formats
 
 

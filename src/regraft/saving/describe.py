@@ -80,11 +80,7 @@ def describe(
         # A layer made with `trainable=False` still trains what it makes later inside,
         # and a variable can be frozen by itself.
         extra["trainable"] = trainable
-    notes += [
-        Note(layer.name, _name_clash(type(layer)))
-        for layer in _compat.all_layers(model)
-        if _clashes(type(layer))
-    ]
+    notes += _name_clashes(model)
     if computes_as_keras2(model):
         extra["computes_as_keras2"] = True
     if sums_activity(model):
@@ -123,13 +119,21 @@ def _clashes(cls: type) -> bool:
     return cls.__name__ in (*builtin_layers(), *_MODELS)
 
 
-def _name_clash(cls: type) -> str:
-    name = cls.__name__
-    return (
-        f"its class has the same name '{name}' as a built-in Keras object, so that "
-        "loaders take one for the other; rename it, or register it with "
-        "`keras.saving.register_keras_serializable`"
-    )
+def _name_clashes(model: keras.Model) -> list[Note]:
+    """Says of each such class once which layers are of it."""
+    layers: dict[type, list[str]] = {}
+    for layer in _compat.all_layers(model):
+        if _clashes(type(layer)):
+            layers.setdefault(type(layer), []).append(layer.name)
+    return [
+        Note(
+            f"layer '{names[0]}'" + (f" and {len(names) - 1} more" if names[1:] else ""),
+            f"its class has the same name '{cls.__name__}' as a built-in Keras object, "
+            "so that loaders take one for the other; rename it, or register it with "
+            "`keras.saving.register_keras_serializable`",
+        )
+        for cls, names in layers.items()
+    ]
 
 
 def _seed_states(model: keras.Model) -> list[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from regraft.errors import plain
 from regraft.model.dialects.dialect import KERAS_2, Dialect
 
 Entry = Mapping[str, Any]
@@ -21,11 +22,15 @@ class Note:
 
     Attributes:
         object_path: Where, such as `layer 'dense_1'` or `optimizer`.
-        text: What differs, in one sentence.
+        text: What differs, in one sentence. What it cites of Keras is put on one
+            line, without codes for terminals.
     """
 
     object_path: str
     text: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", " ".join(plain(self.text).split()))
 
 
 # Key of a layer's entry that says which object of the file it is.
