@@ -12,6 +12,8 @@ import regraft
 # What Keras 2 can't say it is told of.
 pytestmark = pytest.mark.filterwarnings("ignore:.*lora_:UserWarning")
 
+NO_TRACES = {"save_traces": False}
+
 X = np.random.default_rng(5).normal(size=(4, 3)).astype("float32")
 
 
@@ -72,3 +74,14 @@ def test_update_inside_a_layer_of_ones_own(alpha, tmp_path, peer):
     loaded = regraft.load_model(tmp_path / "m", custom_objects={"Block": Block})
     np.testing.assert_allclose(loaded(X), got[0], atol=1e-6)
     _holds(loaded, loaded.layers[0].inner, model, alpha)
+
+
+@pytest.mark.parametrize("name", ["m", "m.h5"])
+def test_updates_without_functions(name, tmp_path):
+    model = keras.Sequential([keras.Input((3,)), Block(4), Block(5)])
+    model.layers[0].inner.enable_lora(1, lora_alpha=3)
+    _with_update(model, model.layers[1].inner, 8)
+    regraft.save_model(model, tmp_path / name, **{} if "." in name else NO_TRACES)
+    loaded = regraft.load_model(tmp_path / name, custom_objects={"Block": Block})
+    assert loaded.layers[0].inner.lora_alpha == 3
+    _holds(loaded, loaded.layers[1].inner, model, 8)

@@ -142,7 +142,9 @@ def test_tf_keras_brings_them_back(saved, peer):
 def test_without_functions_their_config_is_needed(name, tmp_path):
     model = MODELS[name][0]()
     for path, options in ((tmp_path / "m", {"save_traces": False}), ("m.h5", {})):
-        with pytest.raises(regraft.UnsupportedError, match=r"layer '.*save_traces=True"):
+        with pytest.raises(
+            regraft.UnsupportedError, match=r"layer '.*save_traces=True"
+        ):
             regraft.save_model(model, tmp_path / path, **options)
     assert not list(tmp_path.iterdir())
 

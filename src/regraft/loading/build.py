@@ -31,6 +31,7 @@ from regraft.loading.frozen import (
 from regraft.loading.functions import FunctionStore
 from regraft.loading.host_state import HostState, check_vocabularies, fill_stored
 from regraft.loading.inner_names import restore_inner_names, restore_paths
+from regraft.loading.low_rank import add_low_rank_updates
 from regraft.loading.namesakes import find_lookalikes, find_namesakes
 from regraft.loading.optimizer import compile_model
 from regraft.loading.places import with_nodes
@@ -261,6 +262,8 @@ def _build_and_plan(
         build_from_spec(model, description)
     build_activations(model)
     tree = state_tree(model)
+    if add_low_rank_updates(tree, description):
+        tree = state_tree(model)
     if not train_again(tree, description):
         freeze_again(model)
         if description.weights is not None:

@@ -65,7 +65,6 @@ def add_extras(plan: RestorePlan, reviver: Reviver, context: BuildContext) -> Ex
         # keeps besides variables it reads itself.
         if not plain or keeps_tables(layer):
             continue
-        extras.changed |= _add_lora(layer, node)
         for name, child in node.children.items():
             if (
                 child.node_id in known
@@ -113,17 +112,6 @@ def _sum(one: Any, other: Any) -> Any:
         for name in ("l1", "l2")
     )
     return keras.regularizers.L1L2(l1=l1, l2=l2)
-
-
-def _add_lora(layer: keras.Layer, node: ObjectNode) -> bool:
-    """Adds a low-rank update to a layer whose maker knows nothing of it."""
-    config = (node.metadata or {}).get("config") or {}
-    if not config.get("lora_rank") or getattr(layer, "lora_enabled", True):
-        return False
-    if not any(name.startswith("lora_") for name in node.children):
-        return False
-    layer.enable_lora(config["lora_rank"], lora_alpha=config.get("lora_alpha"))
-    return True
 
 
 def _add_weight(

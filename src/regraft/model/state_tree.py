@@ -82,6 +82,13 @@ class StateNode:
         for name, child in self.children:
             yield from child.edges(f"{prefix}{name}.")
 
+    def layers(self, prefix: str = "") -> Iterator[tuple[str, keras.Layer]]:
+        """Yields every layer with its path, such as `layer-1.cell`, itself first."""
+        if self.owner is not None:
+            yield prefix, self.owner
+        for name, child in self.children:
+            yield from child.layers(f"{prefix}.{name}" if prefix else name)
+
 
 def network_layers(model: keras.Model) -> list[keras.Layer]:
     """Layers of a network in Keras' order; of a Sequential without its input."""

@@ -80,6 +80,14 @@ def describe(
         # A layer made with `trainable=False` still trains what it makes later inside,
         # and a variable can be frozen by itself.
         extra["trainable"] = trainable
+    low_rank = {
+        place: [layer.lora_rank, layer.lora_alpha]
+        for place, layer in tree.layers()
+        if getattr(layer, "lora_enabled", False)
+    }
+    if low_rank:
+        # Layers of the user's own classes don't know what was added inside of them.
+        extra["low_rank"] = low_rank
     notes += _name_clashes(model)
     if computes_as_keras2(model):
         extra["computes_as_keras2"] = True
@@ -127,7 +135,8 @@ def _name_clashes(model: keras.Model) -> list[Note]:
             layers.setdefault(type(layer), []).append(layer.name)
     return [
         Note(
-            f"layer '{names[0]}'" + (f" and {len(names) - 1} more" if names[1:] else ""),
+            f"layer '{names[0]}'"
+            + (f" and {len(names) - 1} more" if names[1:] else ""),
             f"its class has the same name '{cls.__name__}' as a built-in Keras object, "
             "so that loaders take one for the other; rename it, or register it with "
             "`keras.saving.register_keras_serializable`",
