@@ -29,6 +29,8 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("kinks_in_operations", "h5"),
         ("kink_of_leaky_units", "tf"),
         ("kink_of_leaky_units", "h5"),
+        ("kinks_of_stock_layers", "tf"),
+        ("kinks_of_stock_layers", "h5"),
         ("own_model_at_the_end", "tf"),
         ("more_losses_than_outputs", "tf"),
         ("more_losses_than_outputs", "h5"),
@@ -89,6 +91,20 @@ def test_leaky_units_are_one_op_where_they_are_saved_again(
     found = {node.op for function in functions for node in function.node_def}
     assert "LeakyRelu" in found
     assert not found & {"Select", "SelectV2"}
+
+
+def test_stock_layers_are_plain_ops_where_they_are_saved_again(
+    tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "kinks_of_stock_layers", tmp_path / "m")
+    regraft.save_model(regraft.load_model(tmp_path / "m"), tmp_path / "again")
+    assert_same(regraft.load_model(tmp_path / "again"), theirs)
+    outputs, _ = peer.call(
+        "saved_functions.call", str(tmp_path / "again"), theirs["inputs"]
+    )
+    np.testing.assert_allclose(
+        outputs[0], keras.tree.flatten(theirs["outputs"])[0], atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(

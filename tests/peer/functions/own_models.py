@@ -87,6 +87,29 @@ def kink_of_leaky_units() -> Built:
 
 
 @case
+def kinks_of_stock_layers() -> Built:
+    """Each stands at a kink, for its bias is its first 0 or 1 and inputs are zeros."""
+    inputs = tf_keras.Input((3,))
+
+    def units(bias: str = "zeros", **keywords: Any) -> Any:
+        return layers.Dense(3, bias_initializer=bias, **keywords)(inputs)
+
+    outputs = [
+        units(activation="selu"),
+        layers.Activation("leaky_relu")(units()),
+        layers.ReLU(negative_slope=0.2)(units()),
+        layers.ReLU(max_value=1.0)(units("ones")),
+        layers.ReLU(max_value=1.0, negative_slope=0.3, threshold=0.5)(units("ones")),
+        layers.ReLU(max_value=6.0)(units()),
+        layers.Maximum()([units(), units()]),
+        layers.Minimum()([units("ones"), units("ones"), units("ones")]),
+    ]
+    model = _compiled(inputs, layers.Concatenate()(outputs))
+    batch = _half_zeros(6, 3), _batch(6, 24, seed=1)
+    return Built(model, batch[0], batch)
+
+
+@case
 def outputs_that_are_right(loss: str) -> Built:
     inputs = tf_keras.Input((3,))
     model = _compiled(inputs, layers.Dense(2)(inputs), loss)

@@ -29,6 +29,7 @@ from regraft.model.dialects.objects import (
 )
 from regraft.model.dialects.registry import is_builtin
 from regraft.model.keras2 import layers_theano
+from regraft.model.keras2.activations import ACTIVATIONS
 from regraft.model.keras2.registration import PACKAGE
 from regraft.model.metadata import decode
 
@@ -326,6 +327,7 @@ _ACTIVATIONS = {"silu": "swish"}
 _FUNCTIONS = {
     "Regraft>linear_fifth_hard_sigmoid": "hard_sigmoid",
     "linear_fifth_hard_sigmoid": "hard_sigmoid",
+    **{f"{PACKAGE}>{name}": name for name in ACTIVATIONS},
 }
 
 

@@ -13,7 +13,7 @@ from regraft.errors import UnknownNameError, UnsupportedError
 from regraft.model import metadata
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.registry import builtin_objects, find_custom
-from regraft.model.keras2.activations import linear_fifth_hard_sigmoid
+from regraft.model.keras2.activations import ACTIVATIONS, linear_fifth_hard_sigmoid
 from regraft.model.keras2.constraints import CONSTRAINTS
 from regraft.model.keras2.initializers import INITIALIZERS, UnknownInitializer
 
@@ -57,6 +57,7 @@ _MEANINGLESS: Mapping[str, frozenset[str]] = {
 
 # Where Regraft has the class, by Keras 2's names.
 _KERAS_2: Mapping[str, Mapping[str, Any]] = {
+    "activations": ACTIVATIONS,
     "initializers": INITIALIZERS,
     "constraints": CONSTRAINTS,
 }

@@ -395,6 +395,7 @@ ROWS: Mapping[str, Row] = {
         translate=_layer_normalization, dropped={"rms_scaling": FALSY}
     ),
     "Layer": Row(keras2_class=keras2.Layer),
+    "ReLU": Row(keras2_class=keras2.ReLU),
     "LeakyReLU": Row(
         keras2_class=keras2.LeakyReLU, renamed={"alpha": "negative_slope"}
     ),

@@ -283,6 +283,27 @@ class LeakyReLU(keras.layers.LeakyReLU):
 
 
 @registered
+class ReLU(keras.layers.ReLU):
+    """Its gradient at 0 and at `max_value` is TensorFlow's."""
+
+    def call(self, inputs: Any) -> Any:
+        slope, top, threshold = self.negative_slope, self.max_value, self.threshold
+        if threshold == 0 and top is None and slope:
+            return kinks.leaky_relu(inputs, slope)
+        if (threshold == 0 and top in (None, 6)) or kinks.are_plain():
+            return super().call(inputs)
+        x = ops.convert_to_tensor(inputs)
+        above = ops.relu(x)
+        if threshold != 0:
+            above = ops.where(x > ops.cast(threshold, x.dtype), x, ops.zeros_like(x))
+        if top is not None:
+            above = kinks.clip(above, 0.0, ops.cast(top, x.dtype))
+        if not slope:
+            return above
+        return above - slope * ops.relu(ops.cast(threshold, x.dtype) - x)
+
+
+@registered
 class ThresholdedReLU(keras.layers.Layer):
     """f(x) = x for x > theta, else 0."""
 

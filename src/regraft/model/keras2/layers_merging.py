@@ -10,12 +10,14 @@ one that it was given where there is nothing to do, and its mask hangs on it.
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import keras
 from keras import ops
 
 from regraft import _compat
+from regraft.graph.runtime.kernels import kinks
 from regraft.model.keras2.registration import registered
 
 
@@ -76,12 +78,18 @@ class Average(_Merge, keras.layers.Average):
 
 @registered
 class Maximum(_Merge, keras.layers.Maximum):
-    """Maximum with Keras 2's masks."""
+    """Maximum with Keras 2's masks, and TensorFlow's gradient where inputs agree."""
+
+    def _merge_function(self, inputs: Any) -> Any:
+        return reduce(kinks.maximum, inputs)
 
 
 @registered
 class Minimum(_Merge, keras.layers.Minimum):
-    """Minimum with Keras 2's masks."""
+    """Minimum with Keras 2's masks, and TensorFlow's gradient where inputs agree."""
+
+    def _merge_function(self, inputs: Any) -> Any:
+        return reduce(kinks.minimum, inputs)
 
 
 @registered
