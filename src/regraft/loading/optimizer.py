@@ -259,10 +259,13 @@ def _read_state(
     places = [part.position for item in laid_out for part in item.parts]
     plain = all(item.convert is None for item in laid_out)
     if not by_name and plain and places == sorted(places):
-        state = read(variables)
+        names = [_name_in_file(item.parts[0]) for item in laid_out]
+        known = [item.variable for item in laid_out] == variables
+        state = read(variables, names=names if known else ())
     else:
         raw = _raw_weights(laid_out, by_name=by_name)
-        state = _laid_out(read(raw), raw, laid_out)
+        names = [_name_in_file(part) for part in raw]
+        state = _laid_out(read(raw, names=names), raw, laid_out)
     return _with_loss_scale(state, description)
 
 
@@ -288,9 +291,14 @@ def _raw_weights(placed: Sequence[Placed], *, by_name: bool) -> list[RawWeight]:
     """The file's own trainable weights, in the order of its optimizer."""
     found = {part.position: part for item in placed for part in item.parts}
     if by_name:
-        names = {key: part.path.split("/", 1)[-1] for key, part in found.items()}
+        names = {key: _name_in_file(part) for key, part in found.items()}
         return [found[key] for key in sorted(found, key=lambda key: names[key])]
     return [found[position] for position in sorted(found)]
+
+
+def _name_in_file(weight: RawWeight) -> str:
+    """What Keras 2 called the variable, without the layer that heads its list."""
+    return weight.path.split("/", 1)[-1]
 
 
 def _laid_out(

@@ -1140,3 +1140,16 @@ def sparse_output() -> Built:
     x = np.array([[1, 0, 2], [0, 3, 0]], "float32")
     parts = [part.numpy() for part in tf.nest.flatten(model(x), expand_composites=True)]
     return Built(model, x, compare=False, more={"parts": parts})
+
+
+@case
+def slots_of_some_weights() -> Built:
+    """The optimizer has none for what a loss doesn't depend on."""
+    inputs = tf_keras.Input((3,))
+    x = tf.stop_gradient(layers.Dense(3)(inputs)) + inputs
+    x = tf_keras.Sequential([layers.Dense(4), layers.Dense(3)], name="inner")(x)
+    model = tf_keras.Model(inputs, layers.Dense(2)(x))
+    model.compile(tf_keras.optimizers.legacy.Adagrad(0.1), "mse")
+    batch = _batch(4, 3), _batch(4, 2, seed=1)
+    model.train_on_batch(*batch)
+    return Built(model, batch[0], batch)

@@ -93,6 +93,7 @@ def state_from_hdf5(
     variables: Sequence[Any],
     notes: list[Note] | None = None,
     *,
+    names: Sequence[str] = (),
     counts_steps: bool = False,
 ) -> OptimizerState:
     """Reads the `optimizer_weights` of an HDF5 file.
@@ -103,6 +104,8 @@ def state_from_hdf5(
         variables: Trainable variables, in Keras 2's order; they need a `shape`, and
             a `path` or `name` for a file with slots of other variables too.
         notes: Told what can't be assigned to a variable.
+        names: What the file calls the variables. Slots are called after these, which
+            for a layer in a nested model say less than its path in Keras 3.
         counts_steps: Whether Keras 3's Nadam wrote the state, which multiplies its
             product of momenta once per step.
     """
@@ -135,7 +138,9 @@ def state_from_hdf5(
     order = slot_order(optimizer_config or entry, style, shapes)
     slots = _aligned(weights, order, shapes)
     if slots is None:
-        slots = _by_name(weights, entry, style, order, variables)
+        paths = [_path_of(variable) for variable in variables]
+        for called in ([name.removesuffix(":0") for name in names], paths):
+            slots = slots or _by_name(weights, entry, style, order, called)
     if slots is None:
         if notes is not None:
             notes.append(
@@ -215,14 +220,13 @@ def _by_name(
     entry: Entry,
     style: str,
     order: list[tuple[str, int]],
-    variables: Sequence[Any],
+    paths: Sequence[str],
 ) -> Slots | None:
     """Assigns by the variable's path in the slot's name, if all are unambiguous."""
     known = {name: name for name, _ in order}
     if style == LEGACY:
         rows = slots_of(str(entry["class_name"])) or ()
         known = {s.legacy: s.name for s in rows if s.legacy and s.name in known}
-    paths = [_path_of(variable) for variable in variables]
     if len(set(paths)) != len(paths) or not all(paths):
         return None
     slots: dict[str, list[StoredTensor | None]] = {
@@ -235,12 +239,13 @@ def _by_name(
             for i, p in enumerate(paths)
             if path == p or (style == LEGACY and path.endswith("/" + p))
         ]
-        if not slot or len(matches) > 1:
+        if not slot:
             return None
         if matches:
-            if slots[slot][matches[0]] is not None:
+            longest = max(matches, key=lambda i: len(paths[i]))
+            if slots[slot][longest] is not None:
                 return None
-            slots[slot][matches[0]] = tensor
+            slots[slot][longest] = tensor
     return {name: tuple(found) for name, found in slots.items()}
 
 
