@@ -191,6 +191,36 @@ def test_directions_stay_frozen_and_get_their_own_weights(
         np.testing.assert_allclose(variable, expected, rtol=1e-4, atol=1e-6)
 
 
+class Adding(keras.layers.Layer):
+    """A recurrent cell."""
+
+    def __init__(self, units: int, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.units = self.state_size = units
+
+    def build(self, shape: Any) -> None:
+        self.kernel = self.add_weight(shape=(shape[-1], self.units), name="kernel")
+
+    def call(self, inputs: Any, states: Any) -> Any:
+        state = keras.ops.tanh(inputs @ self.kernel) + 0.5 * states[0]
+        return state, [state]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "units": self.units}
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+@pytest.mark.parametrize("save_traces", [False, True])
+def test_cell_of_a_class_that_is_given_runs_both_ways(
+    stacked: bool, save_traces: bool, tmp_path: Path, peer: Peer
+) -> None:
+    keywords = {"stacked": stacked, "both_ways": True, "save_traces": save_traces}
+    theirs = _saved(peer, "cell_of_its_own", tmp_path / "m", **keywords)
+    model = regraft.load_model(tmp_path / "m", custom_objects={"Adding": Adding})
+    assert not regraft.load_report(model).notes
+    assert_same(model, theirs)
+
+
 @pytest.mark.parametrize("stacked", [False, True])
 def test_recurrent_layer_with_a_cell_that_nobody_has_runs_from_its_own_traces(
     stacked: bool, tmp_path: Path, peer: Peer

@@ -520,12 +520,13 @@ class Adding(layers.Layer):
 
 
 @case
-def cell_of_its_own(stacked: bool = False) -> Built:
+def cell_of_its_own(stacked: bool = False, both_ways: bool = False) -> Built:
     inputs = tf_keras.Input((5, 3))
     cell: Any = Adding(4)
     if stacked:
         cell = [layers.GRUCell(2), cell]
-    outputs = layers.Dense(2)(layers.RNN(cell, name="rnn")(inputs))
+    rnn = layers.RNN(cell, name="rnn")
+    outputs = layers.Dense(2)((layers.Bidirectional(rnn) if both_ways else rnn)(inputs))
     batch = _batch(4, 5, 3), _batch(4, 2, seed=1)
     return Built(_compiled(inputs, outputs), batch[0], batch)
 

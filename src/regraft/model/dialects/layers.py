@@ -286,7 +286,9 @@ def _build_builtin(
     config = _instantiate(config, context, build, where)
     config = _accepted(cls, config, where, row_of(cls))
     try:
-        layer = cls(**config)
+        # Bidirectional copies the layer inside it by way of its config.
+        with keras.saving.custom_object_scope(dict(context.custom_objects)):
+            layer = cls(**config)
     except (TypeError, ValueError) as error:
         if any(map(_is_revived, keras.tree.flatten(config))):
             raise UnsupportedError(
