@@ -102,6 +102,8 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("directions_of_two_layers", "h5"),
         ("forward_layer_that_goes_backwards", "tf"),
         ("forward_layer_that_goes_backwards", "h5"),
+        ("masks_out_of_networks_and_into_them", "tf"),
+        ("masks_out_of_networks_and_into_them", "h5"),
         ("slots_of_some_weights", "tf"),
         ("slots_of_some_weights", "h5"),
         ("regularizers_of_frozen_weights", "tf"),

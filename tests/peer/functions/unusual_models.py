@@ -1143,6 +1143,44 @@ def sparse_output() -> Built:
     return Built(model, x, compare=False, more={"parts": parts})
 
 
+def _network(*chain: Any) -> Any:
+    """A network that makes masks, or is given some."""
+    x = inputs = tf_keras.Input((4, 4))
+    for layer in chain:
+        x = layer(x)
+    return tf_keras.Model(inputs, x)
+
+
+def _steps_and_states() -> Any:
+    inputs = tf_keras.Input((4, 4))
+    states = [layers.Dense(2)(layers.Flatten()(inputs)) for _ in range(2)]
+    return tf_keras.Model(inputs, layers.LSTM(2)(inputs, initial_state=states))
+
+
+@case
+def masks_out_of_networks_and_into_them() -> Built:
+    """Layers that end masks, and recurrent ones that are given states."""
+    inputs = tf_keras.Input((4, 4))
+    x = _network(layers.Masking(), layers.Dense(4))(inputs)
+    states = [layers.Dense(2)(layers.Flatten()(inputs)) for _ in range(2)]
+    chain = [layers.Masking(), layers.Dense(4)]
+    inner = tf_keras.Sequential([tf_keras.Sequential(chain), layers.Reshape((4, 4))])
+    found = [
+        layers.Bidirectional(layers.GRU(2))(x, initial_state=states),
+        layers.LSTM(2)(layers.Reshape((4, 4))(x)),
+        layers.SimpleRNN(2)(layers.Permute((1, 2))(layers.Dense(4)(x))),
+        _network(layers.Reshape((4, 4)), layers.GRU(2))(x),
+        _network(layers.Reshape((4, 4)), layers.GRU(2))(layers.Masking()(inputs)),
+        _steps_and_states()(x),
+        _steps_and_states()(layers.Masking()(inputs)),
+        layers.GRU(2)(inner(inputs)),
+    ]
+    model = _compiled(inputs, layers.Dense(2)(layers.Concatenate()(found)))
+    given = _batch(5, 4, 4)
+    given[0, 2:] = given[1, :1] = given[2, 1:3] = 0.0
+    return Built(model, given, (given, _batch(5, 2, seed=1)))
+
+
 @case
 def slots_of_some_weights() -> Built:
     """The optimizer has none for what a loss doesn't depend on."""

@@ -24,7 +24,7 @@ from regraft.model.compile.outputs import (
 )
 from regraft.model.dialects.context import BuildContext, Note
 from regraft.model.dialects.dialect import Dialect
-from regraft.model.dialects.registry import is_builtin
+from regraft.model.keras2.layers_merging import makes_masks
 from regraft.model.optimizers import (
     build_optimizer,
     describe_optimizer,
@@ -59,7 +59,7 @@ def build_compile_arguments(
     rules = LossRules(
         keras2=context.dialect.generation < 3,
         counts_masked_steps=context.dialect.masked_loss_counts_masked_steps,
-        masks=_makes_masks(model),
+        masks=makes_masks(model),
         old_logits=context.dialect.logits_are_of_own_activation,
         positive_cosine=context.dialect.cosine_is_positive,
     )
@@ -77,18 +77,6 @@ def build_compile_arguments(
         # Keras 3 would wrap the optimizer, and undo a fixed scale.
         arguments["auto_scale_loss"] = False
     return arguments
-
-
-def _makes_masks(model: keras.Model) -> bool:
-    for layer in _compat.all_layers(model):
-        if isinstance(layer, keras.layers.Masking) or getattr(
-            layer, "mask_zero", False
-        ):
-            return True
-        overrides = type(layer).compute_mask is not keras.layers.Layer.compute_mask
-        if overrides and not is_builtin(type(layer)):
-            return True
-    return False
 
 
 def _build_losses(

@@ -13,6 +13,7 @@ from regraft.errors import FormatError, UnsupportedError
 from regraft.model.dialects.context import BuildContext, Entry
 from regraft.model.dialects.objects import is_entry
 from regraft.model.dialects.registry import is_builtin
+from regraft.model.keras2.layers_merging import end_masks
 from regraft.model.keras2.layers_recurrent import mask_sequences_beside_states
 from regraft.model.keras2.op_layers import Traced, carry_shapes
 
@@ -250,15 +251,24 @@ def _leaves(data: Any, layers: Mapping[str, Any]) -> Iterator[Any]:
             stack.extend(item)
 
 
-def invoke(layer: Any, args: list[Any], keywords: dict[str, Any]) -> Any:
-    """Calls a layer as the file's Keras called it."""
+def invoke(
+    layer: Any, args: list[Any], keywords: dict[str, Any], *, masked: bool = False
+) -> Any:
+    """Calls a layer as the file's Keras called it.
+
+    Args:
+        layer: What is called.
+        args: Positional arguments.
+        keywords: Keyword arguments.
+        masked: Whether a mask may come with them.
+    """
     if _takes_states(layer) and args and isinstance(args[0], list):
         # Keras 2 recorded states as further inputs of the layer.
         sequences, *states = args[0]
         args = [sequences, *args[1:]]
         if states:
             keywords = {**keywords, "initial_state": states}
-            if _compat.keras_mask(sequences) is not None:
+            if masked:
                 mask_sequences_beside_states(layer)
     if isinstance(layer, keras.Model) and args and isinstance(args[0], Mapping):
         args = [_inputs_of(layer, args[0]), *args[1:]]
@@ -271,6 +281,18 @@ def invoke(layer: Any, args: list[Any], keywords: dict[str, Any]) -> Any:
         _infer_lengths(layer, args[0], outputs)
         carry_shapes(layer, args[0], outputs)
     return outputs
+
+
+def expect_masks(layer: keras.layers.Layer) -> None:
+    """Lets a layer that masks come to, and those in a network, do as Keras 2 did."""
+    end_masks(layer)
+    if not isinstance(layer, keras.Model):
+        return
+    for inner in _compat.all_layers(layer):
+        end_masks(inner)
+        given = _compat.first_inputs(inner) if _takes_states(inner) else None
+        if isinstance(given, list):
+            mask_sequences_beside_states(inner)
 
 
 def _infer_lengths(layer: keras.layers.Layer, given: Any, made: Any) -> None:

@@ -52,7 +52,7 @@ from regraft.model.dialects.operations import (
 )
 from regraft.model.dialects.registry import find_custom
 from regraft.model.keras2.host_layers import HostLayer, InputLayer
-from regraft.model.keras2.layers_merging import end_masks, makes_masks
+from regraft.model.keras2.layers_merging import makes_masks
 
 _NETWORKS = {"Sequential", "Functional", "Model", "Container", "Graph"}
 MAX_NESTING = 50
@@ -195,7 +195,7 @@ def _build_sequential(
         _remember(layer, name, context)
         layers.append(layer)
         if masked and context.dialect.generation < 3:
-            end_masks(layer)
+            calls.expect_masks(layer)
         masked = masked or makes_masks(layer)
     name = str(config.get("name") or "sequential")
     shapes = config.get("build_input_shape")
@@ -357,6 +357,7 @@ class _Functional:
         self.tensors: dict[tuple[str, int], list[Any]] = {}
         self.offsets: dict[str, int] = {}
         self.kinds: dict[str, Any] = {}
+        self._masked: set[int] = set()
 
     def build(self, custom: type | None, entry: Entry) -> keras.Model:
         entries = list(self.config["layers"])
@@ -471,12 +472,14 @@ class _Functional:
                 f"Layer {call.layer!r} takes the values of a sparse tensor; Keras 3 "
                 "has the layer for dense ones alone, in which zeros are values, too."
             )
-        if self.context.dialect.generation < 3 and any(
-            keras_mask(tensor) is not None for tensor in given
-        ):
-            end_masks(layer)
+        masked = self.context.dialect.generation < 3 and any(
+            keras_mask(tensor) is not None or id(tensor) in self._masked
+            for tensor in given
+        )
+        if masked:
+            calls.expect_masks(layer)
         try:
-            outputs = calls.invoke(layer, args, keywords)
+            outputs = calls.invoke(layer, args, keywords, masked=masked)
             self._keep_training(layer, keywords)
         except Exception as error:
             self.context.call_failed = True
@@ -491,7 +494,16 @@ class _Functional:
                 f"Layer {call.layer!r} gives sparse or ragged tensors, for which "
                 "networks of Keras 3 have no symbols."
             )
-        return keras.tree.flatten(outputs)
+        made = keras.tree.flatten(outputs)
+        hands_on = isinstance(layer, keras.Model) or getattr(
+            layer, "supports_masking", False
+        )
+        if (masked and hands_on) or (
+            isinstance(layer, keras.Model) and makes_masks(layer)
+        ):
+            # A network's symbols have no masks; what it gives in a run may have.
+            self._masked.update(map(id, made))
+        return made
 
     def _keep_training(self, layer: Any, keywords: Mapping[str, Any]) -> None:
         fixed = keywords.get("training")

@@ -18,6 +18,7 @@ from keras import ops
 
 from regraft import _compat
 from regraft.graph.runtime.kernels import kinks
+from regraft.model.dialects.registry import is_builtin
 from regraft.model.keras2.registration import registered
 
 
@@ -158,9 +159,15 @@ def end_masks(layer: keras.layers.Layer) -> None:
 
 
 def makes_masks(layer: keras.layers.Layer) -> bool:
-    """Whether a layer of Keras' gives its output a mask where its input has none."""
-    masks = isinstance(layer, keras.layers.Embedding) and layer.mask_zero
-    return masks or isinstance(layer, keras.layers.Masking)
+    """Whether a layer, or one in it, may give a mask where its input has none."""
+    return any(map(_makes_masks, _compat.all_layers(layer)))
+
+
+def _makes_masks(layer: keras.layers.Layer) -> bool:
+    if isinstance(layer, keras.layers.Masking) or getattr(layer, "mask_zero", False):
+        return True
+    overrides = type(layer).compute_mask is not keras.layers.Layer.compute_mask
+    return overrides and not is_builtin(type(layer))
 
 
 CLASSES: dict[str, type[keras.layers.Layer]] = {
