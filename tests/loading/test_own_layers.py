@@ -335,3 +335,27 @@ def test_weights_that_a_wrapper_lists_beside_its_layer_are_one(
     assert regraft.load_report(model).notes == []
     assert len(model.trainable_variables) == 4
     _predicts(again(model, tmp_path / "again"), theirs)
+
+
+class Shifted(keras.layers.Layer):
+    """Makes a variable from a value, and before it is built."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.shift = keras.Variable(1.5, name="shift")
+
+    def call(self, inputs: Any) -> Any:
+        return inputs + self.shift
+
+
+@pytest.mark.parametrize("name", ["m", "m.h5"])
+def test_constructor_of_a_given_class_makes_a_variable_from_a_value(
+    name: str, tmp_path: Path
+) -> None:
+    model = keras.Sequential([keras.Input((3,)), Shifted(), keras.layers.Dense(2)])
+    model.layers[0].shift.assign(2.5)
+    regraft.save_model(model, tmp_path / name)
+    again = regraft.load_model(tmp_path / name, custom_objects={"Shifted": Shifted})
+    assert float(np.asarray(again.layers[0].shift)) == 2.5
+    x = np.ones((2, 3), "float32")
+    np.testing.assert_allclose(again(x), model(x), rtol=1e-6)

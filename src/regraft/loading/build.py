@@ -237,7 +237,7 @@ def _build_once(
             _compat.deferred_variables() as values,
         ):
             return _build_and_plan(description, context, options, values, from_traces)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:  # Keras' `from_config` makes it the first.
         if not _compat.asks_for_values(error):
             raise
     _begin_again(context)
