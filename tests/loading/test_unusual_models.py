@@ -581,3 +581,23 @@ def test_model_whose_class_has_training_steps_of_its_own_says_so(
     (note,) = regraft.load_report(model).notes
     assert "takes training steps of its own" in note
     assert_same_outputs(model, theirs, training=False)
+
+
+@pytest.mark.parametrize("kind", ["chain", "network"])
+def test_mask_that_is_in_no_function_is_told_of(
+    kind: str, tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "mask_in_no_function", tmp_path / "m", kind=kind)
+    (note,) = regraft.load_report(regraft.load_model(tmp_path / "m")).notes
+    assert note.startswith("layer 'sum'")
+    assert "run the signature `serving_default`" in note
+    signature = regraft.load(tmp_path / "m").signatures["serving_default"]
+    (found,) = signature(theirs["inputs"]).values()
+    np.testing.assert_allclose(found, theirs["outputs"], rtol=1e-5, atol=1e-6)
+
+
+def test_mask_that_ended_before_is_not_told_of(tmp_path: Path, peer: Peer) -> None:
+    theirs = _saved(peer, "mask_in_no_function", tmp_path / "m", kind="ended")
+    model = regraft.load_model(tmp_path / "m")
+    assert not regraft.load_report(model).notes
+    assert_same_outputs(model, theirs)

@@ -6,7 +6,7 @@ import keras
 
 from regraft.loading.restore import RestorePlan
 from regraft.loading.step_by_step import run_step_by_step, train_through_loops
-from regraft.loading.whole import losers_of_masks, misses_masks
+from regraft.loading.whole import losers_of_masks, missers_of_masks, misses_masks
 from regraft.model.description import ModelDescription
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.names import original_name
@@ -58,6 +58,13 @@ def let_behave_as_saved(
             f"layer {original_name(layer)!r}",
             "was called with a mask or makes one, and what its class hands on is in no "
             "function: losses, metrics and layers after it see none. Pass its class",
+        )
+    for layer in missers_of_masks(model):
+        context.note(
+            f"layer {original_name(layer)!r}",
+            "is given a mask, which TensorFlow left out of its functions: it computes "
+            "as without one. Pass its class, or run the signature `serving_default`, "
+            "which heeds the mask",
         )
     if context.dialect.computes_as_keras2 and misses_masks(model, plan):
         context.note(

@@ -100,6 +100,8 @@ class Revived(HoldsTables):
         self.supports_masking = True
         # Whether it was given a mask that its class may have handed on.
         self.loses_masks = False
+        # Whether a mask comes to it that none of its traces takes.
+        self.misses_mask = False
 
     @property
     def reads_text(self) -> bool:
@@ -205,11 +207,21 @@ class Revived(HoldsTables):
     ) -> Any:
         """Answers from the trace's output signature; nothing is run."""
         keywords = _with_mask(arguments, keywords)
+        if any(one is not None for one in keras.tree.flatten(keywords.get("mask"))):
+            self.expect_mask()
         function, trace, _, _ = self._traces.select(
             arguments, {**keywords, "training": training}
         )
         spec = trace.output_spec
         return symbolic(spec[0] if function.returns_losses else spec, HANDLE)
+
+    def expect_mask(self) -> None:
+        """Remembers that a mask comes to it, if it heeds masks and its traces none.
+
+        TensorFlow traces a layer behind a `Masking`, or a network, without the mask
+        that it has in the model.
+        """
+        self.misses_mask = self._traces.leave_out_mask()
 
     def compute_mask(self, inputs: Any = None, mask: Any = None) -> Any:
         """Returns `None`: what a class does with masks is not in its traces."""
@@ -393,6 +405,21 @@ class _Traces:
                 spec = trace.output_spec
                 return spec[0] if candidate.returns_losses else spec
         return None
+
+    def leave_out_mask(self) -> bool:
+        """Whether they have the argument, and none was made with a mask."""
+        functions = [candidate.function for candidate in self._candidates]
+        return any("mask" in function.spec.args for function in functions) and not any(
+            isinstance(leaf, ir.TensorSpec)
+            for function in functions
+            for trace in function.traces
+            for leaf in keras.tree.flatten(
+                {
+                    **dict(zip(function.spec.args, trace.args, strict=False)),
+                    **trace.kwargs,
+                }.get("mask")
+            )
+        )
 
     def add_losses(self) -> bool:
         """Whether one returns losses beside its outputs."""

@@ -87,6 +87,13 @@ def losers_of_masks(
             yield model
 
 
+def missers_of_masks(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Yields what runs from traces and is given a mask that these don't take."""
+    for layer in _compat.all_layers(model):
+        if isinstance(layer, Revived) and layer.misses_mask:
+            yield layer
+
+
 def misses_masks(model: keras.Model, plan: RestorePlan) -> bool:
     """Whether a model runs from its functions, and a layer in it makes masks.
 

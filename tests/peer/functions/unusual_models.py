@@ -1192,3 +1192,31 @@ def slots_of_some_weights() -> Built:
     batch = _batch(4, 3), _batch(4, 2, seed=1)
     model.train_on_batch(*batch)
     return Built(model, batch[0], batch)
+
+
+class SumOfSteps(layers.Layer):
+    """Heeds a mask, and uses it up."""
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        if mask is not None:
+            inputs *= tf.cast(mask, inputs.dtype)[..., None]
+        return tf.reduce_sum(inputs, 1)
+
+
+@case
+def mask_in_no_function(kind: str = "chain") -> Built:
+    """Behind `Masking`, TensorFlow traces layers without its mask."""
+    first, second = layers.Masking(), layers.Dense(4, bias_initializer="ones")
+    inputs = tf_keras.Input((4, 4))
+    if kind == "chain":
+        model = tf_keras.Sequential([inputs, first, second, SumOfSteps(name="sum")])
+    elif kind == "network":
+        found = SumOfSteps(name="sum")(_network(first, second)(inputs))
+        model = tf_keras.Model(inputs, found)
+    else:
+        model = tf_keras.Sequential(
+            [inputs, first, layers.LSTM(4), layers.Reshape((1, 4)), SumOfSteps()]
+        )
+    given = _batch(5, 4, 4)
+    given[0, 2:] = given[1, :1] = 0.0
+    return Built(model, given)

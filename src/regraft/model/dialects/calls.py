@@ -23,6 +23,9 @@ Tensors = Mapping[Reference, Sequence[Any]]
 # What stands in the place of a layer name before a value that is no tensor.
 CONSTANT = "_CONSTANT_VALUE"
 
+# They heed a mask, and what they give has no steps any more.
+_POOLS = (keras.layers.GlobalAveragePooling1D, keras.layers.GlobalMaxPooling1D)
+
 
 def is_reference(data: Any, layers: Mapping[str, Any]) -> bool:
     """Whether data is `[layer, node, tensor]` or `[layer, node, tensor, keywords]`."""
@@ -286,6 +289,8 @@ def invoke(
 def expect_masks(layer: keras.layers.Layer) -> None:
     """Lets a layer that masks come to, and those in a network, do as Keras 2 did."""
     end_masks(layer)
+    if hasattr(layer, "expect_mask"):
+        layer.expect_mask()
     if not isinstance(layer, keras.Model):
         return
     for inner in _compat.all_layers(layer):
@@ -293,6 +298,18 @@ def expect_masks(layer: keras.layers.Layer) -> None:
         given = _compat.first_inputs(inner) if _takes_states(inner) else None
         if isinstance(given, list):
             mask_sequences_beside_states(inner)
+
+
+def hands_on_masks(layer: Any) -> bool:
+    """Whether what a layer gives may have the mask that came to it."""
+    if isinstance(layer, keras.layers.Bidirectional):
+        layer = layer.forward_layer
+    if isinstance(layer, keras.layers.RNN):
+        return bool(layer.return_sequences)
+    ends = isinstance(layer, _POOLS)
+    return isinstance(layer, keras.Model) or (
+        not ends and getattr(layer, "supports_masking", False)
+    )
 
 
 def _infer_lengths(layer: keras.layers.Layer, given: Any, made: Any) -> None:

@@ -196,7 +196,7 @@ def _build_sequential(
         layers.append(layer)
         if masked and context.dialect.generation < 3:
             calls.expect_masks(layer)
-        masked = masked or makes_masks(layer)
+        masked = (masked and calls.hands_on_masks(layer)) or makes_masks(layer)
     name = str(config.get("name") or "sequential")
     shapes = config.get("build_input_shape")
     if custom is None and (features := _feature_inputs(layers, shapes)):
@@ -495,12 +495,8 @@ class _Functional:
                 "networks of Keras 3 have no symbols."
             )
         made = keras.tree.flatten(outputs)
-        hands_on = isinstance(layer, keras.Model) or getattr(
-            layer, "supports_masking", False
-        )
-        if (masked and hands_on) or (
-            isinstance(layer, keras.Model) and makes_masks(layer)
-        ):
+        network = isinstance(layer, keras.Model)
+        if (masked and calls.hands_on_masks(layer)) or (network and makes_masks(layer)):
             # A network's symbols have no masks; what it gives in a run may have.
             self._masked.update(map(id, made))
         return made
