@@ -14,7 +14,7 @@ from regraft.graph.meta_graph_serde import meta_graph_from_proto
 from regraft.graph.runtime.context import HostVariable, KerasVariable, ResourceScope
 from regraft.graph.runtime.library import FunctionLibrary
 from regraft.graph.runtime.own_gradients import OwnGradient
-from regraft.graph.runtime.saved_functions import Captures, SavedFunction
+from regraft.graph.runtime.saved_functions import Captures, SavedFunction, Trace
 from regraft.graph.struct_serde import (
     concrete_function_from_proto,
     function_spec_from_proto,
@@ -198,3 +198,17 @@ class _Assets(Mapping[str, bytes]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def takes_mask(function: SavedFunction | None) -> bool:
+    """Whether a function was traced with a mask."""
+    return function is not None and any(
+        isinstance(item, ir.TensorSpec)
+        for trace in function.traces
+        for item in keras.tree.flatten(_mask(function.spec.args, trace))
+    )
+
+
+def _mask(names: Sequence[str], trace: Trace) -> Any:
+    arguments = dict(zip(names, trace.args, strict=False)) | dict(trace.kwargs)
+    return arguments.get("mask")

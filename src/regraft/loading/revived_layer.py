@@ -18,6 +18,7 @@ from regraft.graph.runtime.kept_tables import KeptTables
 from regraft.graph.runtime.kernels.loops import LOOPS
 from regraft.graph.runtime.saved_functions import SavedFunction, Trace
 from regraft.loading.called_traces import why_uncompilable
+from regraft.loading.functions import takes_mask
 from regraft.loading.run_trace import (
     called_with_words,
     has_words,
@@ -409,17 +410,8 @@ class _Traces:
     def leave_out_mask(self) -> bool:
         """Whether they have the argument, and none was made with a mask."""
         functions = [candidate.function for candidate in self._candidates]
-        return any("mask" in function.spec.args for function in functions) and not any(
-            isinstance(leaf, ir.TensorSpec)
-            for function in functions
-            for trace in function.traces
-            for leaf in keras.tree.flatten(
-                {
-                    **dict(zip(function.spec.args, trace.args, strict=False)),
-                    **trace.kwargs,
-                }.get("mask")
-            )
-        )
+        named = any("mask" in function.spec.args for function in functions)
+        return named and not any(map(takes_mask, functions))
 
     def add_losses(self) -> bool:
         """Whether one returns losses beside its outputs."""

@@ -7,15 +7,13 @@ that such a layer makes or passes on, and a `call` that a subclass of a network 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import keras
 
 from regraft import _compat
-from regraft.graph import ir
-from regraft.graph.runtime.saved_functions import SavedFunction, Trace
-from regraft.loading.functions import FunctionStore
+from regraft.graph.runtime.saved_functions import SavedFunction
+from regraft.loading.functions import FunctionStore, takes_mask
 from regraft.loading.places import below
 from regraft.loading.restore import RestorePlan
 from regraft.loading.revived_layer import Revived, RevivedModel
@@ -121,23 +119,10 @@ def _makes_masks(node: ObjectNode) -> bool:
 
 def _hands_on_masks(plan: RestorePlan, store: FunctionStore) -> bool:
     """Whether a layer was called with a mask."""
-    return any(_takes_mask(_call(node, store)) for _, node in plan.layers)
+    return any(takes_mask(_call(node, store)) for _, node in plan.layers)
 
 
 def _call(node: ObjectNode, store: FunctionStore) -> SavedFunction | None:
     api = node.child("keras_api")
     found = store.function(node.child(_CALL))
     return store.function(api.child(_CALL)) if found is None and api else found
-
-
-def _takes_mask(function: SavedFunction | None) -> bool:
-    return function is not None and any(
-        isinstance(item, ir.TensorSpec)
-        for trace in function.traces
-        for item in keras.tree.flatten(_mask(function.spec.args, trace))
-    )
-
-
-def _mask(names: Sequence[str], trace: Trace) -> Any:
-    arguments = dict(zip(names, trace.args, strict=False)) | dict(trace.kwargs)
-    return arguments.get("mask")
