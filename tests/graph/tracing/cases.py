@@ -97,6 +97,15 @@ case("rem signs", lax.rem, "f32[b,3]", "f32[b,3]", low=-9, high=9)
 case("rem rows", lambda x: lax.rem(x, jnp.full_like(x, -2.5)), "f32[b,3]", low=-9)
 case("mod float", lambda x: x % 0.75, "f32[b,3]", low=-9, high=9)
 case("rem int", lax.rem, "i32[b,3]", "i32[b,3]", low=1, high=9)
+for _dtype in ("int8", "int16", "uint8", "uint16", "uint32"):
+    case(
+        f"rem {_dtype}",
+        lambda x, y, d=_dtype: lax.rem(x.astype(d), y.astype(d)),
+        "i32[b,3]",
+        "i32[b,3]",
+        low=1,
+        high=99,
+    )
 case("floor_divide", lambda x: x // 3, "i32[b,3]", low=-9, high=9)
 case("mod", lambda x: x % 3, "i32[b,3]", low=-9, high=9)
 case("pow", lax.pow, "f32[b,3]", "f32[b,3]", low=0.1)
@@ -364,6 +373,33 @@ case("scatter add", lambda x, i: x.at[i].add(1.0), "f32[7,b]", "i32[3]", low=0, 
 case("scatter column", lambda x: x.at[:, 1].set(0.0), "f32[b,3]")
 case(
     "scatter max", lambda x, i: x.at[:, i].max(0.5), "f32[b,7]", "i32[3]", low=0, high=7
+)
+# Places outside are left out.
+for _name in ("add", "max", "min", "mul", "set"):
+    case(
+        f"scatter {_name} outside",
+        lambda x, y, i, m=_name: getattr(x.at[i], m)(y),
+        "f32[7,b]",
+        "f32[3,b]",
+        "i32[3]",
+        low=-12,
+        high=12,
+    )
+case(
+    "scatter windows outside",
+    lambda x, i: jax.vmap(lambda r, j: r.at[j, 1:].set(9.0))(x, i),
+    "f32[b,4,3]",
+    "i32[b]",
+    low=-9,
+    high=9,
+)
+case(
+    "scatter pairs outside",
+    lambda x, i: x.at[i, i + 1].add(1.0),
+    "f32[b,4]",
+    "i32[6]",
+    low=-6,
+    high=6,
 )
 case("one_hot", lambda i: jax.nn.one_hot(i, 5), "i32[b,3]", low=0, high=5)
 case(

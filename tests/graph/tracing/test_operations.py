@@ -10,10 +10,6 @@ from graph.tracing.operations import COVERED, NAMES, OPERATIONS, REFUSED, WITHOU
 from graph.tracing.test_lowerings import assert_near, traced_row
 from regraft.saving.trace_composites import composites
 
-# Where TensorFlow's op is an error.
-DROPPED = "JAX drops what is scattered to places outside; TensorFlow fails on a CPU"
-CANNOT = {"histogram": DROPPED}
-
 # These once went wrong.
 FAST = (
     *(
@@ -23,6 +19,7 @@ FAST = (
         "eig",
         "eig:vectors",
         "gcd",
+        "histogram",
         "lcm",
         "lu_factor",
         "moments",
@@ -92,19 +89,7 @@ def test_tensorflow_computes_what_was_hard(name, way, fast_results):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(
-            case,
-            id=case.name,
-            marks=pytest.mark.xfail(strict=True, reason=CANNOT[case.name])
-            if case.name in CANNOT
-            else [],
-        )
-        for case in OPERATIONS
-    ],
-)
+@pytest.mark.parametrize("case", OPERATIONS, ids=lambda case: case.name)
 def test_tensorflow_computes_what_keras_computes(case, way, all_results):
     _check(case, way, all_results)
 

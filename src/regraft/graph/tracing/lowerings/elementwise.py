@@ -307,7 +307,12 @@ def rem(g: Graph, x: Value, y: Value) -> Value:
     if "int" not in x.dtype:
         return _float_rem(g, x, y)
     safe, is_zero = _not_zero(g, y)
-    rest = binary(g, "TruncateMod", x, safe)
+    if x.dtype in ("int32", "int64"):
+        rest = binary(g, "TruncateMod", x, safe)
+    else:
+        # TensorFlow has no remainders of these.
+        whole = binary(g, "Mul", binary(g, "TruncateDiv", x, safe), safe)
+        rest = binary(g, "Sub", x, whole)
     return rest if is_zero is None else _chosen(g, is_zero, x, rest)
 
 

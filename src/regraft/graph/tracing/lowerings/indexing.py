@@ -9,8 +9,8 @@ import numpy as np
 
 from regraft.graph.tracing.builder import same_shape
 from regraft.graph.tracing.function_graph import Graph
-from regraft.graph.tracing.lowerings.array import reshaped, sliced, transpose
-from regraft.graph.tracing.lowerings.elementwise import cast
+from regraft.graph.tracing.lowerings.array import padded, reshaped, sliced, transpose
+from regraft.graph.tracing.lowerings.elementwise import cast, scalar
 from regraft.graph.tracing.registry import lowering
 from regraft.graph.tracing.values import Dim, Value, known, same_dim
 
@@ -268,6 +268,9 @@ def _scatter(primitive: str, op: str) -> None:
     ) -> Value:
         numbers = dimension_numbers
         indices = _signed(g, indices)
+        whole = x.dims
+        if "FILL" in str(mode) and numbers.scatter_dims_to_operand_dims:
+            x, indices = _with_room(g, x, indices, updates, numbers)
         if _is_plain(x, indices, updates, numbers):
             grid = indices
         else:
@@ -279,10 +282,67 @@ def _scatter(primitive: str, op: str) -> None:
         if x.dtype == "bool":
             wide = [cast(g, v, "int32") for v in (x, updates)]
             result = g.op(op, wide[0], grid, wide[1], shape=x.shape)
-            return cast(g, result, "bool")
-        if op == _PRODUCT:
-            return _scatter_product(g, x, grid, updates)
-        return g.op(op, x, grid, updates, shape=x.shape)
+            result = cast(g, result, "bool")
+        elif op == _PRODUCT:
+            result = _scatter_product(g, x, grid, updates)
+        else:
+            result = g.op(op, x, grid, updates, shape=x.shape)
+        return _sliced(g, result, [0] * x.rank, whole) if x.dims != whole else result
+
+
+def _with_room(
+    g: Graph, x: Value, indices: Value, updates: Value, numbers: Any
+) -> tuple[Value, Value]:
+    """Gives what falls outside of an array a place behind it.
+
+    JAX leaves it out, TensorFlow fails on a CPU.
+    """
+    indexed = list(numbers.scatter_dims_to_operand_dims)
+    sizes = _window_sizes(x, updates, numbers)
+    places = known(indices)
+    if places is not None and _fits_all(x, places, indexed, sizes):
+        return x, indices
+    zero = scalar(0, indices)
+    last = g.shape_tensor(tuple(x.dims[d] - sizes[d] for d in indexed))
+    last = cast(g, last.shaped((len(indexed),)), indices.dtype)
+    fits = g.op(
+        "LogicalAnd",
+        g.op("GreaterEqual", indices, zero, shape=indices.shape),
+        g.op("LessEqual", indices, last, shape=indices.shape),
+        shape=indices.shape,
+    )
+    fits = g.op(
+        "All", fits, np.int32(-1), keep_dims=True, shape=(*indices.dims[:-1], 1)
+    )
+    behind: list[Dim] = [0] * x.rank
+    behind[indexed[0]] = x.dims[indexed[0]]
+    place = g.shape_tensor(tuple(behind[d] for d in indexed))
+    place = cast(g, place.shaped((len(indexed),)), indices.dtype)
+    indices = g.op("SelectV2", fits, indices, place, shape=indices.shape)
+    room: list[tuple[Dim, Dim]] = [(0, 0)] * x.rank
+    room[indexed[0]] = (0, sizes[indexed[0]])
+    return padded(g, x, scalar(0, x), room), indices
+
+
+def _window_sizes(x: Value, updates: Value, numbers: Any) -> list[Dim]:
+    """Returns how much of each dimension of an array one update covers."""
+    gone = {*numbers.inserted_window_dims, *numbers.operand_batching_dims}
+    sizes: list[Dim] = [1] * x.rank
+    kept = [d for d in range(x.rank) if d not in gone]
+    for dim, place in zip(kept, numbers.update_window_dims, strict=True):
+        sizes[dim] = updates.dims[place]
+    return sizes
+
+
+def _fits_all(
+    x: Value, places: np.ndarray, indexed: Sequence[int], sizes: Sequence[Dim]
+) -> bool:
+    """Whether windows at places that are known are inside of an array."""
+    for column, dim in enumerate(indexed):
+        room, numbers = x.dims[dim] - sizes[dim], places[..., column]
+        if not isinstance(room, int) or (numbers < 0).any() or (numbers > room).any():
+            return False
+    return True
 
 
 # TensorFlow's scatters don't multiply, but its segments do.
