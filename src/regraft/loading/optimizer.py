@@ -194,7 +194,7 @@ def _restore_optimizer(
         restore.apply(found, values, path=description.path)
     return (
         f"{type(optimizer).__name__}: {len(pairs)} values, "
-        f"iteration {int(optimizer.iterations.value)}"
+        f"iteration {int(optimizer.iterations)}"
     )
 
 
