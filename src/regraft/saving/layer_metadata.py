@@ -11,9 +11,11 @@ from typing import Any
 import keras
 
 from regraft import _compat
-from regraft.model.dialects.describe import trains
-from regraft.model.dialects.describe_topology import OPERATION
+from regraft.model.dialects.describe import trains, under_names_of_their_own
+from regraft.model.dialects.describe_topology import OPERATION, describe_layer
+from regraft.model.dialects.dialect import KERAS_2_WITH_FUNCTIONS
 from regraft.model.dialects.keras2_arguments import KERAS_2_ARGUMENTS
+from regraft.model.dialects.layers import is_regraft
 from regraft.model.dialects.names import original_name
 from regraft.model.dialects.registry import is_builtin
 from regraft.model.keras2.host_layers import file_dtype
@@ -169,6 +171,18 @@ def model_metadata(
 def _expects_training(layer: keras.Layer | None) -> bool:
     """Whether a layer's functions take `training`, as their traces have it."""
     return layer is not None and expects_training(layer, _compat.all_layers(layer))
+
+
+def is_rebuilt(layer: keras.Layer) -> bool:
+    """Whether Keras 2 makes a layer of a traced model from its config, if it can."""
+    cls = type(layer)
+    known = is_builtin(cls) or is_regraft(cls)
+    if not known or is_network(layer) or build_input_shape(layer) is None:
+        return False
+    entry = describe_layer(layer, KERAS_2_WITH_FUNCTIONS, [])
+    name = under_names_of_their_own(entry, True)["class_name"]
+    # tf_keras doesn't find its own SpectralNormalization by name.
+    return name in KERAS_2_ARGUMENTS and name != "SpectralNormalization"
 
 
 def build_input_shape(layer: keras.Layer | None) -> Any:

@@ -25,7 +25,7 @@ from regraft.model.keras2.behaviour import computes_as_keras2
 from regraft.model.keras2.host_layers import traced_by
 from regraft.model.keras2.host_pass import host_layers
 from regraft.model.keras2.regularizers import before_averaging
-from regraft.model.state_tree import call_signature, variables_outside
+from regraft.model.state_tree import call_signature
 from regraft.saving.trace_calls import (
     LayerCall,
     LayerCalls,
@@ -50,6 +50,7 @@ from regraft.saving.trace_inputs import (
 )
 from regraft.saving.trace_lengths import named_lengths
 from regraft.saving.trace_operations import operation_layers
+from regraft.saving.trace_regularizers import counted_here, regularized
 from regraft.saving.trace_signatures import signature_trace
 from regraft.saving.trace_specs import (
     call_spec,
@@ -327,16 +328,16 @@ class _ModelTracer:
             full = SavedFunctionSpec(tuple(every), spec)
         # What `losses` of the model counts: in Keras 3 that of trainable weights alone.
         frozen_count = computes_as_keras2(self._model)
-        regularized = layer.weights if frozen_count else layer.trainable_weights
-        # A wrapper may call the layer inside it where that leaves no traces.
-        own = variables_outside(layer, regularized, lambda child: id(child) in traced)
+        weights = layer.weights if frozen_count else layer.trainable_weights
         return LayerTraces(
             call=SavedFunctionSpec(tuple(plain), spec),
             conditional_losses=conditional,
             all_conditional_losses=full,
             activity_regularizer=self._activity_regularizer(chosen[0]),
-            regularization_losses=self._weight_regularizers(regularized),
-            own_regularization_losses=self._weight_regularizers(own),
+            regularization_losses=self._weight_regularizers(regularized(weights)),
+            own_regularization_losses=self._weight_regularizers(
+                counted_here(layer, weights, traced)
+            ),
             expects_training=takes_training,
         )
 
@@ -502,11 +503,7 @@ class _ModelTracer:
     def _weight_regularizers(
         self, variables: Iterable[keras.Variable]
     ) -> tuple[SavedFunctionSpec, ...]:
-        return tuple(
-            self._weight_regularizer(variable)
-            for variable in variables
-            if getattr(variable, "regularizer", None) is not None
-        )
+        return tuple(map(self._weight_regularizer, variables))
 
     def _weight_regularizer(self, variable: keras.Variable) -> SavedFunctionSpec:
         known = self._regularizers.get(id(variable))

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from regraft.errors import plain
-from regraft.model.dialects.dialect import KERAS_2, Dialect
+from regraft.model.dialects.dialect import KERAS_2_WITH_FUNCTIONS, Dialect
 
 Entry = Mapping[str, Any]
 Shape = tuple[int | None, ...]
@@ -87,7 +87,7 @@ class BuildContext:
         """
         dialect = self.dialect
         if dialect.generation > 2:
-            self.dialect = KERAS_2
+            self.dialect = KERAS_2_WITH_FUNCTIONS
         try:
             yield
         finally:

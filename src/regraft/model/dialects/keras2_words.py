@@ -29,6 +29,13 @@ SyncBatchNormalization TFOpLambda TensorFlowOpLayer TextVectorization Wrapper
 # Arguments that the configs of these classes leave out, of any TensorFlow.
 _LEFT_OUT = {"SpatialDropout2D": {"data_format"}, "SpatialDropout3D": {"data_format"}}
 
+# Arguments of Keras 2 that Keras 3 lacks: what Regraft writes doesn't have them.
+_GONE = frozenset({"input_length", "noise_shape", "time_major"})
+_GONE_OF = {
+    name: _GONE | {"kernel_constraint", "kernel_initializer", "kernel_regularizer"}
+    for name in ("SeparableConv1D", "SeparableConv2D")
+}
+
 
 @cache
 def _always(class_name: str) -> frozenset[str]:
@@ -39,6 +46,15 @@ def _always(class_name: str) -> frozenset[str]:
     return arguments.difference(_NOT_ALWAYS.split(), left_out)
 
 
-def missing_words(class_name: str, config: Mapping[str, Any]) -> frozenset[str]:
-    """Returns what tf.keras would have written besides, had the class been its own."""
-    return _always(class_name) - config.keys()
+def missing_words(
+    class_name: str, config: Mapping[str, Any], *, from_keras3: bool = False
+) -> frozenset[str]:
+    """Returns what a file's writer would have said besides of a class of its own.
+
+    Args:
+        class_name: Of a layer.
+        config: Of the layer.
+        from_keras3: Whether a layer of Keras 3 was put in Keras 2's words.
+    """
+    gone = _GONE_OF.get(class_name, _GONE) if from_keras3 else frozenset()
+    return _always(class_name) - config.keys() - gone

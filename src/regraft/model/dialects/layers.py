@@ -198,7 +198,11 @@ def _says_too_little(
     if (
         context.dialect.tensorflow
         and context.dialect.version >= first
-        and missing_words(entry["class_name"], entry["config"])
+        and missing_words(
+            entry["class_name"],
+            entry["config"],
+            from_keras3=context.dialect.runs_functions,
+        )
     ):
         return True
     return _says_nothing(layer, entry)

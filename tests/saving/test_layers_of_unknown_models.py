@@ -1,0 +1,106 @@
+"""Keras' layers inside of a model whose class is gone, once and saved again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as L
+
+import regraft
+from peer import Peer
+from regraft.model.dialects.describe_topology import describe_layer
+from regraft.model.dialects.dialect import KERAS_2_WITH_FUNCTIONS
+from regraft.model.dialects.keras2_words import missing_words
+from regraft.model.dialects.registry import is_builtin
+from saving.layer_cases import CASES
+
+
+class Gone(keras.Model):
+    """Calls layers one after another."""
+
+    def __init__(self, *stages: keras.Layer) -> None:
+        super().__init__()
+        self.stages = list(stages)
+
+    def call(self, x: Any) -> Any:
+        for stage in self.stages:
+            x = stage(x)
+        return x
+
+
+class Scaled(keras.Layer):
+    def build(self, shape: Any) -> None:
+        self.scale = self.add_weight(
+            shape=shape[-1:], initializer="ones", regularizer="l2", name="scale"
+        )
+
+    def call(self, x: Any) -> Any:
+        return x * self.scale
+
+
+def test_keras_layers_are_taken_for_keras(tmp_path: Path) -> None:
+    stages = [
+        *(L.Embedding(5, 4), L.SpatialDropout1D(0.1), L.SeparableConv1D(4, 2)),
+        *(L.LSTM(3, return_sequences=True), L.GRU(3, return_sequences=True)),
+        L.RNN(L.StackedRNNCells([L.GRUCell(3), L.SimpleRNNCell(2)])),
+    ]
+    model = Gone(*stages)
+    tokens = np.arange(10, dtype="int32").reshape(2, 5) % 5
+    expected = model(tokens)
+    regraft.save_model(model, tmp_path / "model")
+    loaded = regraft.load_model(tmp_path / "model")
+    np.testing.assert_allclose(loaded(tokens), expected, rtol=1e-5, atol=1e-6)
+    rows = {row.name: row for row in regraft.load_report(loaded).layers}
+    for stage in stages:
+        assert rows[stage.name].source == "config", stage.name
+
+
+def test_words_of_every_layer_say_whose_it_is() -> None:
+    missed = {}
+    for case in CASES:
+        layer = case.make()
+        if is_builtin(type(layer)):
+            entry = describe_layer(layer, KERAS_2_WITH_FUNCTIONS, [])
+            words = missing_words(
+                entry["class_name"], entry["config"], from_keras3=True
+            )
+            missed.update({case.name: words} if words else {})
+    assert not missed
+
+
+@pytest.mark.peer
+def test_each_regularizer_counts_once_however_often_it_is_saved(
+    tmp_path: Path, peer: Peer
+) -> None:
+    keras.utils.set_random_seed(0)
+    inner = keras.Sequential([Scaled(), L.Dense(4, kernel_regularizer="l2")])
+    model = Gone(inner, L.Dense(3, bias_regularizer="l1", kernel_regularizer="l2"))
+    x, y = np.ones((2, 4), "float32"), np.zeros((2, 3), "float32")
+    model(x)
+    model.compile("sgd", "mse")
+    expected = model.evaluate(x, y, verbose=0)
+    regraft.save_model(model, tmp_path / "1")
+    for times in (1, 2, 3):
+        path = tmp_path / str(times)
+        theirs = peer.call("interop.tf_keras", str(path), x, y)
+        assert theirs["evaluated"] == pytest.approx(expected, rel=1e-5)
+        loaded = regraft.load_model(path)
+        assert loaded.evaluate(x, y, verbose=0) == pytest.approx(expected, rel=1e-5)
+        regraft.save_model(loaded, tmp_path / str(times + 1))
+
+
+@pytest.mark.filterwarnings("ignore:optimizer. Keras 2 has no 'gradient_accumulation")
+def test_optimizer_that_accumulates_gradients_comes_back(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((3,)), L.Dense(2)])
+    model.compile(keras.optimizers.Adam(gradient_accumulation_steps=2), "mse")
+    x, y = np.ones((4, 3), "float32"), np.zeros((4, 2), "float32")
+    model.train_on_batch(x, y)
+    regraft.save_model(model, tmp_path / "model")
+    loaded = regraft.load_model(tmp_path / "model")
+    for _ in range(2):
+        assert loaded.train_on_batch(x, y) == pytest.approx(model.train_on_batch(x, y))
+    np.testing.assert_allclose(loaded(x), model(x), rtol=1e-6)
