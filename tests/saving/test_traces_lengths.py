@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+import jax
 import keras
 import numpy as np
 import pytest
@@ -70,6 +71,36 @@ def test_two_lengths_and_a_table_of_positions(positions, tmp_path, peer):
         given[1][1, -1] = 0
         got, _ = peer.call("saved_functions.call", str(tmp_path / "m"), given)
         np.testing.assert_allclose(got[0], model.predict(given, verbose=0), atol=1e-5)
+
+
+class Decaying(Same):
+    """Sums of a sequence in which what came before counts less and less."""
+
+    def build(self, shape):
+        self.rate = self.add_weight(shape=(shape[-1],), name="rate")
+
+    def call(self, x):
+        kept = ops.sigmoid(self.rate * x)
+
+        def both(a, b):
+            return a[0] * b[0], a[1] * b[0] + b[1]
+
+        there = ops.associative_scan(both, (kept, x), axis=1)[1]
+        back = jax.lax.associative_scan(both, (kept, x), reverse=True, axis=1)[1]
+        return there + back
+
+
+@pytest.mark.peer
+def test_scans_of_unknown_lengths_go_step_by_step(tmp_path, peer):
+    keras.utils.set_random_seed(1)
+    given = keras.Input((None, 3))
+    model = keras.Model(given, Decaying()(given))
+    regraft.save_model(model, tmp_path / "m")
+    for length in (1, 2, 7):
+        x = np.random.default_rng(length).normal(size=(2, length, 3)).astype("float32")
+        got, _ = peer.call("saved_functions.call", str(tmp_path / "m"), x)
+        np.testing.assert_allclose(got[0], model(x), atol=1e-6)
+    assert peer.call("saved_functions.gradients", str(tmp_path / "m"), x) == (1, [])
 
 
 def _notes(inputs, output):

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import keras
 from keras import ops
 
@@ -100,6 +102,41 @@ def _upsampled(original: Function) -> Function:
     return call
 
 
+def _one_by_one(original: Function) -> Function:
+    """Returns a scan that JAX halves again and again, for which it wants a number."""
+
+    @functools.wraps(original)
+    def scanned(
+        fn: Callable[[Any, Any], Any], elems: Any, reverse: bool = False, axis: int = 0
+    ) -> Any:
+        arrays = [jnp.asarray(x) for x in jax.tree.leaves(elems)]
+        lengths = [x.shape[axis] for x in arrays]
+        if active() is None or all(isinstance(n, int) for n in lengths):
+            return original(fn, elems, reverse=reverse, axis=axis)
+        structure = jax.tree.structure(elems)
+
+        def step(before: Any, rows: list[Any]) -> tuple[Any, list[Any]]:
+            is_first, last = before
+            here = [jnp.expand_dims(x, axis) for x in rows]
+            pair = [jax.tree.unflatten(structure, x) for x in (last, here)]
+            done = zip(here, jax.tree.leaves(fn(*pair)), strict=True)
+            after = [jnp.where(is_first, x, y) for x, y in done]
+            return (jnp.array(False), after), [jnp.squeeze(x, axis) for x in after]
+
+        if reverse:
+            arrays = [jnp.flip(x, axis) for x in arrays]
+        firsts = [jax.lax.slice_in_dim(x, 0, 1, axis=axis) for x in arrays]
+        rows = [jnp.moveaxis(x, axis, 0) for x in arrays]
+        # TensorFlow gathers no results of a loop without steps.
+        _, rest = jax.lax.scan(step, (jnp.array(True), firsts), rows)
+        found = [jnp.moveaxis(x, 0, axis) for x in rest]
+        if reverse:
+            found = [jnp.flip(x, axis) for x in found]
+        return jax.tree.unflatten(structure, found)
+
+    return scanned
+
+
 _CALLS: dict[type[keras.Layer], Callable[[Function], Function]] = {
     keras.layers.TimeDistributed: _step_by_step,
     keras.layers.RNN: _rolled,
@@ -111,12 +148,15 @@ _CALLS: dict[type[keras.Layer], Callable[[Function], Function]] = {
 @contextmanager
 def named_lengths() -> Iterator[None]:
     """Makes Keras' layers take lengths that have a name instead of a number."""
+    scan = jax.lax.associative_scan
+    jax.lax.associative_scan = _one_by_one(scan)
     before = {layer: layer.__dict__.get("call") for layer in _CALLS}
     for layer, replaced in _CALLS.items():
         layer.call = replaced(layer.call)
     try:
         yield
     finally:
+        jax.lax.associative_scan = scan
         for layer, original in before.items():
             if original is None:
                 del layer.call
