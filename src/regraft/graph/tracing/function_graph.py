@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -156,6 +157,11 @@ class Graph(SymbolicBuilder):
         self.out: tuple[Any, ...] = ()
         self._tables: dict[Any, tuple[str, str]] = {}
         self.live: tuple[bool, ...] = ()
+        self._places = itertools.count()
+
+    def next_place(self) -> int:
+        """Counts the loops and branches of this function."""
+        return next(self._places)
 
     def run(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -27,9 +27,14 @@ class FunctionLibrary:
     def functions(self) -> Mapping[str, ir.Function]:
         return MappingProxyType(self._functions)
 
-    def add(self, function: ir.Function) -> str:
-        """Adds a function and returns the name that it has here."""
-        key = _content(function)
+    def add(self, function: ir.Function, apart: Hashable = None) -> str:
+        """Adds a function and returns the name that it has here.
+
+        Args:
+            function: The function.
+            apart: It is taken for equal ones alone that were added with the same.
+        """
+        key = (content(function), apart)
         name = self._names.get(key)
         if name is None:
             name = self._names[key] = self.add_distinct(function)
@@ -49,7 +54,7 @@ class FunctionLibrary:
         return name
 
 
-def _content(function: ir.Function) -> Any:
+def content(function: ir.Function) -> Any:
     """Returns what makes a function what it is, without its name and its nodes'."""
     numbers: dict[str, str] = {}
 
