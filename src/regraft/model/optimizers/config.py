@@ -424,7 +424,11 @@ def _foreign_entry(
     """The config of a class that Keras 2 doesn't have."""
     cls = type(optimizer)
     if _KERAS_3.get(cls.__name__) is cls:
-        notes.append(Note("optimizer", f"Keras 2 has no optimizer '{cls.__name__}'"))
+        text = (
+            f"Keras 2 has no optimizer '{cls.__name__}'; tf_keras opens the file with "
+            "`compile=False`"
+        )
+        notes.append(Note("optimizer", text))
         return {
             "class_name": cls.__name__,
             "config": {**config, "loss_scale_factor": None},
