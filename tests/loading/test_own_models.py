@@ -44,6 +44,13 @@ def test_model_computes_and_steps_as_it_did(
     assert_same(regraft.load_model(path), theirs)
 
 
+def test_weights_keep_the_order_that_they_had(tmp_path: Path, peer: Peer) -> None:
+    theirs = _saved(peer, "weights_in_an_order_of_their_own", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    assert_same(again(model, tmp_path / "again"), theirs)
+    assert_same(model, theirs)
+
+
 class Normed(keras.layers.Layer):
     def __init__(self, **keywords: Any) -> None:
         super().__init__(**keywords)

@@ -22,6 +22,7 @@ from regraft.loading.revived_host import RevivedHostModel
 from regraft.loading.revived_layer import (
     HoldsTables,
     MetricState,
+    Revived,
     RevivedLayer,
     RevivedModel,
     RevivedObject,
@@ -144,13 +145,17 @@ class Reviver:
         """Makes functions use the variables of a plan."""
         plan.assignments += self._unowned(plan)
         self._name_variables(plan)
-        self._store.bind(
-            {
-                item.node_id: item.variable
-                for item in plan.assignments
-                if item.node_id is not None
-            }
-        )
+        variables = {
+            item.node_id: item.variable
+            for item in plan.assignments
+            if item.node_id is not None
+        }
+        self._store.bind(variables)
+        for layer, node, _ in self.revived:
+            listed = node.child("variables")
+            if listed is not None and isinstance(layer, Revived):
+                ids = [item.node_id for item in listed.items()]
+                layer.order_weights(variables[i] for i in ids if i in variables)
 
     def _name_variables(self, plan: RestorePlan) -> None:
         """Gives variables of revived layers the paths that they had."""

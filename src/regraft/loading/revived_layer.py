@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -103,6 +103,24 @@ class Revived(HoldsTables):
         self.loses_masks = False
         # Whether a mask comes to it that none of its traces takes.
         self.misses_mask = False
+        self._places: dict[int, int] = {}
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """Its variables, its weights in the order that they had."""
+        return self._in_order(super().variables)
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """Its weights in the order that they had."""
+        return self._in_order(super().weights)  # type: ignore[misc]
+
+    def _in_order(self, found: list[keras.Variable]) -> list[keras.Variable]:
+        return sorted(found, key=lambda v: self._places.get(id(v), len(found)))
+
+    def order_weights(self, weights: Iterable[keras.Variable]) -> None:
+        """Lets its weights be listed in an order that Keras may not give them."""
+        self._places = {id(v): place for place, v in enumerate(weights)}
 
     @property
     def reads_text(self) -> bool:

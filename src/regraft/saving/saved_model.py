@@ -153,13 +153,18 @@ class ModelAssembly:
 
     def _add_variable_lists(self, root: int) -> None:
         """Adds what `tf.saved_model.load(path).variables` gives."""
-        everything = [v for _, v in edges_in_order(self._parts.tree)]
-        trainable = [v for v in everything if v.trainable]
-        frozen = [v for v in everything if not v.trainable]
+        # Optimizers count trainable ones in the order in which Keras 2 collects them.
+        collected = [v for _, v in edges_in_order(self._parts.tree)]
+        trainable = [v for v in collected if v.trainable]
+        frozen = [v for v in collected if not v.trainable]
+        # As the model lists them; at last what it doesn't count: states, say.
+        known = {id(v): v for v in collected}
+        weights = {id(v): v for v in self._parts.model.weights if id(v) in known}
+        everything = list({**weights, **known}.values())
         api = self._builder.add_object("_generic_user_object")
         self._builder.add_child(root, "keras_api", api)
         for name, variables in (
-            ("variables", trainable + frozen),
+            ("variables", everything),
             ("trainable_variables", trainable),
             ("non_trainable_variables", frozen),
         ):

@@ -168,6 +168,30 @@ class Inner(tf_keras.Model):
         return self.norm(self.dense(inputs))
 
 
+class Mixed(tf_keras.Model):
+    """Has layers in a mapping, which sorts their weights, and a weight of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = tf.Variable(2.0)
+        self.parts = {"last": layers.Dense(2), "first": [layers.Dense(4)]}
+        self.parts["norms"] = [layers.BatchNormalization()]
+
+    def call(self, inputs: Any) -> Any:
+        (dense,), (norm,) = self.parts["first"], self.parts["norms"]
+        return self.parts["last"](dense(norm(inputs))) * self.scale
+
+
+@case
+def weights_in_an_order_of_their_own() -> Built:
+    model = Mixed()
+    batch = _batch(6, 3), _batch(6, 2, seed=1)
+    model(batch[0])
+    model.compile(tf_keras.optimizers.Adam(0.1), "mse")
+    model.train_on_batch(*batch)
+    return Built(model, batch[0], batch)
+
+
 @case
 def own_model_at_the_end() -> Built:
     inner = Inner()
