@@ -12,6 +12,7 @@ from keras import layers as L
 from keras import ops
 
 import regraft
+from regraft.saving import trace_layers
 from regraft.saving.trace_layers import trace_model
 
 
@@ -101,6 +102,35 @@ def test_scans_of_unknown_lengths_go_step_by_step(tmp_path, peer):
         got, _ = peer.call("saved_functions.call", str(tmp_path / "m"), x)
         np.testing.assert_allclose(got[0], model(x), atol=1e-6)
     assert peer.call("saved_functions.gradients", str(tmp_path / "m"), x) == (1, [])
+
+
+class Widened(L.Layer):
+    """Puts pictures beside smaller ones that are doubled to their size."""
+
+    def compute_output_shape(self, shapes):
+        return (*shapes[1][:-1], shapes[0][-1] + shapes[1][-1])
+
+    def call(self, pictures):
+        small, large = pictures
+        wide = ops.repeat(ops.repeat(small, 2, axis=1), 2, axis=2)
+        return ops.concatenate([wide, large], axis=-1)
+
+
+def test_lengths_that_are_halved_are_not_tried_as_longer_ones(monkeypatch):
+    ways = []
+    first = trace_layers._ModelTracer.__init__
+
+    def init(self, model, inputs, way, untrained):
+        ways.append(way)
+        first(self, model, inputs, way, untrained)
+
+    monkeypatch.setattr(trace_layers._ModelTracer, "__init__", init)
+    image = keras.Input((None, None, 3))
+    half = L.MaxPooling2D(2)(image)
+    whole = Widened()([Widened()([L.MaxPooling2D(2)(half), half]), image])
+    notes = trace_model(keras.Model(image, whole)).notes
+    assert "multiples of 4." in notes[0][1]
+    assert all(way.least == 1 for way in ways)
 
 
 def _notes(inputs, output):

@@ -30,7 +30,11 @@ from regraft._compat.configs import (
     serialize,
     shared_object,
 )
-from regraft._compat.lengths import demanded_of_lengths, unfiltered_tracebacks
+from regraft._compat.lengths import (
+    demanded_of_lengths,
+    unfiltered_tracebacks,
+    wants_multiples,
+)
 from regraft._compat.tensors import (
     is_without_gradient,
     keras_history,
@@ -69,6 +73,7 @@ __all__ = [
     "set_shape",
     "shared_object",
     "unfiltered_tracebacks",
+    "wants_multiples",
 ]
 
 _VERSION = tuple(map(int, keras.__version__.split(".")[:2]))

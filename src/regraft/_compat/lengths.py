@@ -37,6 +37,7 @@ _UNLIKE = re.compile(
     r"must match|concatenate|shapes do not match"
 )
 _DETAILS = "Arguments received"
+_DIVIDED = re.compile(r"floordiv\(|mod\(")
 _TYPE = re.compile(r"\b[a-z]+\d*\[([^\[\]]*)\]")
 _BRACKET_OR_COMMA = re.compile(r"\w?\(|\)|,")
 _NAME = re.compile(r"[a-z]\w*$")
@@ -86,6 +87,12 @@ def demanded_of_lengths(error: BaseException) -> str | None:
     if _UNLIKE.search(text):
         return _demand_of_shapes(text.partition(_DETAILS)[0])
     return None
+
+
+def wants_multiples(error: BaseException) -> bool:
+    """Whether shapes don't fit that were divided: longer ones don't fit either."""
+    text = str(error).partition(_DETAILS)[0]
+    return _UNLIKE.search(text) is not None and _DIVIDED.search(text) is not None
 
 
 def _demand_of_shapes(text: str) -> str | None:

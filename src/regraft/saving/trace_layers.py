@@ -109,6 +109,8 @@ def trace_model(
             continue
         if way in SHORT and not has_lengths:
             continue
+        if way.least > 1 and failure and _compat.wants_multiples(failure):
+            continue
         untrained: dict[int, keras.Layer] = {}
         while True:
             tracer = _ModelTracer(model, given, way, untrained)
