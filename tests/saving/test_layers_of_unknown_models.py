@@ -93,6 +93,26 @@ def test_each_regularizer_counts_once_however_often_it_is_saved(
         regraft.save_model(loaded, tmp_path / str(times + 1))
 
 
+@pytest.mark.peer
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_is_kept_however_often_it_is_saved(
+    policy: str, tmp_path: Path, peer: Peer
+) -> None:
+    keras.utils.set_random_seed(0)
+    model = Gone(L.Dense(4, dtype=policy), L.Dense(3, dtype="float32"))
+    model.dtype_policy = keras.DTypePolicy(policy)
+    x, y = np.ones((2, 4), "float32"), np.zeros((2, 3), "float32")
+    model(x)
+    model.compile("sgd", "mse")
+    expected = model.evaluate(x, y, verbose=0)
+    regraft.save_model(model, tmp_path / "1")
+    for times in (1, 2, 3):
+        path = tmp_path / str(times)
+        theirs = peer.call("interop.tf_keras", str(path), x, y)
+        assert theirs["evaluated"] == pytest.approx(expected, rel=2e-2)
+        regraft.save_model(regraft.load_model(path), tmp_path / str(times + 1))
+
+
 @pytest.mark.filterwarnings("ignore:optimizer. Keras 2 has no 'gradient_accumulation")
 def test_optimizer_that_accumulates_gradients_comes_back(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((3,)), L.Dense(2)])

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from regraft import _compat
-from regraft.model.dialects.describe import trains, under_names_of_their_own
+from regraft.model.dialects.describe import old_words, trains, under_names_of_their_own
 from regraft.model.dialects.describe_topology import OPERATION, describe_layer
 from regraft.model.dialects.dialect import KERAS_2_WITH_FUNCTIONS
 from regraft.model.dialects.keras2_arguments import KERAS_2_ARGUMENTS
@@ -104,7 +104,7 @@ def layer_metadata(
         "name": config.get("name", getattr(layer, "name", None)),
         "trainable": layer is None or trains(layer),
         "expects_training_arg": _expects_training(layer),
-        "dtype": config.get("dtype", "float32"),
+        "dtype": config.get("dtype") or _policy(layer),
         "batch_input_shape": config.get("batch_input_shape"),
         "stateful": bool(getattr(layer, "stateful", False)),
         "must_restore_from_config": class_name in _CONFIG_ONLY,
@@ -119,6 +119,14 @@ def layer_metadata(
     if layer is not None and not is_builtin(type(layer)) and layer.input_spec:
         found["input_spec"] = _input_spec(layer.input_spec)
     return found
+
+
+def _policy(layer: keras.Layer | None) -> Any:
+    """Returns the dtype policy of a layer whose config doesn't say it."""
+    if layer is None:
+        return "float32"
+    policy = keras.dtype_policies.serialize(layer.dtype_policy)
+    return old_words("dtype", policy, layer.name, [])
 
 
 def _input_spec(spec: Any) -> Any:
