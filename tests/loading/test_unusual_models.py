@@ -601,3 +601,15 @@ def test_mask_that_ended_before_is_not_told_of(tmp_path: Path, peer: Peer) -> No
     model = regraft.load_model(tmp_path / "m")
     assert not regraft.load_report(model).notes
     assert_same_outputs(model, theirs)
+
+
+@pytest.mark.parametrize("case", ["wide_and_deep_inside", "regularizers_in_a_class"])
+def test_tf_keras_opens_classes_that_are_saved_again_with_their_losses(
+    case: str, tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, case, tmp_path / "m")
+    regraft.save_model(regraft.load_model(tmp_path / "m"), tmp_path / "again")
+    for name in ("m", "again"):
+        path = str(tmp_path / name)
+        loss = peer.call("unusual_models.step_of", path, *theirs["batch"])
+        np.testing.assert_allclose(loss, theirs["loss"], rtol=1e-5)

@@ -165,7 +165,7 @@ def model_metadata(
     spec = save_spec(model)
     found |= {
         "is_graph_network": is_network(model),
-        "full_save_spec": None if spec is None else ((spec,), {}),
+        "full_save_spec": None if spec is None else ([spec], {}),
         "save_spec": spec,
         "keras_version": KERAS_2_VERSION,
         "backend": "tensorflow",

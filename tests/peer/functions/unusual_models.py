@@ -1220,3 +1220,35 @@ def mask_in_no_function(kind: str = "chain") -> Built:
     given = _batch(5, 4, 4)
     given[0, 2:] = given[1, :1] = 0.0
     return Built(model, given)
+
+
+class Regularized(tf_keras.Model):
+    """Holds layers whose weights are regularized."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = layers.Dense(3, kernel_regularizer="l2")
+        self.rest = [layers.BatchNormalization(beta_regularizer="l1"), layers.Dense(2)]
+
+    def call(self, inputs: Any) -> Any:
+        x = self.first(inputs)
+        for layer in self.rest:
+            x = layer(x)
+        return x
+
+
+@case
+def regularizers_in_a_class() -> Built:
+    model = Regularized()
+    batch = _batch(4, 3), _batch(4, 2, seed=1)
+    model(batch[0])
+    model.compile("sgd", "mse")
+    model.fit(*batch, epochs=2, verbose=0)
+    return Built(model, batch[0], batch)
+
+
+def step_of(path: str, x: Any, y: Any) -> float:
+    """The loss of the next step of a model that tf_keras opens."""
+    tf_keras.backend.clear_session()
+    model = tf_keras.models.load_model(path)
+    return float(np.ravel(model.train_on_batch(x, y))[0])
