@@ -16,6 +16,7 @@ import pytest
 
 from graph.cases import CASES, PROGRAMS
 from graph.cases.case import Case, Program
+from peer import fresh_process
 from regraft.graph import ir, op_defs
 from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.library import FunctionLibrary
@@ -328,3 +329,21 @@ def test_page_of_ops_is_the_registrys() -> None:
     assert made["TARGET"].read_text(encoding="utf-8") == made["page"](), (
         "Run tools/make_ops_page.py."
     )
+
+
+_IN_64_BITS = """\
+import jax
+jax.config.update("jax_enable_x64", True)
+import numpy as np
+from regraft.graph.runtime.kernels.math import UNARY
+
+x = np.linspace(0.1, 0.9, 5)
+for op in ("Ceil", "Cos", "Cosh", "Floor", "Sin", "Sinh", "Tan", "Tanh"):
+    found = UNARY[op](jax.numpy.asarray(x))
+    assert found.dtype == "float64", op
+    np.testing.assert_allclose(found, getattr(np, op.lower())(x), rtol=1e-14)
+"""
+
+
+def test_float64_stays_float64_where_jax_has_it() -> None:
+    fresh_process(_IN_64_BITS)

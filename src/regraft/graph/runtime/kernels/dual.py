@@ -16,6 +16,7 @@ from keras import ops
 from regraft.graph.runtime.kernels.values import (
     SymbolicArray,
     is_host,
+    keeping_float64,
     static,
     to_tensor,
 )
@@ -59,11 +60,17 @@ def dual(host: Callable[..., Any], device: Callable[..., Any]) -> Callable[..., 
     return call
 
 
+# Keras makes float32 of float64 in these, on JAX and while its `floatx` is float32.
+_NARROWING = ("ceil", "cos", "cosh", "floor", "sin", "sinh", "tan", "tanh")
+
+
 class _Dual:
     """Functions of NumPy and Keras by their common name."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         device = getattr(ops, name)
+        if name in _NARROWING:
+            device = keeping_float64(name, device)
         found = dual(getattr(np, name), device)
         setattr(self, name, found)
         return found

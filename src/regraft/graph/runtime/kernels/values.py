@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -329,3 +329,13 @@ def argument(value: Any, dtype: str) -> Any:
 def new_seed_generator() -> Any:
     """Returns a fresh source of random seeds."""
     return keras.random.SeedGenerator()
+
+
+def keeping_float64(name: str, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Returns a function of Keras that on JAX computes float64 in float64, too."""
+    if keras.backend.backend() != "jax":
+        return function
+    import jax
+
+    exact: Callable[[Any], Any] = getattr(jax.numpy, name)
+    return lambda x: exact(x) if dtype_of(x) == "float64" else function(x)
