@@ -113,6 +113,21 @@ def test_mixed_precision_is_kept_however_often_it_is_saved(
         regraft.save_model(regraft.load_model(path), tmp_path / str(times + 1))
 
 
+@pytest.mark.peer
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype")
+def test_weights_of_64_bits_are_read_as_such(tmp_path: Path, peer: Peer) -> None:
+    keras.utils.set_random_seed(0)
+    given = keras.Input((4,), dtype="float64", name="x")
+    x = L.BatchNormalization(dtype="float64")(given)
+    model = keras.Model(given, L.Dense(3, dtype="float64")(x))
+    regraft.save_model(model, tmp_path / "m")
+    rows = np.ones((2, 4))
+    served = peer.call("saved_functions.serve", str(tmp_path / "m"), {"x": rows})
+    for outputs in served:
+        (found,) = outputs.values()
+        np.testing.assert_allclose(found, model(rows), rtol=1e-5)
+
+
 @pytest.mark.filterwarnings("ignore:optimizer. Keras 2 has no 'gradient_accumulation")
 def test_optimizer_that_accumulates_gradients_comes_back(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((3,)), L.Dense(2)])

@@ -87,7 +87,7 @@ class VariableState:
 
 
 # Dtypes that JAX keeps in fewer bits unless asked to.
-_IN_32_BITS = {"int64": "int32", "uint64": "uint32"}
+_IN_32_BITS = {"float64": "float32", "int64": "int32", "uint64": "uint32"}
 
 
 def held_dtype(variable: Any, dtype: str) -> str:
