@@ -198,6 +198,7 @@ import numpy as np
 import regraft
 
 keras.config.set_floatx("float64")
+keras.utils.set_random_seed(1)
 
 class Squashed(keras.layers.Layer):
     def call(self, x, training=False):
