@@ -261,6 +261,29 @@ def test_gradients_are_those_of_jax_where_tensorflows_ops_have_none(peer, tmp_pa
 
 
 @pytest.mark.filterwarnings("ignore:.*Python code of Keras 3:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*output_rank=3:UserWarning")
+def test_categories_of_more_than_a_vector_run_from_their_traces(peer, tmp_path):
+    """Keras 2 encodes to matrices at most, and refuses what Keras 3 does."""
+    layers = keras.layers
+    x, ids = keras.Input((3,)), keras.Input((2,), dtype="int32")
+    bins = layers.Discretization([0.0, 1.0], output_mode="one_hot")(x)
+    codes = layers.CategoryEncoding(4, output_mode="one_hot")(ids)
+    every = layers.Discretization([0.0, 1.0], output_mode="multi_hot")(x)
+    model = keras.Model([x, ids], [layers.Dense(2)(bins), codes, every])
+    regraft.save_model(model, tmp_path / "m")
+    given = [
+        np.linspace(-2, 2, 6).reshape(2, 3).astype("float32"),
+        np.array([[0, 1], [2, 3]], "int32"),
+    ]
+    want = [np.asarray(y) for y in model(given)]
+    assert [y.ndim for y in want] == [3, 3, 2]
+    got, _, _, _ = peer.call("saved_functions.revive", str(tmp_path / "m"), given)
+    _assert_close("", got, want)
+    loaded = regraft.load_model(tmp_path / "m")
+    assert type(loaded.layers[1]) is layers.Discretization
+    _assert_close("", [np.asarray(y) for y in loaded(given)], want)
+
+
 def test_lambda_over_operations_runs_from_its_traces(peer, tmp_path):
     keras.utils.set_random_seed(1)
     left, right = keras.Input((4,), name="left"), keras.Input((4,), name="right")

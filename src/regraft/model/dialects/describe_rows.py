@@ -108,6 +108,16 @@ def _normalization(config: Config, layer: Any, notes: list[Note]) -> None:
             config[key] = keras.ops.convert_to_numpy(config[key]).tolist()
 
 
+def _categories(config: Config, layer: Any, notes: list[Note]) -> None:
+    """Says what ranks Keras 2 refuses: it encodes to matrices at most."""
+    shape = (layer.get_build_config() or {}).get("input_shape")
+    if shape is None or config.get("output_mode", "int") == "int":
+        return
+    rank = len(layer.compute_output_shape(shape))
+    if rank > 2:
+        config["output_rank"] = rank
+
+
 def _vocabulary(config: Config, layer: Any, notes: list[Note]) -> None:
     # Both follow from the vocabulary, which the config has.
     for key in ("vocabulary_size", "has_input_vocabulary"):
@@ -129,6 +139,8 @@ DESCRIPTIONS: Mapping[str, Describe] = {
     "Softmax": _softmax,
     "TimeDistributed": _time_distributed,
     "Normalization": _normalization,
+    "CategoryEncoding": _categories,
+    "Discretization": _categories,
     "IntegerLookup": _vocabulary,
     "StringLookup": _vocabulary,
     "TextVectorization": _vocabulary,

@@ -293,6 +293,8 @@ def _multi_head_attention(config: Config, context: BuildContext) -> None:
 
 
 _RECURRENT = {"implementation": ANYTHING, "time_major": FALSY, "input_length": ANYTHING}
+# Written for Keras 2 to refuse what it can't encode.
+_CATEGORIES = {"output_rank": ANYTHING}
 _CONVOLUTION = {"groups": (1, None)}
 _DEPTHWISE = {
     "groups": (1, None),
@@ -329,7 +331,9 @@ ROWS: Mapping[str, Row] = {
     ),
     "Bidirectional": Row(translate=_bidirectional, choose=_of_two_layers),
     "CategoryEncoding": Row(
-        renamed={"max_tokens": "num_tokens"}, translate=_category_encoding
+        renamed={"max_tokens": "num_tokens"},
+        dropped=_CATEGORIES,
+        translate=_category_encoding,
     ),
     "Conv1DTranspose": Row(dropped=_CONVOLUTION),
     "Conv2DTranspose": Row(dropped=_CONVOLUTION),
@@ -340,7 +344,7 @@ ROWS: Mapping[str, Row] = {
     "DepthwiseConv1D": Row(dropped=_DEPTHWISE, edges={"kernel": "depthwise_kernel"}),
     "DepthwiseConv2D": Row(dropped=_DEPTHWISE, edges={"kernel": "depthwise_kernel"}),
     "DenseFeatures": Row(keras2_class=layers_features.DenseFeatures, replaces=True),
-    "Discretization": Row(renamed={"bins": "bin_boundaries"}),
+    "Discretization": Row(renamed={"bins": "bin_boundaries"}, dropped=_CATEGORIES),
     "Embedding": Row(dropped={"input_length": ANYTHING, "sparse": ANYTHING}),
     "Identity": Row(keras2_class=keras2.Identity),
     "InputLayer": Row(
