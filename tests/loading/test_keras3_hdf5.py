@@ -89,3 +89,16 @@ def test_metric_under_any_name_that_keras_3_knows(name: str, tmp_path: Path) -> 
     assert not regraft.load_report(loaded).notes
     found = loaded.evaluate(x, y, verbose=0, return_dict=True)
     assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("factors", [(0.2, 0.3), ((0.1, 0.2), 0.4), (0.0, 0.1)])
+def test_shear_whose_config_keras_refuses_itself(factors: Any, tmp_path: Path) -> None:
+    layer = layers.RandomShear(*factors)
+    with pytest.raises(TypeError, match="number"):
+        layers.RandomShear.from_config(layer.get_config())
+    keras.Sequential([keras.Input((4, 4, 3)), layer]).save(tmp_path / "m.h5")
+
+    found = regraft.load_model(tmp_path / "m.h5").layers[0]
+
+    assert type(found) is layers.RandomShear
+    assert (found.x_factor, found.y_factor) == (layer.x_factor, layer.y_factor)

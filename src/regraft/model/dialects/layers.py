@@ -285,6 +285,8 @@ def _build_builtin(
 ) -> keras.layers.Layer:
     where = _name(entry)
     config = modernize(cls, dict(entry["config"]), context)
+    if cls is keras.layers.RandomShear:
+        _as_given(config)
     if cls is keras.layers.Lambda:
         translate_lambda(config, context)
     config = _instantiate(config, context, build, where)
@@ -321,6 +323,17 @@ def _build_builtin(
     if context.fill is not None:
         context.fill(layer, str(entry.get("name") or layer.name))
     return layer
+
+
+def _as_given(config: dict[str, Any]) -> None:
+    """Undoes what Keras 3's RandomShear made of its factors, and refuses itself.
+
+    Its config has `(-f, f)` for the number `f`, and it takes no negative number.
+    """
+    for key in ("x_factor", "y_factor"):
+        pair = config.get(key)
+        if isinstance(pair, list | tuple) and len(pair) == 2 and pair[0] == -pair[1]:
+            config[key] = pair[1]
 
 
 def _knows_activity(layer: keras.layers.Layer) -> bool:
