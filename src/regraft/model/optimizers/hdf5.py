@@ -140,7 +140,8 @@ def state_from_hdf5(
     if slots is None:
         paths = [_path_of(variable) for variable in variables]
         for called in ([name.removesuffix(":0") for name in names], paths):
-            slots = slots or _by_name(weights, entry, style, order, called)
+            if slots is None and len(called) == len(variables):
+                slots = _by_name(weights, entry, style, order, called)
     if slots is None:
         if notes is not None:
             notes.append(
