@@ -269,6 +269,45 @@ def test_training_config_that_tf_keras_writes_is_understood(
     assert isinstance(model.optimizer, keras.optimizers.Adam)
 
 
+@pytest.mark.parametrize("loss", ["binary_crossentropy", "BinaryCrossentropy"])
+@pytest.mark.parametrize(
+    ("version", "binary"),
+    [
+        (None, True),
+        ("2.2.4", True),
+        ("2.3.1", True),
+        ("2.2.4-tf", True),
+        ("2.3.0-tf", False),
+        ("2.4.0", False),
+    ],
+)
+def test_accuracy_beside_binary_crossentropy_is_binary_in_old_files(
+    version: str | None, binary: bool, loss: str
+) -> None:
+    # As those versions count themselves; tf_keras counts all files as the last two.
+    outputs = [("a", 3, "sigmoid"), ("b", 3, "softmax")]
+    entry = {"class_name": loss, "config": {}} if loss[0] == "B" else loss
+    model = network(outputs)
+    config = {
+        **DEFAULTS,
+        "loss": {"a": entry, "b": "mse"},
+        "metrics": [["accuracy"], ["accuracy"]],
+        "optimizer_config": SGD,
+    }
+    context = BuildContext(Dialect.from_keras_version(version))
+    model.compile(**build_compile_arguments(config, model, context))
+    x = data(ONE)[0]
+    targets = np.random.default_rng(1).integers(0, 2, (8, 3)).astype("float32")
+    found = model.evaluate(x, [targets, targets], verbose=0, return_dict=True)
+    a, b = model.predict(x, verbose=0)
+    both = [np.mean((a > 0.5) == targets), np.mean(a.argmax(-1) == targets.argmax(-1))]
+    assert both[0] != both[1]
+    assert found["a_accuracy"] == pytest.approx(both[0 if binary else 1])
+    assert found["b_accuracy"] == pytest.approx(
+        np.mean(b.argmax(-1) == targets.argmax(-1))
+    )
+
+
 def test_metric_that_nobody_knows_is_noted_and_left_out() -> None:
     model = network(ONE)
     context = BuildContext(TF_KERAS)

@@ -66,7 +66,8 @@ def build_compile_arguments(
     losses, weights = training_config.get("loss"), training_config.get("loss_weights")
     arguments |= _build_losses(losses, weights, outputs, context, rules)
     for key in ("metrics", "weighted_metrics"):
-        built = _build_metrics(training_config.get(key), outputs, context, key)
+        given = training_config.get(key)
+        built = _build_metrics(given, losses, outputs, context, key)
         if built:
             arguments[key] = built
     remember_output_logits(outputs, arguments.get("loss"))
@@ -126,14 +127,18 @@ def _in_order(losses: Any, weights: Any, context: BuildContext) -> tuple[Any, An
 
 
 def _build_metrics(
-    metrics: Any, outputs: Outputs | None, context: BuildContext, key: str
+    metrics: Any,
+    losses: Any,
+    outputs: Outputs | None,
+    context: BuildContext,
+    key: str,
 ) -> Any:
     if not metrics:
         return None
 
-    def build(item: Any) -> Any:
+    def build(item: Any, loss: Any = None) -> Any:
         try:
-            return build_metric(item, context)
+            return build_metric(item, context, loss)
         except _PROBLEMS as error:
             context.note("compile", f"{key}: {item!r} is left out: {error}")
             return None
@@ -141,18 +146,22 @@ def _build_metrics(
     if outputs is None:
         if is_entry(metrics):
             metrics = [metrics]
-        return _map_entries(metrics, build)
+        loss = losses if is_entry(losses) else None
+        return _map_entries(metrics, lambda item: build(item, loss))
     laid = metrics_by_output(metrics, outputs)
     if laid is None:
         text = f"{key}={metrics!r} doesn't fit the outputs; it is left out"
         context.note("compile", text)
         return None
-    if outputs.count == 1:
-        return [m for m in map(build, laid[0]) if m is not None] or None
+    beside = by_output(losses, outputs, spread=True) or [None] * outputs.count
+    if outputs.count > 1:
+        laid = without_output_names(laid, outputs)
     built = [
-        [m for m in map(build, items) if m is not None]
-        for items in without_output_names(laid, outputs)
+        [m for m in (build(item, loss) for item in items) if m is not None]
+        for items, loss in zip(laid, beside, strict=True)
     ]
+    if outputs.count == 1:
+        return built[0] or None
     return shape_back(built, outputs) if any(built) else None
 
 

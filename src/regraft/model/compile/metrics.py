@@ -36,6 +36,13 @@ _CLASSES = {
 _KERAS_2 = keras2_metrics.CLASSES
 # These are resolved by the shapes of target and output, in both generations.
 _BY_SHAPE = ("accuracy", "acc", "Accuracy", "crossentropy", "ce")
+# What they are beside binary crossentropy in Keras before TensorFlow 2.2.
+_BINARY_BY_LOSS = {
+    "accuracy": "BinaryAccuracy",
+    "acc": "BinaryAccuracy",
+    "crossentropy": "BinaryCrossentropy",
+    "ce": "BinaryCrossentropy",
+}
 _IGNORED = frozenset({"fn", "dtype", "name"})
 # What Keras 3 says of a metric and Keras 2 has no word for, with its default.
 _ONLY_KERAS_3_ARGUMENTS: Mapping[str, Any] = {"from_sorted_ids": False}
@@ -51,13 +58,27 @@ def _class(name: str, context: BuildContext) -> Any | None:
     return _CLASSES.get(name)
 
 
-def build_metric(entry: Any, context: BuildContext) -> Any:
+def build_metric(entry: Any, context: BuildContext, loss: Any = None) -> Any:
     """Makes a compile argument of a metric's entry: a name or `Metric`.
+
+    Args:
+        entry: Of a training config.
+        context: Of this build.
+        loss: The entry of the loss of the same output.
 
     Raises:
         ValueError: Nobody knows the metric.
     """
     if isinstance(entry, str):
+        binary = _BINARY_BY_LOSS.get(plain_name(entry))
+        if (
+            binary
+            and context.dialect.accuracy_is_binary_by_loss
+            and _is_binary_crossentropy(loss)
+            and find_custom(entry, context) is None
+        ):
+            named = {"class_name": binary, "config": {"name": plain_name(entry)}}
+            return _build_class(named, context)
         return _build_named(entry, context)
     if callable(entry):
         return entry
@@ -66,6 +87,11 @@ def build_metric(entry: Any, context: BuildContext) -> Any:
     if entry["class_name"] == "function" and isinstance(entry.get("config"), str):
         return _build_named(str(objects.function_name(entry)), context)
     return _build_class(entry, context)
+
+
+def _is_binary_crossentropy(loss: Any) -> bool:
+    name = loss.get("class_name") if isinstance(loss, Mapping) else loss
+    return name in ("binary_crossentropy", "BinaryCrossentropy")
 
 
 def _build_named(name: str, context: BuildContext) -> Any:

@@ -13,6 +13,7 @@ _VERSION = re.compile(r"\s*(\d+)(?:\.(\d+))?(?:\.(\d+))?(.*)")
 
 # tf.keras named itself `2.2.4-tf`, `2.3.0-tf`; from 2.4.0 (TensorFlow 2.3) on there
 # was no other Keras 2 and the suffix was dropped.
+_FIRST_OF_TENSORFLOW_2_2 = (2, 3, 0)
 _FIRST_WITHOUT_SUFFIX = (2, 4, 0)
 # That of TensorFlow 1.13 to 2.1: arithmetic changed with it.
 _FIRST_OF_TENSORFLOW_2 = (2, 2, 4)
@@ -87,6 +88,16 @@ class Dialect:
             self.generation == 2
             and self.tensorflow
             and _FIRST_OF_TENSORFLOW_2 <= self.version < (2, 11)
+        )
+
+    @property
+    def accuracy_is_binary_by_loss(self) -> bool:
+        """Whether "accuracy" beside binary crossentropy is binary for any width.
+
+        Since TensorFlow 2.2 the shapes of target and output alone say which it is.
+        """
+        return self.generation < 3 and self.version < (
+            _FIRST_OF_TENSORFLOW_2_2 if self.tensorflow else _FIRST_WITHOUT_SUFFIX
         )
 
     @property
