@@ -163,6 +163,7 @@ _SAYS_NOTHING = {
     "key_shape": "a shape, which the graph has",
     "value_shape": "a shape, which the graph has",
     "transform_bias": "what a bias began with",
+    "output_rank": "what Keras 2 refuses for; the shapes have it",
 }
 
 
