@@ -260,7 +260,6 @@ def test_gradients_are_those_of_jax_where_tensorflows_ops_have_none(peer, tmp_pa
     np.testing.assert_allclose(found["by_input"][0], gradient, atol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:.*Python code of Keras 3:UserWarning")
 @pytest.mark.filterwarnings("ignore:.*output_rank=3:UserWarning")
 def test_categories_of_more_than_a_vector_run_from_their_traces(peer, tmp_path):
     """Keras 2 encodes to matrices at most, and refuses what Keras 3 does."""
@@ -284,6 +283,7 @@ def test_categories_of_more_than_a_vector_run_from_their_traces(peer, tmp_path):
     _assert_close("", [np.asarray(y) for y in loaded(given)], want)
 
 
+@pytest.mark.filterwarnings("ignore:.*Python code of Keras 3:UserWarning")
 def test_lambda_over_operations_runs_from_its_traces(peer, tmp_path):
     keras.utils.set_random_seed(1)
     left, right = keras.Input((4,), name="left"), keras.Input((4,), name="right")
