@@ -77,8 +77,7 @@ class CallableTraces:
         """Returns the specs of the tensors that the first trace takes, by name."""
         for candidate in self._candidates[:1]:
             for trace in candidate.function.traces:
-                names = candidate.function.spec.args
-                given = {**dict(zip(names, trace.args, strict=False)), **trace.kwargs}
+                given = trace.arguments(candidate.function.spec.args)
                 return {name: spec for name, spec in given.items() if _is_tensors(spec)}
         return {}
 

@@ -14,7 +14,7 @@ from regraft.graph.meta_graph_serde import meta_graph_from_proto
 from regraft.graph.runtime.context import HostVariable, KerasVariable, ResourceScope
 from regraft.graph.runtime.library import FunctionLibrary
 from regraft.graph.runtime.own_gradients import OwnGradient
-from regraft.graph.runtime.saved_functions import Captures, SavedFunction, Trace
+from regraft.graph.runtime.saved_functions import Captures, SavedFunction
 from regraft.graph.struct_serde import (
     concrete_function_from_proto,
     function_spec_from_proto,
@@ -205,10 +205,5 @@ def takes_mask(function: SavedFunction | None) -> bool:
     return function is not None and any(
         isinstance(item, ir.TensorSpec)
         for trace in function.traces
-        for item in keras.tree.flatten(_mask(function.spec.args, trace))
+        for item in keras.tree.flatten(trace.arguments(function.spec.args).get("mask"))
     )
-
-
-def _mask(names: Sequence[str], trace: Trace) -> Any:
-    arguments = dict(zip(names, trace.args, strict=False)) | dict(trace.kwargs)
-    return arguments.get("mask")

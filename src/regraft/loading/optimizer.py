@@ -259,13 +259,12 @@ def _read_state(
     places = [part.position for item in laid_out for part in item.parts]
     plain = all(item.convert is None for item in laid_out)
     if not by_name and plain and places == sorted(places):
-        names = [_name_in_file(item.parts[0]) for item in laid_out]
-        known = [item.variable for item in laid_out] == variables
-        state = read(variables, names=names if known else ())
+        names = {id(item.variable): _name_in_file(item.parts[0]) for item in laid_out}
+        state = read(variables, names=[names.get(id(v), "") for v in variables])
     else:
         raw = _raw_weights(laid_out, by_name=by_name)
-        names = [_name_in_file(part) for part in raw]
-        state = _laid_out(read(raw, names=names), raw, laid_out)
+        called = [_name_in_file(part) for part in raw]
+        state = _laid_out(read(raw, names=called), raw, laid_out)
     return _with_loss_scale(state, description)
 
 

@@ -228,8 +228,8 @@ def _function(
 
 
 def _mode(names: Sequence[str], trace: Trace) -> str:
-    given = dict(zip(names, trace.args, strict=False)) | dict(trace.kwargs)
-    return TRAINING if given.get("training") is True else INFERENCE
+    training = trace.arguments(names).get("training")
+    return TRAINING if training is True else INFERENCE
 
 
 @dataclass(frozen=True)

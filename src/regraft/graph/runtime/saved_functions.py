@@ -64,6 +64,10 @@ class Trace:
     def name(self) -> str:
         return self.concrete.name
 
+    def arguments(self, names: Sequence[str]) -> dict[str, Any]:
+        """Returns its arguments by name, where these are the positional ones' names."""
+        return {**dict(zip(names, self.args, strict=False)), **self.kwargs}
+
     @property
     def output_spec(self) -> Any:
         """Structure of the results, with `TensorSpec`s."""

@@ -33,13 +33,10 @@ def traces_for_configs(model: keras.Model, notes: list[Note]) -> Iterator[None]:
     without: list[keras.Layer] = []
     reasons: dict[str, str] = {}
     with _plain_configs(model):
-        # Inner ones first: the config of an outer one may hold theirs.
-        for layer in reversed(_compat.all_layers(model)):
-            reason = None if _is_known(type(layer)) else _why_not(layer)
-            if reason is not None:
-                without.append(layer)
-                vars(layer)["get_config"] = _StandIn(layer, {NO_CONFIG: True})
-                reasons.setdefault(type(layer).__name__, reason)
+        for layer, reason in _unwritable(model):
+            without.append(layer)
+            vars(layer)["get_config"] = _StandIn(layer, {NO_CONFIG: True})
+            reasons.setdefault(type(layer).__name__, reason)
         if without:
             notes.append(Note(f"model {model.name!r}", _told(without, reasons)))
         try:
@@ -78,11 +75,8 @@ def configs_needed(model: keras.Model) -> Iterator[None]:
         except RegraftError:
             raise
         except Exception as error:
-            # Inner ones first: that of an outer one fails with theirs.
-            for layer in reversed(_compat.all_layers(model)):
-                reason = None if _is_known(type(layer)) else _why_not(layer)
-                if reason is not None:
-                    raise UnsupportedError(_needed(layer, reason)) from error
+            for layer, reason in _unwritable(model):
+                raise UnsupportedError(_needed(layer, reason)) from error
             raise
 
 
@@ -105,6 +99,18 @@ def _lacks_config(layer: keras.Layer) -> bool:
 def _is_known(cls: type) -> bool:
     """Whether a class has a config if the layers inside have: Keras' networks, too."""
     return is_builtin(cls) or cls.__module__.startswith("keras.")
+
+
+def _unwritable(model: keras.Model) -> Iterator[tuple[keras.Layer, str]]:
+    """Yields the layers whose config can't be written, and why.
+
+    Inner ones first: the config of an outer one may hold theirs. Each is looked at when
+    it is asked for, so that what was done about those inside of it counts.
+    """
+    for layer in reversed(_compat.all_layers(model)):
+        reason = None if _is_known(type(layer)) else _why_not(layer)
+        if reason is not None:
+            yield layer, reason
 
 
 def _needed(layer: keras.Layer, reason: str) -> str:

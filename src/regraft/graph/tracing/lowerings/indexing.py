@@ -62,11 +62,16 @@ def gather(
 def _clamped(
     g: Graph, x: Value, indices: Value, indexed: Sequence[int], sizes: Sequence[Dim]
 ) -> Value:
-    last = g.shape_tensor(tuple(x.dims[d] - sizes[d] for d in indexed))
-    last = cast(g, last.shaped((len(indexed),)), indices.dtype)
+    last = _place(g, [x.dims[d] - sizes[d] for d in indexed], indices)
     zero = Value.of(np.asarray(0, indices.dtype), indices.dtype)
     low = g.op("Maximum", indices, zero, shape=indices.shape)
     return g.op("Minimum", low, last, shape=indices.shape)
+
+
+def _place(g: Graph, dims: Sequence[Dim], indices: Value) -> Value:
+    """Returns a place in an array, of the type of indices."""
+    place = g.shape_tensor(tuple(dims))
+    return cast(g, place.shaped((len(dims),)), indices.dtype)
 
 
 def _fixed_window(
@@ -303,8 +308,7 @@ def _with_room(
     if places is not None and _fits_all(x, places, indexed, sizes):
         return x, indices
     zero = scalar(0, indices)
-    last = g.shape_tensor(tuple(x.dims[d] - sizes[d] for d in indexed))
-    last = cast(g, last.shaped((len(indexed),)), indices.dtype)
+    last = _place(g, [x.dims[d] - sizes[d] for d in indexed], indices)
     fits = g.op(
         "LogicalAnd",
         g.op("GreaterEqual", indices, zero, shape=indices.shape),
@@ -314,11 +318,9 @@ def _with_room(
     fits = g.op(
         "All", fits, np.int32(-1), keep_dims=True, shape=(*indices.dims[:-1], 1)
     )
-    behind: list[Dim] = [0] * x.rank
-    behind[indexed[0]] = x.dims[indexed[0]]
-    place = g.shape_tensor(tuple(behind[d] for d in indexed))
-    place = cast(g, place.shaped((len(indexed),)), indices.dtype)
-    indices = g.op("SelectV2", fits, indices, place, shape=indices.shape)
+    zeros: list[Dim] = [0] * (len(indexed) - 1)
+    behind = _place(g, [x.dims[indexed[0]], *zeros], indices)
+    indices = g.op("SelectV2", fits, indices, behind, shape=indices.shape)
     room: list[tuple[Dim, Dim]] = [(0, 0)] * x.rank
     room[indexed[0]] = (0, sizes[indexed[0]])
     return padded(g, x, scalar(0, x), room), indices
@@ -402,10 +404,7 @@ def _scatter_grid(
         for d in range(updates.rank)
     ]
     if "CLIP" in str(mode):
-        sizes: list[Dim] = [1] * x.rank
-        for place, (kind, dim) in enumerate(labels):
-            if kind == "o":
-                sizes[dim] = updates.dims[place]
+        sizes = _window_sizes(x, updates, numbers)
         indexed = numbers.scatter_dims_to_operand_dims
         indices = _clamped(g, x, indices, indexed, sizes)
     return _grid(
