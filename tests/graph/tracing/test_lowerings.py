@@ -76,6 +76,9 @@ def traced_row(case: Case, marks: bool = False) -> dict:
         outputs=tuple(range(count)),
     )
     called = tracing.add(jaxpr, mark, {}, [True] * count)
+    assert not called.lengths
+    # Large constants are arguments that follow.
+    constants = {len(specs) + i: c.value for i, c in enumerate(called.captures)}
     library = messages.FunctionDefLibrary()
     for function in tracing.library.functions.values():
         function_to_proto(function, library.function.add())
@@ -84,7 +87,7 @@ def traced_row(case: Case, marks: bool = False) -> dict:
         "library": serialize(library),
         "name": called.name,
         "calls": calls,
-        "variables": {},
+        "variables": constants,
         "ops": [n.op for f in tracing.library.functions.values() for n in f.nodes],
     }
 
