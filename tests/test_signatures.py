@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -206,11 +207,142 @@ def test_results_that_no_signature_has_are_refused(
         regraft.save_model(_model(), tmp_path / "m", signatures=signature)
 
 
+class _Difference(keras.Model):
+    """Called in one of three ways, which Keras tells apart."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.way = way
+        self.dense = keras.layers.Dense(2)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"way": self.way}
+
+    def call(self, x: Any, training: Any = False) -> Any:
+        left, right = (x["left"], x["right"]) if self.way == "dict" else x
+        return {"difference": self.dense(left) - 3 * self.dense(right)}
+
+
+class _OfArguments(_Difference):
+    def call(self, left: Any, right: Any, training: Any = False) -> Any:
+        return super().call([left, right])
+
+
+def _network(way: str) -> keras.Model:
+    left, right = keras.Input((3,), name="left"), keras.Input((3,), name="right")
+    inputs = {"right": right, "left": left} if way == "dict" else [left, right]
+    difference = left - 3 * right
+    return keras.Model(inputs, {"difference": keras.layers.Dense(2)(difference)})
+
+
+# How a model of two inputs is made, its specs, and the names that its inputs have.
+_OF_TWO = {
+    "network, dict": ("network dict", [{"left": SPEC, "right": SPEC}], None),
+    "network, parts": ("network dict", {"right": SPEC, "left": SPEC}, None),
+    "network of a list": ("network list", [SPEC, SPEC], None),
+    "network, by name": ("network list", {"right": SPEC, "left": SPEC}, None),
+    "dict": ("dict", [{"left": SPEC, "right": SPEC}], None),
+    "dict, its parts": ("dict", {"right": SPEC, "left": SPEC}, None),
+    "list": ("list", [[SPEC, SPEC]], ("input_1", "input_2")),
+    "list, its parts": ("list", {"a": SPEC, "b": SPEC}, ("a", "b")),
+    "arguments": ("arguments", [SPEC, SPEC], None),
+    "arguments by name": ("arguments", {"right": SPEC, "left": SPEC}, None),
+}
+
+
+def _of_two(kind: str) -> tuple[keras.Model, Any]:
+    """A model of two inputs, and what it gives for what is tested."""
+    keras.utils.set_random_seed(1)
+    right = INPUTS[::-1].copy()
+    if kind == "arguments":
+        model = _OfArguments("list")
+        return model, model(INPUTS, right)["difference"]
+    way = kind.removeprefix("network ")
+    model = _network(way) if kind.startswith("network") else _Difference(way)
+    given = {"left": INPUTS, "right": right} if way == "dict" else [INPUTS, right]
+    return model, model(given)["difference"]
+
+
+@pytest.mark.parametrize("form", _OF_TWO)
+def test_model_of_two_inputs_is_served(form: str, tmp_path: Path, peer: Peer) -> None:
+    kind, specs, names = _OF_TWO[form]
+    model, expected = _of_two(kind)
+    signatures = {"served": regraft.export_signature(model, specs)}
+    regraft.save_model(model, tmp_path / "m", signatures=signatures)
+    values = INPUTS, INPUTS[::-1].copy()
+    arguments = dict(zip(names or ("left", "right"), values, strict=True))
+    theirs = peer.call("modules.call_signature", tmp_path / "m", "served", arguments)
+    ours = regraft.load(tmp_path / "m").signatures["served"](**arguments)
+    for found in (theirs, ours):
+        np.testing.assert_allclose(found["difference"], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_signature_tells_what_a_model_of_arguments_is_called_with(
+    tmp_path: Path, peer: Peer
+) -> None:
+    """Keras remembers the first argument alone: such a model was not traced."""
+    model, expected = _of_two("arguments")
+    signature = regraft.export_signature(model, [SPEC, SPEC])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        regraft.save_model(model, tmp_path / "m", signatures=signature)
+    values = [INPUTS, INPUTS[::-1].copy()]
+    theirs = peer.call("modules.call_model", tmp_path / "m", values)
+    loaded = regraft.load_model(tmp_path / "m")
+    for found in (theirs, loaded(*values)):
+        np.testing.assert_allclose(found["difference"], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_layer_of_two_arguments_is_served(tmp_path: Path, peer: Peer) -> None:
+    keras.utils.set_random_seed(0)
+    layer = keras.layers.MultiHeadAttention(2, 2)
+    x = keras.Input((4, 3))
+    model = keras.Model(x, layer(x, x))
+    spec = keras.InputSpec(shape=(None, None, 3), dtype="float32")
+    signatures = {
+        "listed": regraft.export_signature(layer, [spec, spec]),
+        "named": regraft.export_signature(layer, {"value": spec, "query": spec}),
+    }
+    regraft.save_model(model, tmp_path / "m", signatures=signatures)
+    rng = np.random.default_rng(0)
+    arguments = {
+        "query": rng.normal(size=(2, 4, 3)).astype("float32"),
+        "value": rng.normal(size=(2, 5, 3)).astype("float32"),
+    }
+    expected = layer(**arguments)
+    for name in signatures:
+        found = peer.call("modules.call_signature", tmp_path / "m", name, arguments)
+        np.testing.assert_allclose(found["output_1"], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["network dict", "network list", "dict", "list"])
+def test_bare_function_takes_what_the_model_takes(
+    kind: str, tmp_path: Path, peer: Peer
+) -> None:
+    """Its inputs have the names of the default signature."""
+    model, expected = _of_two(kind)
+    regraft.save_model(model, tmp_path / "default")
+    default = regraft.load(tmp_path / "default").signatures["serving_default"]
+    names = sorted(default.inputs)
+
+    def doubled(x: Any) -> Any:
+        return {"doubled": 2 * model(x)["difference"]}
+
+    signatures = {"serving_default": model, "doubled": doubled}
+    regraft.save_model(model, tmp_path / "m", signatures=signatures)
+    given = dict(zip(names, (INPUTS, INPUTS[::-1].copy()), strict=True))
+    for name, factor in (("serving_default", 1), ("doubled", 2)):
+        found = peer.call("modules.call_signature", tmp_path / "m", name, given)
+        (values,) = found.values()
+        expected_values = factor * np.asarray(expected)
+        np.testing.assert_allclose(values, expected_values, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("signatures", "message"),
-    [(lambda x: x, "export_signature"), ({"a": 3}, "Invalid signature 'a'")],
+    [({"a": 3}, "Invalid signature 'a'"), ("predict", "Received: 'predict'")],
 )
-def test_bare_functions_are_refused(
+def test_what_is_no_function_is_no_signature(
     tmp_path: Path, signatures: Any, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):

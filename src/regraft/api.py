@@ -83,7 +83,8 @@ def save_model(
             `.h5` or `.hdf5`, or is an `h5py.File`. A path that ends in `.keras`
             goes to Keras' own saver.
         signatures: What to serve from a SavedModel: what `export_signature` returns,
-            or several by name. By default `serving_default`, which calls the model.
+            or a function that takes what the model takes; or several by name. By
+            default `serving_default`, which calls the model.
         options: See `SaveOptions`. For HDF5 `dialect` and `progress` alone have a
             meaning.
         save_traces: Whether each layer's traced call and loss functions go along.
@@ -111,8 +112,8 @@ def save_model(
             "`function_aliases` and `save_debug_info` are about functions: they need "
             "`save_traces=True`."
         )
-    requests = requested(signatures)
     check_built(model)
+    requests = requested(signatures, model)
     check_aliases(aliases, model, requests)
     if not overwrite and not _may_overwrite(filepath):
         return

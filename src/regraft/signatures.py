@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -9,10 +10,17 @@ from typing import Any
 
 import keras
 
+from regraft.errors import UnsupportedError
+from regraft.model.state_tree import is_network
 from regraft.saving.trace_inputs import (
+    Arguments,
     SignatureRequest,
     TensorInput,
+    flat_inputs,
+    input_names,
     layer_output_names,
+    model_inputs,
+    packed_inputs,
 )
 
 SERVING_DEFAULT = "serving_default"
@@ -34,7 +42,9 @@ def export_signature(
             `keras.InputSpec` and `keras.KerasTensor` have; or a pair of shape and
             dtype. In a list without names the function's own argument names count.
             An argument may be a dict or a list of inputs: those without a name are
-            `argument`, `argument_1`, …, dicts by sorted keys.
+            `argument`, `argument_1`, …, dicts by sorted keys; a model's are those of
+            its `serving_default`. A model that takes a dict or a list may also be given
+            its parts.
 
     Raises:
         TypeError: `model_or_fn` can't be called, or not with such inputs, or an
@@ -64,7 +74,9 @@ def export_signature(
             )
         inputs[leaf.name] = leaf
     if isinstance(model_or_fn, keras.Layer):
-        return SignatureRequest(_of_layer(model_or_fn, list(inputs)), inputs)
+        called = Arguments(*_layer_arguments(model_or_fn, arguments))
+        function = _of_layer(model_or_fn, arguments)
+        return SignatureRequest(function, inputs, model_or_fn, called)
     by_name = isinstance(input_signature, Mapping)
     _check_arguments(model_or_fn, arguments, by_name)
     return SignatureRequest(_of_function(model_or_fn, arguments, by_name), inputs)
@@ -87,6 +99,8 @@ def _arguments(
         if name in found:
             raise ValueError(f"Two inputs of the signature have the name '{name}'.")
         found[name] = _structure(name, spec)
+    if isinstance(function, keras.Model):
+        return _named_as_served(function, found)
     return found
 
 
@@ -141,11 +155,22 @@ def _check_arguments(
 def _argument_names(function: Callable[..., Any]) -> list[str]:
     if isinstance(function, keras.Model) and getattr(function, "inputs", None):
         return [str(tensor.name) for tensor in function.inputs]
-    called = function.call if isinstance(function, keras.Layer) else function
+    if isinstance(function, keras.Layer):
+        return [p.name for p in _tensor_parameters(function)]
     return [
         parameter.name
-        for parameter in inspect.signature(called).parameters.values()
+        for parameter in inspect.signature(function).parameters.values()
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    ]
+
+
+def _tensor_parameters(layer: keras.Layer) -> list[inspect.Parameter]:
+    """Returns the arguments of a layer's call that tensors come by."""
+    return [
+        parameter
+        for parameter in inspect.signature(layer.call).parameters.values()
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        and parameter.name != "training"
     ]
 
 
@@ -171,17 +196,63 @@ def _tensor_input(name: str, spec: Any) -> TensorInput:
     return TensorInput(tuple(shape), dtype, name)
 
 
+def _served(model: keras.Model) -> tuple[Any, Mapping[str, Any]] | None:
+    """Returns what a model is called with, under the names of `serving_default`.
+
+    Returns:
+        The structure of its first argument, and those of the others by name; `None`
+        if the model doesn't know.
+    """
+    try:
+        inputs = model_inputs(model)
+    except UnsupportedError:
+        return None
+    named = [
+        dataclasses.replace(tensor, name=name)
+        for tensor, name in zip(
+            flat_inputs(inputs), input_names(model, inputs), strict=True
+        )
+    ]
+    return packed_inputs(inputs, named)
+
+
+def _named_as_served(model: keras.Model, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Returns the arguments of a model, where a dict or list has its inputs' names."""
+    if len(arguments) != 1 or (served := _served(model)) is None:
+        return arguments
+    ((name, given),) = arguments.items()
+    first, _ = served
+    if isinstance(given, TensorInput) or isinstance(first, TensorInput):
+        return arguments
+    if isinstance(given, Mapping) and isinstance(first, Mapping):
+        if given.keys() != first.keys():
+            return arguments
+        found = {key: _renamed(given[key], first[key]) for key in given}
+        return {name: found}
+    return {name: _renamed(given, first)}
+
+
+def _renamed(given: Any, served: Any) -> Any:
+    """Returns inputs under the names of others, where they are as many."""
+    leaves, others = keras.tree.flatten(given), keras.tree.flatten(served)
+    if len(leaves) != len(others):
+        return given
+    pairs = zip(leaves, others, strict=True)
+    named = [dataclasses.replace(leaf, name=other.name) for leaf, other in pairs]
+    return keras.tree.pack_sequence_as(given, named)
+
+
 def _of_layer(
-    layer: keras.Layer, names: Sequence[str]
+    layer: keras.Layer, arguments: Mapping[str, Any]
 ) -> Callable[..., Mapping[str, Any]]:
     """Calls a layer on tensors by name, and names what it returns as Keras does."""
     takes_training = "training" in inspect.signature(layer.call).parameters
     is_model = isinstance(layer, keras.Model)
-    kwargs = {"training": False} if takes_training or is_model else {}
+    fixed = {"training": False} if takes_training or is_model else {}
 
     def call(**tensors: Any) -> Mapping[str, Any]:
-        given = [tensors[name] for name in names]
-        results = layer(given[0] if len(given) == 1 else given, **kwargs)
+        first, rest = _layer_arguments(layer, _filled(arguments, tensors))
+        results = layer(first, **rest, **fixed)
         outputs = layer_output_names(layer) if is_model else None
         if isinstance(results, Mapping) or not outputs:
             return _named_outputs(results, first=1)
@@ -191,14 +262,51 @@ def _of_layer(
     return call
 
 
+def _layer_arguments(
+    layer: keras.Layer, given: Mapping[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """Returns how to call a layer with arguments, which may be parts of its first.
+
+    Returns:
+        Its first argument, and the others by name.
+    """
+    values = list(given.values())
+    if isinstance(layer, keras.Model) and is_network(layer):
+        if len(values) == 1:
+            return values[0], {}
+        structure = layer.input
+        if isinstance(structure, Mapping) and given.keys() == structure.keys():
+            return dict(given), {}
+        order = [str(tensor.name) for tensor in layer.inputs]
+        return ([given[n] for n in order] if given.keys() == {*order} else values), {}
+    parameters = _tensor_parameters(layer)
+    names = [parameter.name for parameter in parameters]
+    if given.keys() <= {*names} and names[0] in given:
+        rest = {name: value for name, value in given.items() if name != names[0]}
+        return given[names[0]], rest
+    if len(values) == sum(p.default is p.empty for p in parameters):
+        return values[0], dict(zip(names[1:], values[1:], strict=False))
+    if len(values) == 1:
+        return values[0], {}
+    served = _served(layer) if isinstance(layer, keras.Model) else None
+    if served and isinstance(served[0], Mapping) and served[0].keys() == given.keys():
+        return dict(given), {}
+    return values, {}
+
+
+def _filled(arguments: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns arguments with tensors in the places of their inputs."""
+    return {
+        name: keras.tree.map_structure(lambda leaf: tensors[leaf.name], structure)
+        for name, structure in arguments.items()
+    }
+
+
 def _of_function(
     function: Callable[..., Any], arguments: Mapping[str, Any], by_name: bool
 ) -> Callable[..., Mapping[str, Any]]:
     def call(**tensors: Any) -> Mapping[str, Any]:
-        given = {
-            name: keras.tree.map_structure(lambda leaf: tensors[leaf.name], structure)
-            for name, structure in arguments.items()
-        }
+        given = _filled(arguments, tensors)
         results = function(**given) if by_name else function(*given.values())
         return _named_outputs(results, first=0)
 
@@ -229,11 +337,19 @@ def _is_array(value: Any) -> bool:
     return hasattr(value, "dtype") or isinstance(value, bool | int | float)
 
 
-def requested(signatures: Any) -> dict[str, SignatureRequest] | None:
+def requested(
+    signatures: Any, model: keras.Model
+) -> dict[str, SignatureRequest] | None:
     """Reads the `signatures` argument of `save_model`.
 
+    Args:
+        signatures: One, or several by name: what `export_signature` returns, or a
+            function or layer that takes what the model takes.
+        model: The model that is saved.
+
     Raises:
-        ValueError: One was not made by `export_signature`.
+        ValueError: One is neither, or is a function and the model doesn't know what it
+            is called with.
     """
     if signatures is None:
         return None
@@ -242,10 +358,24 @@ def requested(signatures: Any) -> dict[str, SignatureRequest] | None:
         if isinstance(signatures, Mapping)
         else {SERVING_DEFAULT: signatures}
     )
-    for name, signature in named.items():
-        if not isinstance(signature, SignatureRequest):
-            raise ValueError(
-                f"Invalid signature '{name}': expected what `regraft.export_signature("
-                f"function, input_signature)` returns. Received: {signature!r}"
-            )
-    return named
+    return {name: _request(name, value, model) for name, value in named.items()}
+
+
+def _request(name: str, signature: Any, model: keras.Model) -> SignatureRequest:
+    if isinstance(signature, SignatureRequest):
+        return signature
+    if not callable(signature):
+        raise ValueError(
+            f"Invalid signature '{name}': expected a function or what `regraft."
+            f"export_signature(function, input_signature)` returns. Received: "
+            f"{signature!r}"
+        )
+    served = _served(model)
+    if served is None:
+        raise ValueError(
+            f"Signature '{name}' is a function, and model '{model.name}' doesn't know "
+            "what it is called with: pass `regraft.export_signature(function, "
+            "input_signature)`."
+        )
+    first, rest = served
+    return export_signature(signature, [first, *rest.values()])

@@ -43,16 +43,33 @@ class TensorInput:
 
 
 @dataclass(frozen=True, eq=False)
+class Arguments:
+    """All that a model is called with, where it takes more than its first argument.
+
+    Attributes:
+        first: Structure of the first argument.
+        rest: Structures of the others by name.
+    """
+
+    first: Any
+    rest: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
 class SignatureRequest:
     """A signature that somebody asks for.
 
     Attributes:
         function: Called with tensors by name; returns tensors by name.
         inputs: Tensors by name.
+        layer: What it calls, where that is a layer as it is.
+        called: What it calls the layer with.
     """
 
     function: Callable[..., Mapping[str, Any]]
     inputs: Mapping[str, TensorInput]
+    layer: keras.Layer | None = None
+    called: Arguments | None = None
 
 
 def _length_name(
@@ -149,6 +166,27 @@ def _specs(
     ]
 
 
+def told_inputs(model: keras.Model, signatures: Mapping[str, SignatureRequest]) -> Any:
+    """Returns what a signature calls a model with, or else what it was built for.
+
+    Keras remembers the first argument of a model's call alone.
+
+    Raises:
+        UnsupportedError: Neither is known.
+    """
+    requests = signatures.values()
+    told = [r.called for r in requests if r.layer is model and r.called is not None]
+    several = [called for called in told if called.rest]
+    if several:
+        return several[0]
+    try:
+        return model_inputs(model)
+    except UnsupportedError:
+        if not told:
+            raise
+        return told[0].first
+
+
 def model_inputs(model: keras.Model) -> Any:
     """Returns the tensors that a model was built for.
 
@@ -231,19 +269,6 @@ def _named(model: keras.Model, side: str) -> list[Any] | None:
     tensors = list(keras.tree.flatten(symbolic))
     called = any(_compat.was_recorded(tensor) for tensor in tensors)
     return None if called and not is_network(model) else tensors
-
-
-@dataclass(frozen=True, eq=False)
-class Arguments:
-    """All that a model is called with, where it takes more than its first argument.
-
-    Attributes:
-        first: Structure of the first argument.
-        rest: Structures of the others by name.
-    """
-
-    first: Any
-    rest: Mapping[str, Any]
 
 
 def split_arguments(inputs: Any) -> tuple[Any, Mapping[str, Any]]:

@@ -39,12 +39,12 @@ from regraft.saving.trace_inputs import (
     SignatureRequest,
     flat_inputs,
     input_names,
-    model_inputs,
     output_names,
     packed_inputs,
     renamed_lengths,
     saved_inputs,
     symbolic_inputs,
+    told_inputs,
     with_lists,
     with_tuples,
 )
@@ -101,7 +101,7 @@ def trace_model(
     Raises:
         UnsupportedError: What it computes can't be written as TensorFlow ops.
     """
-    given = model_inputs(model) if inputs is None else inputs
+    given = told_inputs(model, signatures or {}) if inputs is None else inputs
     failure: Exception | None = None
     has_lengths = any(None in t.shape[1:] for t in flat_inputs(given))
     for way in WAYS if signatures is None else WAYS[:-1]:

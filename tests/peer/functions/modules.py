@@ -50,6 +50,15 @@ def call_signature(path: Path, name: str, arguments: dict) -> dict:
     return {key: value.numpy() for key, value in found.items()}
 
 
+def call_model(path: Path, values: list) -> dict:
+    """What a model without its class gives for several arguments, by output name."""
+    import tf_keras
+
+    model = tf_keras.models.load_model(str(path))
+    found = model(*map(tf.constant, values))
+    return {key: value.numpy() for key, value in found.items()}
+
+
 def names_of_forms() -> dict:
     """Names of inputs and outputs that TensorFlow gives to signatures, by form."""
     row, column = tf.TensorSpec((None, 3)), tf.TensorSpec((None, 1))
