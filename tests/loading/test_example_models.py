@@ -78,6 +78,28 @@ def test_metrics_of_a_step_heed_masks(
         np.testing.assert_allclose(fitted[name], [value], rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.parametrize(
+    ("weighted", "save_format"), [(False, "tf"), (True, "tf"), (True, "h5")]
+)
+def test_metrics_are_weighted_by_masks(
+    weighted: bool, save_format: str, tmp_path: Path, peer: Peer
+) -> None:
+    path = file_of(tmp_path, save_format)
+    theirs = _saved(
+        peer,
+        "metrics_that_are_no_mean_of_a_function",
+        path,
+        weighted=weighted,
+        save_format=save_format,
+    )
+    x, y = theirs["batch"]
+    model = regraft.load_model(path)
+    for one in (again(model, tmp_path / f"again{path.suffix}"), model):
+        for weights, expected in theirs["results"].values():
+            found = one.evaluate(x, y, sample_weight=weights, verbose=0)
+            np.testing.assert_allclose(found, list(expected.values()), rtol=1e-5)
+
+
 @pytest.mark.parametrize("save_format", ["tf", "h5"])
 def test_results_are_listed_output_by_output(
     save_format: str, tmp_path: Path, peer: Peer

@@ -1,4 +1,4 @@
-"""What `evaluate` returns; see `regraft._compat`."""
+"""What `evaluate` counts and returns; see `regraft._compat`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,26 @@ from typing import Any
 import keras
 
 from regraft._compat import built_metrics
+
+
+def compiled_metrics(
+    model: keras.Model, targets: Any, outputs: Any
+) -> list[keras.Metric]:
+    """Returns the metrics of `compile`, which are made of what is first counted.
+
+    Keras 3.12 to 3.15: `model.metrics` is empty of them until then.
+
+    Args:
+        model: A model, compiled or not.
+        targets: Of a batch.
+        outputs: Of the same batch.
+    """
+    metrics = getattr(model, "_compile_metrics", None)
+    if metrics is None:
+        return []
+    if not metrics.built:
+        metrics.build(targets, outputs)
+    return list(metrics.metrics)
 
 
 def order_results(model: keras.Model) -> None:

@@ -72,6 +72,40 @@ def metrics_of_masked_sequences(outputs: str) -> Built:
 
 
 @case
+def metrics_that_are_no_mean_of_a_function(weighted: bool) -> Built:
+    """Of masked sequences: each is given the mask as the weights of the samples."""
+    inputs = tf_keras.Input((6,), dtype="int32")
+    x = layers.Embedding(9, 4, mask_zero=True)(inputs)
+    x = layers.GRU(3, return_sequences=True)(x)
+    model = tf_keras.Model(inputs, layers.Dense(1, "sigmoid")(x))
+    kinds = tf_keras.metrics
+    found = [
+        kinds.RootMeanSquaredError(name="root"),
+        kinds.Precision(name="precision"),
+        kinds.AUC(num_thresholds=9, name="auc"),
+        kinds.FalsePositives(name="false"),
+        kinds.MeanRelativeError(3.0, name="relative"),
+        kinds.BinaryAccuracy(name="mean_of_a_function"),
+    ]
+    key = "weighted_metrics" if weighted else "metrics"
+    sequences = np.random.default_rng(1).integers(1, 9, (4, 6)).astype("int32")
+    sequences[:2, 3:] = 0
+    targets = np.random.default_rng(2).integers(0, 2, (4, 6, 1)).astype("float32")
+    model.compile(tf_keras.optimizers.SGD(0.1), "mse", **{key: found})
+    results = {}
+    for name in (None, "examples", "steps"):
+        shape = {None: None, "examples": (4,), "steps": (4, 6)}[name]
+        weights = None if shape is None else _batch(*shape, seed=3) ** 2
+        results[name] = (
+            weights,
+            model.evaluate(
+                sequences, targets, sample_weight=weights, verbose=0, return_dict=True
+            ),
+        )
+    return Built(model, sequences, (sequences, targets), more={"results": results})
+
+
+@case
 def results_of_several_outputs() -> Built:
     """Whose names, and those of their metrics, are in no alphabetical order."""
     inputs = tf_keras.Input((3,))
