@@ -19,6 +19,7 @@ from promises.checks import (
     assert_same_weights,
     file_of,
 )
+from regraft import _compat
 from regraft.errors import UnsupportedError
 
 pytestmark = pytest.mark.peer
@@ -613,3 +614,26 @@ def test_tf_keras_opens_classes_that_are_saved_again_with_their_losses(
         path = str(tmp_path / name)
         loss = peer.call("unusual_models.step_of", path, *theirs["batch"])
         np.testing.assert_allclose(loss, theirs["loss"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("case", ["settings_beside_tensors", "settings_in_a_class"])
+def test_layers_are_called_with_settings_beside_tensors(
+    case: str, tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, case, tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    assert not regraft.load_report(model).notes
+    saved = again(model, tmp_path / "again")
+    loss = peer.call(
+        "unusual_models.step_of", str(tmp_path / "again"), *theirs["batch"]
+    )
+    np.testing.assert_allclose(loss, theirs["loss"], rtol=1e-5)
+    assert_same_step(saved, theirs)
+    if case == "settings_beside_tensors":
+        (call,) = _compat.recorded_calls(model)[id(model.get_layer("mixed"))]
+        settings = {key: call.arguments.kwargs[key] for key in ("scale", "flip")}
+        assert settings == {"scale": 3.0, "flip": True}
+    else:
+        rows = {row.name: row.source for row in regraft.load_report(model).layers}
+        assert rows["multi_head_attention"] == "config"
+    assert_same_step(model, theirs)

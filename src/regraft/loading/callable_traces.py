@@ -75,10 +75,35 @@ class CallableTraces:
 
     def arguments(self) -> dict[str, Any]:
         """Returns the specs of the tensors that the first trace takes, by name."""
+        given = self._first_arguments().items()
+        return {name: spec for name, spec in given if _is_tensors(spec)}
+
+    def settings(self) -> dict[str, Any]:
+        """Returns what else the first trace was made with, where that is no default."""
+        if (signature := self.signature()) is None:
+            return {}
+        usual = {name: p.default for name, p in signature.parameters.items()}
+        return {
+            name: value
+            for name, value in self._first_arguments().items()
+            if _is_setting(name, value)
+            and value != usual.get(name, inspect.Parameter.empty)
+        }
+
+    def setting_names(self) -> set[str]:
+        """Returns the arguments, beside the first, that are no tensors in a trace."""
+        return {
+            name
+            for candidate in self._candidates
+            for trace in candidate.function.traces
+            for name, value in trace.arguments(candidate.function.spec.args).items()
+            if _is_setting(name, value)
+        }.difference(self.argument_names()[:1])
+
+    def _first_arguments(self) -> dict[str, Any]:
         for candidate in self._candidates[:1]:
             for trace in candidate.function.traces:
-                given = trace.arguments(candidate.function.spec.args)
-                return {name: spec for name, spec in given.items() if _is_tensors(spec)}
+                return trace.arguments(candidate.function.spec.args)
         return {}
 
     def first_argument(self) -> Any:
@@ -121,6 +146,10 @@ class CallableTraces:
                 except MismatchError as error:
                     first_error = first_error or error
         raise first_error or MismatchError("No trace takes the arguments.")
+
+
+def _is_setting(name: str, value: Any) -> bool:
+    return name != "training" and isinstance(value, bool | int | float | str)
 
 
 def _is_tensors(spec: Any) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -513,14 +514,11 @@ class Reviver:
         entry = {**with_nodes(entry, node), NODE: node.node_id}
         with self._context.words_of_keras2():
             layer = build_layer(entry, self._context)
-        if not layer.built:
-            shape = metadata.get("build_input_shape")
-            if shape is not None:
-                with warnings.catch_warnings():
-                    # Without a `build` of its own it makes no variables, as is
-                    # seen below.
-                    warnings.filterwarnings("ignore", "`build\\(\\)` was called")
-                    layer.build(_plain_shape(shape))
+        if not layer.built and (shapes := _build_shapes(layer, metadata, config)):
+            with warnings.catch_warnings():
+                # Without a `build` of its own it makes no variables, as is seen below.
+                warnings.filterwarnings("ignore", "`build\\(\\)` was called")
+                layer.build(*shapes)
         plan = plan_from_objects(state_tree(layer), node)
         if plan.missing or plan.unused:
             raise ValueError("The rebuilt layer has other variables than the file.")
@@ -528,6 +526,24 @@ class Reviver:
             if item.node_id is not None:
                 self._live.setdefault(item.node_id, item.variable)
         return layer
+
+
+def _build_shapes(
+    layer: keras.Layer, metadata: Mapping[str, Any], config: Mapping[str, Any]
+) -> list[Any]:
+    """Returns the shapes to build a layer for; none where the file has none.
+
+    An attention's are in its config, by the names that `build` has for them.
+    """
+    parameters = inspect.signature(layer.build).parameters
+    names = [name for name in parameters if name.endswith("_shape")]
+    if len(names) > 1 and config.get(names[0]) is not None:
+        return [_plain_shape(config.get(name)) for name in names]
+    if (shape := metadata.get("build_input_shape")) is None:
+        return []
+    plain = _plain_shape(shape)
+    are_several = isinstance(plain, list) and isinstance(next(iter(plain), 0), Sequence)
+    return plain[: len(names)] if are_several and len(names) > 1 else [plain]
 
 
 def _signature_inputs(node: ObjectNode) -> tuple[str, ...]:

@@ -95,6 +95,7 @@ class Revived(HoldsTables):
         self.saved_config = dict(saved_config)
         # A plain object: Keras must not look for layers in it.
         self._traces = CallableTraces(functions)
+        _compat.name_keywords(self, self._traces.setting_names())
         # Made here: one that is made while a step is compiled is lost with it.
         self._seed_generator = keras.random.SeedGenerator(name="seed_generator")
         self.supports_masking = True
@@ -170,6 +171,11 @@ class Revived(HoldsTables):
     def saved_inputs(self) -> Mapping[str, Any]:
         """Symbolic tensors for what its first trace takes, by name."""
         return symbolic(self._traces.arguments(), HANDLE)
+
+    @property
+    def saved_settings(self) -> Mapping[str, Any]:
+        """What else its first trace was made with, by name, where no default."""
+        return self._traces.settings()
 
     def build(self, *shapes: Any, **keywords: Any) -> None:
         """Does nothing: the variables are those of the file."""

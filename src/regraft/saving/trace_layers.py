@@ -178,7 +178,7 @@ class _ModelTracer:
         first, rest = packed_inputs(self._inputs, operands)
         for training in flags:
             try:
-                self._trace_call(model, [first], training, **rest)
+                self._trace_call(model, first, rest, training, {})
             except UnsupportedError:
                 if not self._way.is_partial:
                     raise
@@ -215,9 +215,11 @@ class _ModelTracer:
             tensors = symbolic_inputs(keras.tree.flatten(inputs), self._way)
             given = keras.tree.pack_sequence_as(inputs, tensors)
             first, *others = given.items()
+            # As `use_causal_mask` of an attention.
+            settings = getattr(layer, "saved_settings", {})
             for training in flags:
                 try:
-                    self._trace_call(layer, [first[1]], training, **dict(others))
+                    self._trace_call(layer, first[1], dict(others), training, settings)
                 except (ValueError, NotImplementedError) as error:
                     self._notes.append((layer.name, str(error)))
 
@@ -235,17 +237,30 @@ class _ModelTracer:
     # Tracing
 
     def _trace_call(
-        self, layer: keras.Layer, args: Sequence[Any], training: bool, **kwargs: Any
+        self,
+        layer: keras.Layer,
+        first: Any,
+        rest: Mapping[str, Any],
+        training: bool,
+        settings: Mapping[str, Any],
     ) -> None:
-        """Traces a layer's call, and writes it into the library."""
-        tensors = keras.tree.flatten((list(args), kwargs))
-        takes_training = self._expects_training(layer)
+        """Traces a layer's call, and writes it into the library.
+
+        Args:
+            layer: The layer.
+            first: Structure of tensors.
+            rest: The same, of its other arguments by name.
+            training: Passed on, if the layer takes it.
+            settings: Arguments by name that are no tensors.
+        """
+        given = first, dict(rest)
+        tensors = keras.tree.flatten(given)
+        if self._expects_training(layer):
+            settings = {**settings, "training": training}
 
         def run(*arrays: Any) -> Any:
-            here, named = keras.tree.pack_sequence_as((list(args), kwargs), arrays)
-            if takes_training:
-                named = {**named, "training": training}
-            return layer(*here, **named)
+            here, named = keras.tree.pack_sequence_as(given, arrays)
+            return layer(here, **named, **settings)
 
         self._run(run, tensors, training)
 

@@ -1247,6 +1247,55 @@ def regularizers_in_a_class() -> Built:
     return Built(model, batch[0], batch)
 
 
+class Mixed(layers.Layer):
+    """Takes two tensors and what is none."""
+
+    def build(self, input_shape: Any) -> None:
+        self.kernel = self.add_weight("kernel", (input_shape[-1],))
+
+    def call(
+        self, first: Any, second: Any, scale: float = 1.0, flip: bool = False
+    ) -> Any:
+        mixed = first * self.kernel + scale * second
+        return -mixed if flip else mixed
+
+
+@case
+def settings_beside_tensors() -> Built:
+    inputs = tf_keras.Input((3,))
+    x = Mixed(name="mixed")(
+        layers.Dense(3)(inputs), second=inputs, scale=3.0, flip=True
+    )
+    model = tf_keras.Model(inputs, x)
+    batch = _batch(4, 3), _batch(4, 3, seed=1)
+    model.compile("sgd", "mse")
+    model.fit(*batch, epochs=2, verbose=0)
+    return Built(model, batch[0], batch)
+
+
+class LooksBack(tf_keras.Model):
+    """Attends to what was before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = layers.MultiHeadAttention(2, 3)
+        self.mixed = Mixed()
+
+    def call(self, inputs: Any) -> Any:
+        x = self.attention(inputs, inputs, use_causal_mask=True)
+        return self.mixed(x, second=inputs, scale=0.5)
+
+
+@case
+def settings_in_a_class() -> Built:
+    model = LooksBack()
+    batch = _batch(4, 5, 3), _batch(4, 5, 3, seed=1)
+    model(batch[0])
+    model.compile("sgd", "mse")
+    model.fit(*batch, epochs=2, verbose=0)
+    return Built(model, batch[0], batch)
+
+
 def step_of(path: str, x: Any, y: Any) -> float:
     """The loss of the next step of a model that tf_keras opens."""
     tf_keras.backend.clear_session()
