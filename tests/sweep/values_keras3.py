@@ -224,11 +224,6 @@ CANNOT: list[tuple[str, tuple[str, ...], str]] = [
         "tf_keras takes no mask from what it runs from traces",
     ),
     (
-        r"L\.SpectralNormalization\(.*trainable=False",
-        KERAS_3_OF_KERAS_2,
-        "where all is frozen, its weights are in Keras 2's order",
-    ),
-    (
         r"L\.SpectralNormalization\(",
         ("tf_keras·traces",),
         "predictions are equal; what it writes into its kernel in training, TensorFlow "

@@ -7,7 +7,6 @@ below `keras.src` or `jax._src`, of another package.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -227,22 +226,6 @@ def recorded_calls(model: keras.Model) -> dict[int, list[Any]]:
         id(operation): [n for n in operation._inbound_nodes if id(n) in own]
         for operation in model.operations
     }
-
-
-def name_keywords(layer: keras.Layer, names: Iterable[str]) -> None:
-    """Lets Keras know arguments of a layer's call that its signature leaves unnamed.
-
-    Keras 3.12 to 3.15: what comes by `**keywords` is one argument, in which tensors and
-    other values can't be together (`Layer._call_signature`).
-    """
-    parameters = layer._call_signature.parameters
-    new = {
-        name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
-        for name in names
-        if name not in parameters
-    }
-    ordered = sorted([*parameters.values(), *new.values()], key=lambda p: p.kind)
-    layer._call_signature = inspect.Signature(ordered)
 
 
 def connect_unused(inputs: list[keras.KerasTensor]) -> None:

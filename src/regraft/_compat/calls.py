@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import inspect
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -66,3 +68,19 @@ def _begin_call(layer: keras.Layer, training: bool | None) -> Any:
 
 def _keep_losses() -> None:
     """Stands for `_clear_losses` where a step has cleared them already."""
+
+
+def name_keywords(layer: keras.Layer, names: Iterable[str]) -> None:
+    """Lets Keras know arguments of a layer's call that its signature leaves unnamed.
+
+    Keras 3.12 to 3.15: what comes by `**keywords` is one argument, in which tensors and
+    other values can't be together (`Layer._call_signature`).
+    """
+    parameters = layer._call_signature.parameters
+    new = {
+        name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None)
+        for name in names
+        if name not in parameters
+    }
+    ordered = sorted([*parameters.values(), *new.values()], key=lambda p: p.kind)
+    layer._call_signature = inspect.Signature(ordered)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -29,12 +28,12 @@ from regraft.loading.revived_layer import (
     RevivedObject,
     TracedRegularizer,
 )
+from regraft.loading.shapes import build_shapes
 from regraft.model.compile.metrics import build_metric
 from regraft.model.description import ObjectNode, Variable
 from regraft.model.dialects.context import NODE, BuildContext
 from regraft.model.dialects.objects import build_dtype, build_object
 from regraft.model.dialects.topology import build_layer
-from regraft.model.metadata import TensorShape
 from regraft.model.state_tree import set_child, state_tree
 
 # Functions by preference: with all losses, with conditional ones, plain.
@@ -514,7 +513,7 @@ class Reviver:
         entry = {**with_nodes(entry, node), NODE: node.node_id}
         with self._context.words_of_keras2():
             layer = build_layer(entry, self._context)
-        if not layer.built and (shapes := _build_shapes(layer, metadata, config)):
+        if not layer.built and (shapes := build_shapes(layer, metadata, config)):
             with warnings.catch_warnings():
                 # Without a `build` of its own it makes no variables, as is seen below.
                 warnings.filterwarnings("ignore", "`build\\(\\)` was called")
@@ -526,24 +525,6 @@ class Reviver:
             if item.node_id is not None:
                 self._live.setdefault(item.node_id, item.variable)
         return layer
-
-
-def _build_shapes(
-    layer: keras.Layer, metadata: Mapping[str, Any], config: Mapping[str, Any]
-) -> list[Any]:
-    """Returns the shapes to build a layer for; none where the file has none.
-
-    An attention's are in its config, by the names that `build` has for them.
-    """
-    parameters = inspect.signature(layer.build).parameters
-    names = [name for name in parameters if name.endswith("_shape")]
-    if len(names) > 1 and config.get(names[0]) is not None:
-        return [_plain_shape(config.get(name)) for name in names]
-    if (shape := metadata.get("build_input_shape")) is None:
-        return []
-    plain = _plain_shape(shape)
-    are_several = isinstance(plain, list) and isinstance(next(iter(plain), 0), Sequence)
-    return plain[: len(names)] if are_several and len(names) > 1 else [plain]
 
 
 def _signature_inputs(node: ObjectNode) -> tuple[str, ...]:
@@ -586,14 +567,6 @@ def _holds_state(node: ObjectNode, tables: frozenset[int]) -> bool:
 
 def _name(metadata: Mapping[str, Any]) -> str:
     return str(metadata.get("name") or "revived").replace("/", "__")
-
-
-def _plain_shape(shape: Any) -> Any:
-    if isinstance(shape, TensorShape):
-        return shape.dims
-    if isinstance(shape, list):
-        return [_plain_shape(item) for item in shape]
-    return shape
 
 
 def _comes_late(item: tuple[str, ObjectNode | Variable]) -> bool:

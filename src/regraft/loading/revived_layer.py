@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from regraft import _compat
+from regraft._compat.calls import name_keywords
 from regraft.dtypes import HANDLE
 from regraft.graph import ir
 from regraft.graph.runtime import composites, structure
@@ -95,7 +96,7 @@ class Revived(HoldsTables):
         self.saved_config = dict(saved_config)
         # A plain object: Keras must not look for layers in it.
         self._traces = CallableTraces(functions)
-        _compat.name_keywords(self, self._traces.setting_names())
+        name_keywords(self, self._traces.setting_names())
         # Made here: one that is made while a step is compiled is lost with it.
         self._seed_generator = keras.random.SeedGenerator(name="seed_generator")
         self.supports_masking = True

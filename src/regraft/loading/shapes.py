@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -142,3 +143,29 @@ def _symbolic(spec: Any) -> Any:
 
 def _is_shape(spec: Any) -> bool:
     return bool(spec) and all(dim is None or isinstance(dim, int) for dim in spec)
+
+
+def build_shapes(
+    layer: keras.Layer, metadata: Mapping[str, Any], config: Mapping[str, Any]
+) -> list[Any]:
+    """Returns the shapes to build a layer for; none where the file has none.
+
+    An attention's are in its config, by the names that `build` has for them.
+    """
+    parameters = inspect.signature(layer.build).parameters
+    names = [name for name in parameters if name.endswith("_shape")]
+    if len(names) > 1 and config.get(names[0]) is not None:
+        return [_plain_shape(config.get(name)) for name in names]
+    if (shape := metadata.get("build_input_shape")) is None:
+        return []
+    plain = _plain_shape(shape)
+    are_several = isinstance(plain, list) and isinstance(next(iter(plain), 0), Sequence)
+    return plain[: len(names)] if are_several and len(names) > 1 else [plain]
+
+
+def _plain_shape(shape: Any) -> Any:
+    if isinstance(shape, TensorShape):
+        return shape.dims
+    if isinstance(shape, list):
+        return [_plain_shape(item) for item in shape]
+    return shape

@@ -21,7 +21,9 @@ import keras
 
 from regraft import _compat
 from regraft.dtypes import name_of
-from regraft.graph.tracing.tracer import Tracing
+from regraft.errors import UnsupportedError
+from regraft.graph.tracing.function_graph import CalledFunction
+from regraft.graph.tracing.tracer import Call, Tracing
 from regraft.model.state_tree import call_signature
 from regraft.saving.trace_operations import is_tensor, tensors_alone
 from regraft.saving.trace_twins import likeness
@@ -525,6 +527,16 @@ def _names(record: LayerCall) -> list[str]:
         for leaf in leaves:
             names[leaf.index] = name.lower()
     return names
+
+
+def check_standalone(record: LayerCall, call: Call, called: CalledFunction) -> None:
+    """Refuses a function that needs more than its arguments and variables."""
+    others = set(called.operands) - set(call.mark.inputs) - called.variables
+    if others or called.lengths:
+        raise UnsupportedError(
+            f"Layer '{record.layer.name}' uses tensors that are none of its "
+            "arguments, so it has no function of its own."
+        )
 
 
 def distinct_calls(

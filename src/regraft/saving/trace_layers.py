@@ -29,6 +29,7 @@ from regraft.model.state_tree import call_signature
 from regraft.saving.trace_calls import (
     LayerCall,
     LayerCalls,
+    check_standalone,
     distinct_calls,
     kept_variables,
     node_name,
@@ -244,15 +245,7 @@ class _ModelTracer:
         training: bool,
         settings: Mapping[str, Any],
     ) -> None:
-        """Traces a layer's call, and writes it into the library.
-
-        Args:
-            layer: The layer.
-            first: Structure of tensors.
-            rest: The same, of its other arguments by name.
-            training: Passed on, if the layer takes it.
-            settings: Arguments by name that are no tensors.
-        """
+        """Traces a layer's call on tensors, and with settings that are no tensors."""
         given = first, dict(rest)
         tensors = keras.tree.flatten(given)
         if self._expects_training(layer):
@@ -414,7 +407,7 @@ class _ModelTracer:
         avals = call.jaxpr.out_avals
         live = [i in (losses or ()) for i in range(len(avals))]
         called = self._tracing.add(call.jaxpr, call.mark, call.variables, live)
-        self._check_standalone(record, call, called)
+        check_standalone(record, call, called)
         specs = [tensor_spec(avals[i].shape, avals[i].dtype) for i in call.mark.outputs]
         output = structure(record.outputs, specs)
         if losses is not None:
@@ -488,17 +481,6 @@ class _ModelTracer:
         results = graph.call_function(called, operands, "StatefulPartitionedCall")
         outputs = [("identity", results[i]) for i in called.results]
         return graph.finish("caller", outputs), graph.passed_symbols
-
-    def _check_standalone(
-        self, record: LayerCall, call: Call, called: CalledFunction
-    ) -> None:
-        """Refuses a function that needs more than its arguments and variables."""
-        others = set(called.operands) - set(call.mark.inputs) - called.variables
-        if others or called.lengths:
-            raise UnsupportedError(
-                f"Layer '{record.layer.name}' uses tensors that are none of its "
-                "arguments, so it has no function of its own."
-            )
 
     def _activity_regularizer(self, record: LayerCall) -> SavedFunctionSpec | None:
         regularizer = record.layer.activity_regularizer
