@@ -28,6 +28,11 @@ KEPT = {
     "2.4.4/listed_features",
     "2.11.1/measured",
     "2.6.2/cells",
+    "2.1.4/smoothed_labels",
+    "2.1.4/clipped_values",
+    "2.1.4/clipped_norms",
+    "2.2.3/smoothed_labels",
+    "2.2.3/clipped_values",
 }
 
 
@@ -57,6 +62,11 @@ class Told:
         with np.load(directory / "told.npz") as file:
             self._arrays = dict(file)
 
+    @property
+    def results(self) -> Any:
+        """What `test_on_batch` gave, in later files."""
+        return self._arrays.get("tested")
+
     def __getitem__(self, prefix: str) -> Any:
         found = {
             key.partition("_")[2]: value
@@ -85,6 +95,9 @@ def test_model_predicts_and_takes_the_same_next_step(case: str, files: Path) -> 
     told = Told(files / case)
     model = regraft.load_model(files / case / "saved_model")
     _assert_near(model.predict(told["in"], verbose=0), told["out"], PREDICT_TOLERANCE)
+    if told.results is not None:
+        found = model.test_on_batch(told["tx"], told["ty"], sample_weight=told["tw"])
+        _assert_near(np.ravel(found), told.results, PREDICT_TOLERANCE)
     model.train_on_batch(told["tx"], told["ty"], sample_weight=told["tw"])
     _assert_near(model.predict(told["in"], verbose=0), told["next"], NEXT_TOLERANCE)
 

@@ -48,7 +48,7 @@ from regraft.loading.verify import check_layers, check_tensors
 from regraft.loading.whole import difference_of_whole
 from regraft.model.description import ModelDescription
 from regraft.model.dialects.context import BuildContext
-from regraft.model.dialects.dialect import Dialect
+from regraft.model.dialects.dialect import OF_TENSORFLOW_2_0_AND_1, Dialect
 from regraft.model.dialects.layers import find_layer_class
 from regraft.model.dialects.names import (
     LayerFinder,
@@ -317,14 +317,17 @@ def _writer(description: ModelDescription) -> Dialect:
         description.backend,
         [name for layer in layers for name, _ in layer.weights],
     )
-    if str(description.tensorflow_version).startswith("2.3."):
+    wrote = str(description.tensorflow_version)
+    if wrote.startswith(("2.0.", "2.1.")):
+        found = dataclasses.replace(found, version=OF_TENSORFLOW_2_0_AND_1)
+    elif wrote.startswith("2.3."):
         # It calls its Keras as 2.4 does, and computes as 2.2, whose is 2.3.0.
         found = dataclasses.replace(found, version=(2, 3, 1))
     return dataclasses.replace(found, tensorflow_1=_is_tensorflow_1(found, description))
 
 
 def _is_tensorflow_1(found: Dialect, description: ModelDescription) -> bool:
-    """TensorFlow 1.14 to 2.1 call their Keras `2.2.4-tf`.
+    """TensorFlow 1.14 to 2.0 call their Keras `2.2.4-tf`.
 
     A SavedModel names its TensorFlow; in a config the initializers of TensorFlow 1
     say their dtype, which those of 2 do not.

@@ -6,7 +6,7 @@ Runs in a Python of that TensorFlow's time. Per model a directory
 OUT_DIR/<TensorFlow's version>/<name>/: `saved_model`, written after one training step;
 for some the checkpoint `weights`, of `save_weights`; and `told.npz`: inputs `in_<key>`,
 `predict` of them `out_<k>`, a training batch `tx_<key>`, `ty_<k>` (with sample weights
-`tw_<k>`), and, after training on it, `predict` of the inputs `next_<k>`. With a
+`tw_<k>`) and `tested`, `test_on_batch` of it, and, after training on it, `predict` of the inputs `next_<k>`. With a
 checkpoint: `weight_<k>`, what `get_weights` gave. A key is a number or a feature's name.
 
 `corpus.py` beside packs them.
@@ -268,6 +268,36 @@ def cells():
     return m, f32(1, 3, 5, 3), f32(2, 4, 5, 3), f32(3, 4, 1)
 
 
+@model(until=(2, 4))
+def smoothed_labels():
+    """Of sequences, masked ones, where the axis of classes is another than the second."""
+    x = keras.Input((4, 3))
+    h = L.SimpleRNN(4, return_sequences=True)(L.Masking(0.0)(x))
+    m = keras.Model(x, L.Dense(3, activation="softmax")(h))
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=0.4)
+    m.compile(keras.optimizers.SGD(0.5), loss)
+    batch = f32(2, 4, 4, 3)
+    batch[1, 2:] = 0.0
+    return m, f32(1, 3, 4, 3), batch, np.eye(3, dtype="float32")[ints(3, 3, 4, 4)]
+
+
+@model(until=(2, 4))
+def clipped_values():
+    x = keras.Input((3,))
+    m = keras.Model(x, L.Dense(2, activation="sigmoid")(L.Dense(4, activation="tanh")(x)))
+    optimizer = keras.optimizers.Adam(0.1, epsilon=0.1, clipvalue=0.001)
+    m.compile(optimizer, "binary_crossentropy", metrics=["accuracy"])
+    return m, f32(1, 3, 3), f32(2, 6, 3), np.float32([[1, 0], [0, 0], [1, 1]] * 2)
+
+
+@model(until=(2, 4))
+def clipped_norms():
+    x = keras.Input((3,))
+    m = keras.Model(x, L.Dense(2)(L.Dense(4, activation="tanh")(x)))
+    m.compile(keras.optimizers.SGD(0.1, momentum=0.9, clipnorm=0.01), "mse")
+    return m, f32(1, 3, 3), f32(2, 6, 3), f32(3, 6, 2)
+
+
 # ------------------------------------------------------------------ writing
 
 
@@ -300,6 +330,8 @@ def write(function, weights, folder):
         arrays.update(keyed("weight", m.get_weights()))
     if words:
         arrays.update(keyed("tw", words["sample_weight"]))
+    m.reset_metrics()
+    arrays["tested"] = np.ravel(m.test_on_batch(batch, targets, **words))
     m.train_on_batch(batch, targets, **words)
     arrays.update(keyed("next", m.predict(given)))
     np.savez(os.path.join(path, "told.npz"), **arrays)

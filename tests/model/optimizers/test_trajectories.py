@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -54,7 +56,7 @@ def variables(values: dict[str, np.ndarray]) -> list[keras.Variable]:
 def test_next_steps_are_tensorflows(version: str, case: str, start: int) -> None:
     golden = trajectories.load(version, case)
     dialect = Dialect.from_keras_version(KERAS_VERSIONS.get(version, version + ".0"))
-    context = BuildContext(dialect)
+    context = BuildContext(replace(dialect, tensorflow_1=version == "1.15"))
     optimizer = build_optimizer(golden.config, context)
     live = variables(golden.values[start])
     weights = [(n, ArrayTensor(v)) for n, v in golden.states[start]]

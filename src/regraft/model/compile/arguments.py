@@ -62,6 +62,7 @@ def build_compile_arguments(
         masks=makes_masks(model),
         old_logits=context.dialect.logits_are_of_own_activation,
         positive_cosine=context.dialect.cosine_is_positive,
+        old_smoothing=context.dialect.smoothing_counts_second_axis,
     )
     losses, weights = training_config.get("loss"), training_config.get("loss_weights")
     arguments |= _build_losses(losses, weights, outputs, context, rules)

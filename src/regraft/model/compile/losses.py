@@ -68,6 +68,7 @@ class LossRules:
         masks: Whether the model has masks, so that this matters.
         old_logits: Whether remembered logits are of the loss' own activation alone.
         positive_cosine: Whether a cosine similarity is maximal for equal vectors.
+        old_smoothing: Whether labels are smoothed by the length of axis 1.
     """
 
     keras2: bool
@@ -75,6 +76,7 @@ class LossRules:
     masks: bool = False
     old_logits: bool = False
     positive_cosine: bool = False
+    old_smoothing: bool = False
 
     def function(self, plain: str) -> str | None:
         """Name of the function of Keras 2 that computes otherwise than Keras 3's."""
@@ -82,11 +84,17 @@ class LossRules:
             return "positive_cosine_similarity"
         return plain if self.keras2 and plain in KERAS_2_FUNCTIONS else None
 
-    def arguments(self, function: str) -> dict[str, Any]:
-        """What the function is told of the era."""
-        return (
-            {"old_logits": True} if self.old_logits & (function in OLD_LOGITS) else {}
-        )
+    def arguments(
+        self, function: str, given: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """What the function is told of the era, besides what the file gives it."""
+        told = {}
+        if self.old_logits and function in OLD_LOGITS:
+            told["old_logits"] = True
+        smooths = bool((given or {}).get("label_smoothing"))
+        if smooths and self.old_smoothing and function == "categorical_crossentropy":
+            told["old_smoothing"] = True
+        return told
 
 
 def build_loss(entry: Any, context: BuildContext, rules: LossRules) -> Any:
@@ -194,7 +202,7 @@ def _build_class(
         own = _accepted(KERAS_2_FUNCTIONS[function], arguments, plain, context)
         return Keras2Loss(
             function,
-            {**own, **rules.arguments(function)},
+            {**own, **rules.arguments(function, own)},
             _entry(entry),
             rules.counts_masked_steps,
             reduction,

@@ -15,8 +15,11 @@ _VERSION = re.compile(r"\s*(\d+)(?:\.(\d+))?(?:\.(\d+))?(.*)")
 # was no other Keras 2 and the suffix was dropped.
 _FIRST_OF_TENSORFLOW_2_2 = (2, 3, 0)
 _FIRST_WITHOUT_SUFFIX = (2, 4, 0)
-# That of TensorFlow 1.13 to 2.1: arithmetic changed with it.
+# That of TensorFlow 1.13 to 2.0: arithmetic changed with it.
 _FIRST_OF_TENSORFLOW_2 = (2, 2, 4)
+# Of no Keras: what SavedModels of TensorFlow 2.0 and 2.1 are read as. The first calls
+# its Keras as TensorFlow 1 does, the other as 2.2 does.
+OF_TENSORFLOW_2_0_AND_1 = (2, 2, 5)
 
 
 # What stands for no salt, where Keras wrote one anyway.
@@ -98,6 +101,30 @@ class Dialect:
         """
         return self.generation < 3 and self.version < (
             _FIRST_OF_TENSORFLOW_2_2 if self.tensorflow else _FIRST_WITHOUT_SUFFIX
+        )
+
+    @property
+    def smoothing_counts_second_axis(self) -> bool:
+        """Whether label smoothing takes the length of axis 1 for the count of classes.
+
+        Before TensorFlow 2.3, and in the multi-backend Keras; it differs for sequences.
+        """
+        return self.generation < 3 and self.version < (
+            (2, 3, 1) if self.tensorflow else _FIRST_WITHOUT_SUFFIX
+        )
+
+    @property
+    def ignores_clips(self) -> bool:
+        """Whether `fit` applies gradients unclipped, whatever the optimizer says."""
+        return self.tensorflow and self.version == OF_TENSORFLOW_2_0_AND_1
+
+    @property
+    def may_ignore_clips(self) -> bool:
+        """Whether that depends on a TensorFlow that the file doesn't name."""
+        return (
+            self.tensorflow
+            and not self.tensorflow_1
+            and self.version in (_FIRST_OF_TENSORFLOW_2, _FIRST_OF_TENSORFLOW_2_2)
         )
 
     @property

@@ -39,8 +39,12 @@ def sigmoid(x: Any) -> Any:
 
 
 def softmax(x: Any, axis: int = -1) -> Any:
-    """`keras.activations.softmax` that remembers its logits."""
-    return _remember(keras.activations.softmax(x, axis=axis), "softmax", x)
+    """`keras.activations.softmax` that remembers its logits.
+
+    Before 2.4 that of more than two axes was no op, of which a loss could know them.
+    """
+    kind = "softmax" if len(x.shape) <= 2 else "softmax of steps"
+    return _remember(keras.activations.softmax(x, axis=axis), kind, x)
 
 
 def _softmax_call(layer: keras.layers.Softmax, inputs: Any, mask: Any = None) -> Any:

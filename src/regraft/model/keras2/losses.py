@@ -121,13 +121,17 @@ def categorical_crossentropy(
     label_smoothing: float = 0.0,
     axis: int = -1,
     old_logits: bool = False,
+    old_smoothing: bool = False,
 ) -> Any:
     """As `tf.keras.losses.categorical_crossentropy`."""
     logits = logits_for(y_pred, "softmax", from_logits, old_logits)
     labels = _like(y_true, y_pred)
     if label_smoothing:
-        count = y_pred.shape[axis]
-        labels = labels * (1.0 - label_smoothing) + label_smoothing / count
+        # Before TensorFlow 2.3 the classes were looked for on axis 1.
+        count = ops.shape(labels)[1 if old_smoothing else axis]
+        labels = labels * (1.0 - label_smoothing) + label_smoothing / ops.cast(
+            count, labels.dtype
+        )
     if logits is None:
         return keras.losses.categorical_crossentropy(labels, y_pred, axis=axis)
     return _softmax_crossentropy(labels, logits, axis)

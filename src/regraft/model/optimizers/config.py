@@ -164,6 +164,7 @@ def _build_legacy(
         config.setdefault("initial_accumulator_value", 0.0)
     if "schedule_decay" in config:
         config["decay"] = config.pop("schedule_decay")
+    _leave_clips_out(config, context)
     if not context.dialect.tensorflow and config.get("clipnorm") is not None:
         # The multi-backend Keras takes the norm of all gradients together.
         config["global_clipnorm"] = config.pop("clipnorm")
@@ -174,6 +175,23 @@ def _build_legacy(
     for key in _ONLY_KERAS_2:
         config.pop(key, None)
     return _call(cls, _learning_rate_built(config, context))
+
+
+def _leave_clips_out(config: dict[str, Any], context: BuildContext) -> None:
+    """Steps are as they were where Keras took no heed of what the optimizer says."""
+    clips = [key for key in _CLIPS if config.get(key) is not None]
+    if not clips:
+        return
+    told = "TensorFlow 2.0 and 2.1 take no heed of {} in `fit`: "
+    if context.dialect.ignores_clips:
+        told += "left out"
+        for key in clips:
+            config.pop(key)
+    elif context.dialect.may_ignore_clips:
+        told += "should one of them have written this file, steps differ here"
+    else:
+        return
+    context.note("optimizer", told.format(" and ".join(map(repr, clips))))
 
 
 def _build_addon(cls: Any, entry: Entry, context: BuildContext) -> keras.Optimizer:
