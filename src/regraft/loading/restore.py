@@ -255,14 +255,17 @@ class _ObjectMatch:
         if not layers and (weighted := weighted_layers(tree, node)) is not None:
             return weighted
         skipped = layers_before(tree, node) if not layers else 0
+        named = {found.node_id for _, found in layers.values()}
         pairs: list[tuple[str, StateNode, Any]] = []
         for name, (edge, child) in zip(names, tree.children, strict=True):
-            found = layers.get(name)
-            pairs.append(
-                (found[0], child, found[1])
-                if found is not None
-                else (edge, child, find_child(node, later(edge, skipped)))
-            )
+            if (pair := layers.get(name)) is not None:
+                pairs.append((pair[0], child, pair[1]))
+                continue
+            found = find_child(node, later(edge, skipped))
+            if isinstance(found, ObjectNode) and found.node_id in named:
+                # Such as an input of features, which Keras 2 has no layer for.
+                found = None
+            pairs.append((edge, child, found))
         edges = layer_nodes(node) if layers else ()
         order = {edge: place for place, (edge, _) in enumerate(edges)}
         return sorted(pairs, key=lambda pair: order.get(pair[0], len(order)))

@@ -184,6 +184,8 @@ def test_chain_that_begins_with_columns_predicts_and_takes_the_same_next_step(
         model = regraft.load_model(tmp_path / name)
         found = model.predict(ARRAYS, verbose=0)
         np.testing.assert_allclose(found, expected["out"], atol=1e-6, err_msg=name)
+        loss = model.evaluate(ARRAYS, TARGETS, verbose=0)
+        np.testing.assert_allclose(loss, expected["loss"], rtol=1e-5, err_msg=name)
         model.train_on_batch(ARRAYS, TARGETS)
         found = model.predict(ARRAYS, verbose=0)
         np.testing.assert_allclose(found, expected["next"], atol=1e-5, err_msg=name)

@@ -70,8 +70,9 @@ def write_chain(
 ) -> dict[str, np.ndarray]:
     """As `write`, for a Sequential that begins with columns, built by its data."""
     columns = tf_keras.layers.DenseFeatures([_made(spec) for spec in specs])
-    dense = [tf_keras.layers.Dense(3, "tanh"), tf_keras.layers.Dense(2)]
-    model = tf_keras.Sequential([columns, *dense])
+    # As many with losses as there are inputs.
+    dense = [tf_keras.layers.Dense(3, "tanh", kernel_regularizer="l2") for _ in arrays]
+    model = tf_keras.Sequential([columns, *dense, tf_keras.layers.Dense(2)])
     model.compile(tf_keras.optimizers.Adam(0.05), "mse")
     given = {name: _tensor(array) for name, array in arrays.items()}
     model.train_on_batch(given, targets)
@@ -79,8 +80,9 @@ def write_chain(
     model.save(directory / "untraced", save_traces=False)
     model.save(directory / "model.h5")
     before = model(given).numpy()
+    loss = model.evaluate(given, targets, verbose=0)
     model.train_on_batch(given, targets)
-    return {"out": before, "next": model(given).numpy()}
+    return {"out": before, "loss": np.array(loss), "next": model(given).numpy()}
 
 
 def read(path: Path, arrays: Arrays) -> dict[str, np.ndarray]:
