@@ -224,6 +224,34 @@ def test_cell_of_a_class_that_is_given_runs_both_ways(
     assert_same(model, theirs)
 
 
+class Doubling(keras.layers.Layer):
+    state_size = output_size = 4
+
+    def build(self, shape: Any) -> None:
+        self.kernel = self.add_weight(shape=(shape[-1], 4), name="kernel")
+
+    def call(self, inputs: Any, states: Any) -> Any:
+        state = keras.ops.tanh(inputs @ self.kernel + states[0])
+        return 2.0 * state, [state]
+
+
+@pytest.mark.parametrize("save_format", ["tf", "h5"])
+@pytest.mark.parametrize("sequences", [False, True])
+@pytest.mark.parametrize("stacked", [False, True])
+def test_masked_steps_repeat_the_output_of_a_cell_of_a_given_class(
+    stacked: bool, sequences: bool, save_format: str, tmp_path: Path, peer: Peer
+) -> None:
+    path = file_of(tmp_path, save_format)
+    keywords = {"stacked": stacked, "sequences": sequences, "save_format": save_format}
+    theirs = _saved(peer, "masked_steps_of_cells_of_ones_own", path, **keywords)
+    known = {"Doubling": Doubling}
+    model = regraft.load_model(path, custom_objects=known)
+    second = tmp_path / f"again{path.suffix}"
+    regraft.save_model(model, second)
+    assert_same(regraft.load_model(second, custom_objects=known), theirs)
+    assert_same(model, theirs)
+
+
 @pytest.mark.parametrize("stacked", [False, True])
 def test_recurrent_layer_with_a_cell_that_nobody_has_runs_from_its_own_traces(
     stacked: bool, tmp_path: Path, peer: Peer

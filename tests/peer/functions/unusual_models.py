@@ -1064,6 +1064,33 @@ def masked_steps_of_a_cell_of_ones_own() -> Built:
 
 
 @case
+def masked_steps_of_cells_of_ones_own(stacked: bool, sequences: bool) -> Built:
+    """Whose output is none of their states, alone and among others."""
+
+    class Doubling(layers.Layer):
+        state_size = output_size = 4
+
+        def build(self, shape: Any) -> None:
+            self.kernel = self.add_weight("kernel", (shape[-1], 4))
+
+        def call(self, inputs: Any, states: Any) -> Any:
+            found = tf.tanh(inputs @ self.kernel + states[0])
+            return 2.0 * found, [found]
+
+    def cell() -> Any:
+        return [layers.GRUCell(3), Doubling()] if stacked else Doubling()
+
+    inputs = tf_keras.Input((5, 3))
+    x = layers.Masking()(inputs)
+    x = layers.Bidirectional(layers.RNN(cell(), return_sequences=sequences))(x)
+    outputs = layers.Dense(2)(x)
+    batch = _batch(4, 5, 3), _batch(4, *outputs.shape[1:], seed=1)
+    batch[0][:2, 3:] = 0
+    batch[0][1:3, :2] = 0
+    return Built(_compiled(inputs, outputs), batch[0], batch)
+
+
+@case
 def directions_of_two_layers() -> Built:
     inputs = tf_keras.Input((4, 3))
     lstm = layers.LSTM(3, go_backwards=True, return_sequences=True)

@@ -14,6 +14,7 @@ import keras
 from regraft import _compat
 from regraft._compat import calls, losses, ranks, results
 from regraft.errors import FormatError
+from regraft.model.keras2.carried_outputs import carry_outputs
 from regraft.model.keras2.regularizers import SummedOverBatch
 
 _MARK = "_regraft_computes_as_keras2"
@@ -28,6 +29,7 @@ def compute_as_keras2(model: keras.Model) -> None:
     ranks.take_inputs_of_other_ranks(model)
     calls.run_steps_as_one_call(model)
     _compat.keep_recurrent_states(model)
+    carry_outputs(model)
     results.order_results(model)
 
 
