@@ -545,6 +545,23 @@ def test_kernel_that_training_divides_stays_divided(tmp_path: Path, peer: Peer) 
             )
 
 
+@pytest.mark.parametrize("scaled", [False, True])
+def test_kernel_that_training_divides_keeps_its_dtype(
+    scaled: bool, tmp_path: Path, peer: Peer
+) -> None:
+    """While its layer computes in another, also where a step may be left out."""
+    keywords = {"policy": "mixed_bfloat16", "scaled": scaled}
+    theirs = _saved(peer, "kernel_that_training_divides", tmp_path / "m", **keywords)
+    expected = {value.shape: value for value in theirs["after"]}
+    model = regraft.load_model(tmp_path / "m")
+    model.train_on_batch(*theirs["batch"])
+    for variable in model.weights:
+        value = np.asarray(variable.value)
+        assert value.dtype == variable.dtype
+        after = expected[value.shape]
+        np.testing.assert_allclose(value, after, rtol=0.02, atol=0.02)
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize(
     "clips",

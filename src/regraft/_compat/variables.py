@@ -9,7 +9,10 @@ from typing import Any
 import jax
 import keras
 from keras.src.backend.common import global_state
-from keras.src.backend.common.variables import initialize_all_variables
+from keras.src.backend.common.variables import (
+    AutocastScope,
+    initialize_all_variables,
+)
 from keras.src.utils import tracking
 
 # Keras 3.12 to 3.15: inside a `keras.StatelessScope` a variable keeps its initializer
@@ -21,6 +24,15 @@ _WAITING = "uninitialized_variables"
 
 # Values read at a time. Those of a memory map take no memory, others do so twice.
 _BATCH_BYTES = 1 << 22
+
+
+def stored_value(variable: keras.Variable) -> Any:
+    """Returns a variable's value in its own dtype, inside of a layer's call as well.
+
+    Keras 3.12 to 3.15: there `value` is in the dtype that the layer computes in.
+    """
+    with AutocastScope(None):
+        return variable.value
 
 
 class DeferredValues:

@@ -827,11 +827,16 @@ def clipped_rows_elsewhere() -> Built:
 
 
 @case
-def kernel_that_training_divides() -> Built:
+def kernel_that_training_divides(
+    policy: str = "float32", scaled: bool = False
+) -> Built:
     """Each weight has another shape."""
-    divided = layers.SpectralNormalization(layers.Dense(4))
+    divided = layers.SpectralNormalization(layers.Dense(4, dtype=policy), dtype=policy)
     model = tf_keras.Sequential([layers.Input((3,)), divided, layers.Dense(2)])
-    model.compile(tf_keras.optimizers.SGD(0.5, momentum=0.9), "mse")
+    optimizer = tf_keras.optimizers.SGD(0.5, momentum=0.9)
+    if scaled:
+        optimizer = tf_keras.mixed_precision.LossScaleOptimizer(optimizer)
+    model.compile(optimizer, "mse")
     batch = _batch(5, 3), _batch(5, 2, seed=1)
     model.train_on_batch(*batch)
     return Built(model, batch[0], batch)

@@ -44,7 +44,7 @@ def _carrying(
     training: Any = False,
 ) -> Any:
     cell = layer.cell
-    size = getattr(cell, "output_size", None)
+    size: Any = getattr(cell, "output_size", None)
     if mask is None or not _is_shape(size):
         return inner_loop(sequences, initial_state, mask, training=training)
     states = list(initial_state) if _is_list(initial_state) else [initial_state]

@@ -22,6 +22,7 @@ import keras
 from keras import ops
 
 from regraft import _compat
+from regraft._compat.variables import stored_value
 from regraft.model.keras2.own_steps import Current, look_ahead
 
 
@@ -103,8 +104,8 @@ class _Call:
             return self._call(inputs, training=training)
         if not run.is_second:
             outputs = self._call(inputs, training=training)
-            run.kernels.append((layer.kernel, layer.kernel.value))
-            run.vectors.append(layer.vector_u.value)
+            run.kernels.append((layer.kernel, stored_value(layer.kernel)))
+            run.vectors.append(stored_value(layer.vector_u))
             return outputs
         layer.vector_u.assign(run.vectors[run.calls])
         run.calls += 1
@@ -121,13 +122,13 @@ class _FunctionCall:
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         run: _Pass | None = _current.of(self._writes)
-        before = [variable.value for variable in _written(self._layer)]
+        before = [stored_value(variable) for variable in _written(self._layer)]
         outputs = self._call(*arguments, **keywords)
         if run is not None and not run.is_second:
             run.weights += [
-                (variable, variable.value)
+                (variable, now)
                 for variable, old in zip(_written(self._layer), before, strict=True)
-                if variable.trainable and variable.value is not old
+                if variable.trainable and (now := stored_value(variable)) is not old
             ]
         return outputs
 
