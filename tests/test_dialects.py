@@ -31,6 +31,7 @@ KEPT = {
     "2.1.4/smoothed_labels",
     "2.1.4/clipped_values",
     "2.1.4/clipped_norms",
+    "2.1.4/chain_without_inputs",
     "2.2.3/smoothed_labels",
     "2.2.3/clipped_values",
 }

@@ -259,7 +259,8 @@ def _build_and_plan(
     model = _build_root(description, context, reviver, from_traces)
     _restore_original_names(model, description)
     if not is_built(model):
-        build_from_spec(model, description)
+        store = reviver.store if reviver is not None else None
+        build_from_spec(model, description, store)
     build_activations(model)
     tree = state_tree(model)
     if add_low_rank_updates(tree, description):

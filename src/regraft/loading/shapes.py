@@ -10,6 +10,8 @@ import keras
 
 from regraft import _compat
 from regraft.errors import MismatchError
+from regraft.graph import ir
+from regraft.loading.functions import FunctionStore
 from regraft.loading.revived_layer import Revived
 from regraft.model.description import ModelDescription, ObjectNode, Variable
 from regraft.model.dialects.context import NODE, Entry, Shape
@@ -27,8 +29,15 @@ def is_built(model: keras.Model) -> bool:
     return bool(model.built and model.variables)
 
 
-def build_from_spec(model: keras.Model, description: ModelDescription) -> None:
+def build_from_spec(
+    model: keras.Model,
+    description: ModelDescription,
+    store: FunctionStore | None = None,
+) -> None:
     """Calls a model symbolically on inputs as the file describes them.
+
+    Of a chain that was called before it was trained, TensorFlow 2.1 tells in its
+    functions alone what with.
 
     A file that doesn't describe its inputs leaves the model as it is: its
     variables are made, and restored from nothing, at its first call.
@@ -37,6 +46,8 @@ def build_from_spec(model: keras.Model, description: ModelDescription) -> None:
         MismatchError: The model can't be called on inputs as the file has them.
     """
     arguments, keywords = _specs(description)
+    if not arguments and store is not None and isinstance(model, keras.Sequential):
+        arguments = _traced_inputs(description, store)
     if not arguments:
         return
     try:
@@ -124,8 +135,21 @@ def _specs(description: ModelDescription) -> tuple[list[Any], dict[str, Any]]:
     return ([shape] if shape is not None else []), {}
 
 
+def _traced_inputs(description: ModelDescription, store: FunctionStore) -> list[Any]:
+    """What the first trace of a model's call takes first; nothing without one."""
+    if description.objects is None:
+        return []
+    function = store.function(description.objects.root.child("__call__"))
+    if function is None:
+        return []
+    found = function.traces[0].arguments(function.argument_names)
+    return list(found.values())[:1]
+
+
 def _symbolic(spec: Any) -> Any:
     """A `KerasTensor` for every tensor of a nested spec; other values as they are."""
+    if isinstance(spec, ir.TensorSpec):
+        return keras.KerasTensor(spec.shape.dims or (None,), dtype=spec.dtype.name)
     if isinstance(spec, TypeSpec):
         return keras.KerasTensor(
             spec.shape or (None,), dtype=spec.dtype or "float32", name=spec.label

@@ -298,6 +298,16 @@ def clipped_norms():
     return m, f32(1, 3, 3), f32(2, 6, 3), f32(3, 6, 2)
 
 
+@model(until=(2, 4))
+def chain_without_inputs():
+    """Built by a call, begun by a layer without weights."""
+    chain = [L.Reshape((-1, 1)), L.SimpleRNN(3), L.BatchNormalization(), L.Dense(2)]
+    m = keras.Sequential(chain)
+    m(f32(2, 5, 4))
+    m.compile("sgd", "mse")
+    return m, f32(1, 3, 4), f32(2, 5, 4), f32(3, 5, 2)
+
+
 # ------------------------------------------------------------------ writing
 
 
