@@ -209,7 +209,7 @@ def table(results: Known) -> str:
                 cells = [_shown(results[name].get(c), notes) for c in COLUMNS]
                 lines.append(f"| {row.title} | {' | '.join(cells)} |")
         parts.append("\n".join(lines))
-    parts.append("\n".join(["Where a cell says no:", "", *notes.lines()]))
+    parts.append("\n".join(["Notes:", "", *notes.lines()]))
     return "\n\n".join(parts)
 
 

@@ -200,6 +200,14 @@ def openvino(path, inputs):
     return [np.asarray(value) for value in model(feed).values()]
 
 
+def onnx_as_converted(path, inputs):
+    """The same, without what tf2onnx makes of its graph when it optimizes it."""
+    from unittest import mock
+
+    with mock.patch("tf2onnx.optimizer.optimize_graph", lambda graph, *_, **__: graph):
+        return onnx(path, inputs)
+
+
 def onnx(path, inputs):
     """tf2onnx and onnxruntime."""
     import sys
