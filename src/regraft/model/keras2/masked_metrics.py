@@ -46,7 +46,8 @@ def show_masks_to_metrics(model: keras.Model) -> None:
 
 def _weigh_by_masks(model: keras.Model) -> None:
     metrics = model.compute_metrics
-    weighed: set[int] = set()
+    # Kept, so that no other one gets the id of one that is gone.
+    weighed: dict[int, keras.metrics.Metric] = {}
 
     @functools.wraps(metrics)
     def compute_metrics(
@@ -56,7 +57,7 @@ def _weigh_by_masks(model: keras.Model) -> None:
         if any(_compat.keras_mask(output) is not None for output in outputs):
             for metric in compiled_metrics(model, y, y_pred):
                 if id(metric) not in weighed:
-                    weighed.add(id(metric))
+                    weighed[id(metric)] = metric
                     _weigh_by_mask(metric)
         return metrics(x, y, y_pred, *rest, **keywords)
 
