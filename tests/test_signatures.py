@@ -289,7 +289,14 @@ def test_signature_tells_what_a_model_of_arguments_is_called_with(
     values = [INPUTS, INPUTS[::-1].copy()]
     theirs = peer.call("modules.call_model", tmp_path / "m", values)
     loaded = regraft.load_model(tmp_path / "m")
-    for found in (theirs, loaded(*values)):
+    # Without its class, too.
+    again = regraft.export_signature(loaded, [SPEC, SPEC])
+    regraft.save_model(loaded, tmp_path / "again", signatures=again)
+    names = dict(zip(("left", "right"), values, strict=True))
+    served = peer.call(
+        "modules.call_signature", tmp_path / "again", "serving_default", names
+    )
+    for found in (theirs, loaded(*values), served):
         np.testing.assert_allclose(found["difference"], expected, rtol=1e-5, atol=1e-6)
 
 

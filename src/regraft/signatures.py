@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 from regraft.errors import UnsupportedError
-from regraft.model.state_tree import is_network
+from regraft.model.state_tree import call_signature, is_network
 from regraft.saving.trace_inputs import (
     Arguments,
     SignatureRequest,
@@ -168,7 +168,7 @@ def _tensor_parameters(layer: keras.Layer) -> list[inspect.Parameter]:
     """Returns the arguments of a layer's call that tensors come by."""
     return [
         parameter
-        for parameter in inspect.signature(layer.call).parameters.values()
+        for parameter in call_signature(layer).parameters.values()
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
         and parameter.name != "training"
     ]
@@ -281,7 +281,7 @@ def _layer_arguments(
         return ([given[n] for n in order] if given.keys() == {*order} else values), {}
     parameters = _tensor_parameters(layer)
     names = [parameter.name for parameter in parameters]
-    if given.keys() <= {*names} and names[0] in given:
+    if names and given.keys() <= {*names} and names[0] in given:
         rest = {name: value for name, value in given.items() if name != names[0]}
         return given[names[0]], rest
     if len(values) == sum(p.default is p.empty for p in parameters):
