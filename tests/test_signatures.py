@@ -282,6 +282,8 @@ def test_signature_tells_what_a_model_of_arguments_is_called_with(
 ) -> None:
     """Keras remembers the first argument alone: such a model was not traced."""
     model, expected = _of_two("arguments")
+    with pytest.warns(UserWarning, match="'right'. `signatures=regraft.export_signa"):
+        regraft.save_model(model, tmp_path / "m")
     signature = regraft.export_signature(model, [SPEC, SPEC])
     with warnings.catch_warnings():
         warnings.simplefilter("error")

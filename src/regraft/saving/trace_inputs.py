@@ -22,6 +22,11 @@ from regraft.model.state_tree import is_network
 from regraft.saving.trace_calls import LayerCall, Leaf
 from regraft.saving.trace_ways import Way, replaced, split_demands
 
+# Of a model's call Keras remembers the first argument alone.
+HOW_TO_TELL = (
+    "`signatures=regraft.export_signature(model, [spec, …])` tells all its arguments."
+)
+
 
 @dataclass(frozen=True)
 class TensorInput:

@@ -37,6 +37,7 @@ from regraft.saving.trace_calls import (
 )
 from regraft.saving.trace_composites import composites
 from regraft.saving.trace_inputs import (
+    HOW_TO_TELL,
     SignatureRequest,
     flat_inputs,
     input_names,
@@ -135,6 +136,8 @@ def trace_model(
     if isinstance(failure, UnsupportedError):
         raise failure
     text = f"Model '{model.name}' can't be traced: {failure}"
+    if "missing a required argument" in text:
+        text += f". {HOW_TO_TELL}"
     raise UnsupportedError(text) from failure
 
 
