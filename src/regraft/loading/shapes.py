@@ -10,9 +10,9 @@ import keras
 
 from regraft import _compat
 from regraft.errors import MismatchError
-from regraft.graph import ir
 from regraft.loading.functions import FunctionStore
 from regraft.loading.revived_layer import Revived
+from regraft.loading.run_trace import symbolic
 from regraft.model.description import ModelDescription, ObjectNode, Variable
 from regraft.model.dialects.context import NODE, Entry, Shape
 from regraft.model.metadata import TensorShape, TypeSpec
@@ -136,20 +136,18 @@ def _specs(description: ModelDescription) -> tuple[list[Any], dict[str, Any]]:
 
 
 def _traced_inputs(description: ModelDescription, store: FunctionStore) -> list[Any]:
-    """What the first trace of a model's call takes first; nothing without one."""
+    """Symbolic tensors for what the first trace of a model's call takes first."""
     if description.objects is None:
         return []
     function = store.function(description.objects.root.child("__call__"))
     if function is None:
         return []
     found = function.traces[0].arguments(function.argument_names)
-    return list(found.values())[:1]
+    return [symbolic(first) for first in list(found.values())[:1]]
 
 
 def _symbolic(spec: Any) -> Any:
     """A `KerasTensor` for every tensor of a nested spec; other values as they are."""
-    if isinstance(spec, ir.TensorSpec):
-        return keras.KerasTensor(spec.shape.dims or (None,), dtype=spec.dtype.name)
     if isinstance(spec, TypeSpec):
         return keras.KerasTensor(
             spec.shape or (None,), dtype=spec.dtype or "float32", name=spec.label

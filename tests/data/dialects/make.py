@@ -6,8 +6,9 @@ Runs in a Python of that TensorFlow's time. Per model a directory
 OUT_DIR/<TensorFlow's version>/<name>/: `saved_model`, written after one training step;
 for some the checkpoint `weights`, of `save_weights`; and `told.npz`: inputs `in_<key>`,
 `predict` of them `out_<k>`, a training batch `tx_<key>`, `ty_<k>` (with sample weights
-`tw_<k>`) and `tested`, `test_on_batch` of it, and, after training on it, `predict` of the inputs `next_<k>`. With a
-checkpoint: `weight_<k>`, what `get_weights` gave. A key is a number or a feature's name.
+`tw_<k>`) and `tested`, `test_on_batch` of it, and, after training on it, `predict` of
+the inputs `next_<k>`. With a checkpoint: `weight_<k>`, what `get_weights` gave. A key
+is a number or a feature's name.
 
 `corpus.py` beside packs them.
 """
