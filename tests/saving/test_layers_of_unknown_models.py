@@ -100,6 +100,23 @@ def test_each_regularizer_counts_once_however_often_it_is_saved(
 
 
 @pytest.mark.peer
+@pytest.mark.filterwarnings("ignore:layer 'rms'. Keras 2 has no layer class")
+@pytest.mark.parametrize("kind", ["Sequential", "Functional"])
+def test_networks_are_called_layer_by_layer_however_often_they_are_saved(
+    kind: str, tmp_path: Path, peer: Peer
+) -> None:
+    keras.utils.set_random_seed(0)
+    inner = keras.Sequential([L.Dense(4), L.RMSNormalization(name="rms")])
+    if kind == "Functional":
+        given = keras.Input((4,))
+        inner = keras.Model(given, L.Add()([inner(given), given]))
+    expected, *found = _evaluated_three_times(Gone(inner, L.Dense(3)), tmp_path, peer)
+    for theirs, ours in found:
+        assert theirs == pytest.approx(expected, rel=1e-5)
+        assert ours == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.peer
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_is_kept_however_often_it_is_saved(
     policy: str, tmp_path: Path, peer: Peer

@@ -214,6 +214,16 @@ class LayerCalls:
             self._known.setdefault((alike, how), fresh)
         return output
 
+    def uncalled(self, layers: Iterable[keras.Layer]) -> Iterator[keras.Layer]:
+        """Yields layers of which no call was traced, nor is one in the meantime."""
+        called: set[int] = set()
+        seen = 0
+        for layer in layers:
+            called.update(id(record.layer) for record in self.records[seen:])
+            seen = len(self.records)
+            if id(layer) not in called:
+                yield layer
+
     def release(self) -> None:
         """Lets go of all that was traced, which holds on to itself in circles."""
         self.records.clear()

@@ -238,7 +238,10 @@ def _parts(
 
 
 def saved_inputs(layer: keras.Layer) -> Any:
-    """Returns what the functions of a file take, from which a layer runs, by name."""
+    """Returns what a layer takes, by name, as far as it tells itself.
+
+    What runs from the functions of a file does, and a network.
+    """
 
     def given(tensor: Any) -> Any:
         if isinstance(tensor, SparseTensor | RaggedTensor):
@@ -249,8 +252,14 @@ def saved_inputs(layer: keras.Layer) -> Any:
 
     return keras.tree.traverse(
         given,
-        getattr(layer, "saved_inputs", {}),
+        getattr(layer, "saved_inputs", None) or _network_inputs(layer),
     )
+
+
+def _network_inputs(layer: keras.Layer) -> Any:
+    """The symbolic inputs of a network, as its `call` names them."""
+    symbolic = _symbolic(layer, "input") if is_network(layer) else None
+    return {} if symbolic is None else {"inputs": symbolic}
 
 
 def _symbolic(model: keras.Model, side: str) -> Any:

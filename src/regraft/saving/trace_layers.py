@@ -211,10 +211,12 @@ class _ModelTracer:
         )
 
     def _trace_uncalled(self, flags: Sequence[bool]) -> None:
-        """Traces what runs from a file's functions inside of what does so, too."""
-        called = {id(record.layer) for record in self._calls.records}
-        for layer in self._below[id(self._model)]:
-            if id(layer) in called or not (inputs := saved_inputs(layer)):
+        """Traces what is inside of something that runs from a file's functions.
+
+        Keras 2 makes a network of its config by calling each layer in it.
+        """
+        for layer in self._calls.uncalled(self._below[id(self._model)]):
+            if not (inputs := saved_inputs(layer)):
                 continue
             tensors = symbolic_inputs(keras.tree.flatten(inputs), self._way)
             given = keras.tree.pack_sequence_as(inputs, tensors)
