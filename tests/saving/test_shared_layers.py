@@ -128,3 +128,38 @@ def test_tied_embeddings_of_a_network_inside_open_in_tf_keras(tmp_path, peer):
     regraft.save_model(model, tmp_path / "m")
     found = peer.call("saved_functions.revive", str(tmp_path / "m"), data)
     np.testing.assert_allclose(found[0][0], expected, atol=1e-5)
+
+
+class Named(keras.Model):
+    """Layers under several names, in lists, and inside of a network."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept, self.other, x = L.Dense(3), L.Dense(3), keras.Input((3,))
+        self.inner = keras.Model(x, self.kept(x))
+        self.again = self.kept
+        self.stages = [self.kept, self.other, self.kept]
+        self.by_name = {"kept": self.kept}
+
+    def call(self, x):
+        for stage in (*self.stages, self.inner):
+            x = stage(x)
+        return x
+
+
+@pytest.mark.peer
+def test_a_layer_keeps_all_its_names(tmp_path, peer):
+    model, data = Named(), np.ones((2, 3), "float32")
+    expected = model(data)
+    for path in (tmp_path / "once", tmp_path / "twice"):
+        regraft.save_model(model, path)
+        names = ["kept", "again", "stages.0", "stages.2", "by_name.kept", "other"]
+        assert peer.call("saved_functions.same", str(path), [*names, "stages.1"]) == [
+            *(0, 0, 0, 0, 0),
+            *(5, 5),
+        ]
+        model = regraft.load_model(path)
+        assert model.again is model.kept is model.inner.layers[1]
+        assert model.stages[0] is model.stages[2] is model.by_name["kept"] is model.kept
+        assert model.stages[1] is model.other
+        np.testing.assert_allclose(model(data), expected, rtol=1e-6)

@@ -67,6 +67,7 @@ class StateNode:
         children: Objects below by child name, in the order they were made.
         held: Variables that are its own or, under an attribute, those of an object
             below (`kernel` of SpectralNormalization), in the order they were set.
+        aliases: By child name, layers that another object has before this one.
     """
 
     kind: str
@@ -74,6 +75,7 @@ class StateNode:
     variables: tuple[tuple[str, keras.Variable], ...]
     children: tuple[tuple[str, StateNode], ...]
     held: tuple[keras.Variable, ...] = ()
+    aliases: tuple[tuple[str, keras.Layer], ...] = ()
 
     def edges(self, prefix: str = "") -> Iterator[tuple[str, keras.Variable]]:
         """Yields every variable below with its path, such as `cell.kernel`."""
@@ -105,9 +107,11 @@ class _Walk:
 
     def __init__(self) -> None:
         self._seen: set[int] = set()
+        self._open: set[int] = set()
 
     def layer(self, layer: keras.Layer) -> StateNode:
         self._seen.add(id(layer))
+        self._open.add(id(layer))
         children: list[tuple[str, StateNode]] = []
         network = is_network(layer)
         if network:
@@ -118,21 +122,31 @@ class _Walk:
             ]
         variables = []
         held = []
+        aliases = []
         for name, value in _attributes(layer):
             if isinstance(value, keras.Variable):
                 held.append(value)
                 if id(value) not in self._seen:
                     self._seen.add(id(value))
                     variables.append((name, value))
+            elif self._is_alias(value):
+                aliases.append((name, value))
             elif (child := self._object(value)) is not None:
                 children.append((name, child))
+        self._open.discard(id(layer))
         return StateNode(
             "network" if network else "layer",
             layer,
             tuple(variables),
             tuple(children),
             tuple(held),
+            tuple(aliases),
         )
+
+    def _is_alias(self, value: Any) -> bool:
+        """Whether it is a layer that stands elsewhere, and not around this place."""
+        here = isinstance(value, keras.Layer) and id(value) in self._seen
+        return here and id(value) not in self._open
 
     def _object(self, value: Any) -> StateNode | None:
         if isinstance(value, keras.Layer):
@@ -144,17 +158,20 @@ class _Walk:
         return None
 
     def _group(self, kind: str, items: Any) -> StateNode | None:
-        variables, children = [], []
+        variables, children, aliases = [], [], []
         for key, value in items:
             if isinstance(value, keras.Variable):
                 if id(value) not in self._seen:
                     self._seen.add(id(value))
                     variables.append((str(key), value))
+            elif self._is_alias(value):
+                aliases.append((str(key), value))
             elif (child := self._object(value)) is not None:
                 children.append((str(key), child))
-        if not variables and not children:
+        if not variables and not children and not aliases:
             return None
-        return StateNode(kind, None, tuple(variables), tuple(children))
+        own, below = tuple(variables), tuple(children)
+        return StateNode(kind, None, own, below, aliases=tuple(aliases))
 
 
 def _attributes(layer: keras.Layer) -> Iterator[tuple[str, Any]]:

@@ -206,6 +206,10 @@ class ModelAssembly:
                 self._add_layer_metrics(node, tree.owner.added_metrics)
             elif self._builder.child(node, name) is None:
                 self._builder.add_child(node, name, self._add_below(child))
+        for name, layer in tree.aliases:
+            there = self.node_ids.get(id(layer))
+            if there is not None and self._builder.child(node, name) is None:
+                self._builder.add_child(node, name, there)
         if tree.owner is not None:
             for name, metric in own_metrics(tree.owner):
                 found = self._add_metric(metric)

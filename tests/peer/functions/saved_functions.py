@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 
@@ -227,3 +229,21 @@ def derivatives(path, inputs):
         total = tf.reduce_sum(loaded(tf.constant(inputs), training=True))
     found = tape.gradient(total, variables)
     return {v.name: g.numpy() for v, g in zip(variables, found, strict=True)}
+
+
+def same(path, names):
+    """Loads a Keras model; says of each dotted name which name before is the same."""
+    import tf_keras
+
+    def find(name):
+        found = model
+        for part in name.split("."):
+            if isinstance(found, Mapping):
+                found = found[part]
+            else:
+                found = found[int(part)] if part.isdigit() else getattr(found, part)
+        return found
+
+    model = tf_keras.models.load_model(path)
+    found = [find(name) for name in names]
+    return [next(i for i, one in enumerate(found) if one is each) for each in found]
