@@ -32,16 +32,24 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
 def with_nodes(
     entry: Mapping[str, Any], node: ObjectNode, depth: int = 0
 ) -> Mapping[str, Any]:
-    """Returns a network's entry whose layers' entries say which object they are.
+    """Returns a layer's entry whose layers' entries say which object they are.
 
     Args:
-        entry: In any dialect; anything but a network is returned as it is.
-        node: The network's object.
-        depth: How many networks it is in.
+        entry: In any dialect; anything but a network or a wrapper is returned as it is.
+        node: The layer's object.
+        depth: How many layers it is in.
     """
     config = entry.get("config")
-    if depth > MAX_NESTING or not isinstance(config, Mapping) or not is_network(entry):
+    if depth > MAX_NESTING or not isinstance(config, Mapping):
         return entry
+    if not is_network(entry):
+        wrapped = _wrapped(entry, config, node)
+        if wrapped is None:
+            return entry
+        return {
+            **entry,
+            "config": {**config, "layer": _placed(config["layer"], wrapped, depth)},
+        }
     entries = config["layers"]
     found = _pairs(entries, node, is_sequential="input_layers" not in config)
     layers = [
@@ -49,6 +57,19 @@ def with_nodes(
         for item, place in zip(entries, found, strict=True)
     ]
     return {**entry, "config": {**config, "layers": layers}}
+
+
+def _wrapped(
+    entry: Mapping[str, Any], config: Mapping[str, Any], node: ObjectNode
+) -> ObjectNode | None:
+    """The object of the layer in a wrapper, which networks may have, too."""
+    inner, found = config.get("layer"), node.child("layer")
+    if entry.get("class_name") == "Bidirectional" or not isinstance(inner, Mapping):
+        return None  # Bidirectional copies what is in its config.
+    name = entry_name(inner)
+    if found is None or name is None or (found.metadata or {}).get("name") != name:
+        return None
+    return found
 
 
 def _pairs(
