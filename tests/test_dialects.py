@@ -34,6 +34,9 @@ KEPT = {
     "2.1.4/chain_without_inputs",
     "2.2.3/smoothed_labels",
     "2.2.3/clipped_values",
+    "2.1.4/shared_regularizers",
+    "2.2.3/shared_regularizers",
+    "2.1.4/shared_with_a_wrapper",
 }
 
 
@@ -101,6 +104,20 @@ def test_model_predicts_and_takes_the_same_next_step(case: str, files: Path) -> 
         _assert_near(np.ravel(found), told.results, PREDICT_TOLERANCE)
     model.train_on_batch(told["tx"], told["ty"], sample_weight=told["tw"])
     _assert_near(model.predict(told["in"], verbose=0), told["next"], NEXT_TOLERANCE)
+
+
+@pytest.mark.filterwarnings("ignore:.*Keras 2 counts them once")
+@pytest.mark.parametrize("case", ["2.1.4", "2.2.3"])
+def test_regularizers_count_as_often_after_another_save(
+    case: str, files: Path, tmp_path: Path
+) -> None:
+    told = Told(files / case / "shared_regularizers")
+    model = regraft.load_model(files / case / "shared_regularizers" / "saved_model")
+    for _ in range(2):
+        regraft.save_model(model, tmp_path / "m")
+        model = regraft.load_model(tmp_path / "m")
+        found = model.test_on_batch(told["tx"], told["ty"])
+        _assert_near(np.ravel(found), told.results, PREDICT_TOLERANCE)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 
 from regraft.loading.restore import RestorePlan
+from regraft.loading.revived_layer import TracedRegularizer
 from regraft.loading.step_by_step import run_step_by_step, train_through_loops
 from regraft.loading.whole import losers_of_masks, missers_of_masks, misses_masks
 from regraft.model.description import ModelDescription
@@ -13,7 +14,7 @@ from regraft.model.dialects.names import original_name
 from regraft.model.keras2.added_metrics import show_added_metrics
 from regraft.model.keras2.behaviour import compute_as_keras2, fix_trainings
 from regraft.model.keras2.host_models import accept_text
-from regraft.model.keras2.regularizers import flatten_at_zero
+from regraft.model.keras2.regularizers import flatten_at_zero, repeat_regularizers
 from regraft.model.keras2.trained_writes import keep_trained_writes
 from regraft.options import LoadOptions
 
@@ -45,6 +46,11 @@ def let_behave_as_saved(
     if context.dialect.computes_as_keras2:
         compute_as_keras2(model)
         flatten_at_zero(model.variables)
+    if context.dialect.repeats_regularizers:
+        repeat_regularizers(model)
+    elif description.extra.get("repeats_regularizers"):
+        # What was traced counts as often as it did.
+        repeat_regularizers(model, but=(TracedRegularizer,))
     fix_trainings(model, description.extra.get("fixed_trainings", ()))
     if context.dialect.generation < 3 or description.extra.get("keeps_trained_writes"):
         for layer in keep_trained_writes(model):

@@ -13,12 +13,14 @@ from regraft.model.compile import describe_compile_arguments, describe_keras3_co
 from regraft.model.dialects.context import Note
 from regraft.model.dialects.describe_topology import describe_keras3, describe_network
 from regraft.model.dialects.dialect import KERAS_2, KERAS_2_WITH_FUNCTIONS
+from regraft.model.dialects.names import original_name
 from regraft.model.dialects.registry import builtin_layers, is_builtin
 from regraft.model.keras2.behaviour import (
     computes_as_keras2,
     fixed_trainings,
     sums_activity,
 )
+from regraft.model.keras2.regularizers import repeats_regularizers
 from regraft.model.keras2.sparse_rows import clips_single_rows
 from regraft.model.keras2.trained_writes import keeps_trained_writes
 from regraft.model.optimizers import spared_from_decay
@@ -28,6 +30,10 @@ _MODELS = ("Sequential", "Functional", "Model")
 _ALL_DECAY = (
     "what `exclude_from_weight_decay` took out of weight decay stays out of it where "
     "Regraft loads the file; Keras 2 and 3 have no words for it, and decay all weights"
+)
+_REPEATED = (
+    "regularizers of layers that several networks share count once per network where "
+    "Regraft loads the file, as before TensorFlow 2.2; Keras 2 counts them once"
 )
 
 
@@ -97,6 +103,9 @@ def describe(
         extra["fixed_trainings"] = fixed
     if keeps_trained_writes(model):
         extra["keeps_trained_writes"] = True
+    if repeats_regularizers(model):
+        extra["repeats_regularizers"] = True
+        notes.append(Note(f"model {original_name(model)!r}", _REPEATED))
     training_config = None
     if include_optimizer and model.compiled:
         training_config = describe_compile_arguments(model, KERAS_2, notes)

@@ -309,6 +309,32 @@ def chain_without_inputs():
     return m, f32(1, 3, 4), f32(2, 5, 4), f32(3, 5, 2)
 
 
+def _around(layer, name):
+    x = keras.Input((3,))
+    return keras.Model(x, layer(x), name=name)
+
+
+@model(until=(2, 4))
+def shared_regularizers():
+    """A layer that networks share counts once for each of them before 2.2."""
+    l2 = keras.regularizers.l2(0.2)
+    kept = L.Dense(3, kernel_regularizer=l2, bias_regularizer="l1", name="kept")
+    a, x = _around(kept, "a"), keras.Input((3,))
+    b = keras.Sequential([a, keras.Sequential([kept])], name="b")
+    m = keras.Model(x, L.Dense(2)(L.Add()([a(x), b(x), kept(x)])))
+    m.compile(keras.optimizers.SGD(0.1), "mse")
+    return m, f32(1, 3, 3), f32(2, 6, 3), f32(3, 6, 2)
+
+
+@model(until=(2, 4))
+def shared_with_a_wrapper():
+    kept, x = L.Dense(3, kernel_regularizer="l2", name="kept"), keras.Input((4, 3))
+    y = L.TimeDistributed(_around(kept, "a"))(L.TimeDistributed(kept)(x))
+    m = keras.Model(x, L.Dense(2)(y))
+    m.compile(keras.optimizers.SGD(0.1), "mse")
+    return m, f32(1, 3, 4, 3), f32(2, 6, 4, 3), f32(3, 6, 4, 2)
+
+
 # ------------------------------------------------------------------ writing
 
 

@@ -114,6 +114,14 @@ class Dialect:
         )
 
     @property
+    def repeats_regularizers(self) -> bool:
+        """Whether a layer's regularizer counts once per network that holds the layer.
+
+        In `tf.keras` before TensorFlow 2.2.
+        """
+        return self.tensorflow and self.version < _FIRST_OF_TENSORFLOW_2_2
+
+    @property
     def ignores_clips(self) -> bool:
         """Whether `fit` applies gradients unclipped, whatever the optimizer says."""
         return self.tensorflow and self.version == OF_TENSORFLOW_2_0_AND_1

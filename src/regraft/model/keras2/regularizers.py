@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import graphlib
 from collections.abc import Iterable
 from typing import Any, Self
 
 import keras
 from keras import ops
 
-from regraft._compat import AVERAGES_ACTIVITY
+from regraft._compat import AVERAGES_ACTIVITY, all_layers, sublayers
 from regraft.model.keras2.registration import registered
+
+_REPEATS = "_regraft_repeats_regularizers"
 
 
 class OverBatch(keras.regularizers.Regularizer):
@@ -87,6 +90,73 @@ def flatten_at_zero(variables: Iterable[keras.Variable]) -> None:
         regularizer = variable.regularizer
         if type(regularizer) in (keras.regularizers.L1, keras.regularizers.L1L2):
             variable.regularizer = FlatAtZero(regularizer)
+
+
+class Repeated(keras.regularizers.Regularizer):
+    """A regularizer that counts several times.
+
+    It stands at a variable alone: the layer keeps the regularizer in its config.
+
+    Args:
+        regularizer: What counts.
+        times: How many times.
+    """
+
+    def __init__(self, regularizer: Any, times: int) -> None:
+        self.regularizer = regularizer
+        self.times = times
+
+    def __call__(self, x: Any) -> Any:
+        loss = self.regularizer(x)
+        return loss * ops.cast(self.times, loss.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "regularizer": keras.regularizers.serialize(self.regularizer),
+            "times": self.times,
+        }
+
+
+def repeat_regularizers(
+    model: keras.Model, but: tuple[type[keras.regularizers.Regularizer], ...] = ()
+) -> None:
+    """Lets the regularizers of a layer count once for each way that leads to it.
+
+    `tf.keras` before TensorFlow 2.2 adds up the losses of what a layer holds, layer by
+    layer: two networks that share one count it twice.
+
+    Args:
+        model: The model, built.
+        but: Regularizers that know already how often they count.
+    """
+    held = {id(layer): _held(layer) for layer in all_layers(model)}
+    try:
+        order = list(graphlib.TopologicalSorter(held).static_order())
+    except graphlib.CycleError:
+        return
+    ways = dict.fromkeys(held, 0) | {id(model): 1}
+    for holder in reversed(order):
+        for place in held[holder]:
+            ways[place] += ways[holder]
+    for layer in all_layers(model):
+        times = ways[id(layer)]
+        inner = {id(v) for below in sublayers(layer) for v in below.variables}
+        for variable in layer.variables if times > 1 else ():
+            regularizer = variable.regularizer
+            if id(variable) in inner or regularizer is None:
+                continue
+            if not isinstance(regularizer, (*but, Repeated)):
+                variable.regularizer = Repeated(regularizer, times)
+                setattr(model, _REPEATS, True)
+
+
+def repeats_regularizers(model: keras.Model) -> bool:
+    """Whether a regularizer of a model counts more than once."""
+    return bool(getattr(model, _REPEATS, False))
+
+
+def _held(layer: keras.layers.Layer) -> list[int]:
+    return list(dict.fromkeys(id(below) for below in sublayers(layer)))
 
 
 def take_regularizers(layers: Iterable[keras.layers.Layer]) -> None:
