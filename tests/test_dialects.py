@@ -37,6 +37,7 @@ KEPT = {
     "2.1.4/shared_regularizers",
     "2.2.3/shared_regularizers",
     "2.1.4/shared_with_a_wrapper",
+    "2.4.4/shared_cells",
 }
 
 

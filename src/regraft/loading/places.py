@@ -20,6 +20,8 @@ from regraft.model.dialects.topology import MAX_NESTING, is_network
 from regraft.model.state_tree import StateNode, network_layers
 
 _UNDEFINED = "layer-undefined-config"
+# What wrappers and recurrent layers call the layers in them, in configs and objects.
+_INSIDE = ("layer", "cell", "cells")
 # Where Keras 2 keeps what a Keras 3 layer has as an attribute of its own.
 _ALIASES: Mapping[str, tuple[str, ...]] = {
     "states": ("keras_api.states",),
@@ -35,7 +37,7 @@ def with_nodes(
     """Returns a layer's entry whose layers' entries say which object they are.
 
     Args:
-        entry: In any dialect; anything but a network or a wrapper is returned as it is.
+        entry: In any dialect; one with no layers inside is returned as it is.
         node: The layer's object.
         depth: How many layers it is in.
     """
@@ -43,13 +45,8 @@ def with_nodes(
     if depth > MAX_NESTING or not isinstance(config, Mapping):
         return entry
     if not is_network(entry):
-        wrapped = _wrapped(entry, config, node)
-        if wrapped is None:
-            return entry
-        return {
-            **entry,
-            "config": {**config, "layer": _placed(config["layer"], wrapped, depth)},
-        }
+        inside = _inside(entry, node, depth)
+        return {**entry, "config": {**config, **inside}} if inside else entry
     entries = config["layers"]
     found = _pairs(entries, node, is_sequential="input_layers" not in config)
     layers = [
@@ -59,17 +56,30 @@ def with_nodes(
     return {**entry, "config": {**config, "layers": layers}}
 
 
-def _wrapped(
-    entry: Mapping[str, Any], config: Mapping[str, Any], node: ObjectNode
-) -> ObjectNode | None:
-    """The object of the layer in a wrapper, which networks may have, too."""
-    inner, found = config.get("layer"), node.child("layer")
-    if entry.get("class_name") == "Bidirectional" or not isinstance(inner, Mapping):
-        return None  # Bidirectional copies what is in its config.
-    name = entry_name(inner)
-    if found is None or name is None or (found.metadata or {}).get("name") != name:
-        return None
+def _inside(entry: Mapping[str, Any], node: ObjectNode, depth: int) -> dict[str, Any]:
+    """Entries of the layers in one that is no network, which others may share."""
+    if entry.get("class_name") == "Bidirectional":
+        return {}  # It copies what is in its config.
+    found: dict[str, Any] = {}
+    for key in _INSIDE:
+        inner, child = entry["config"].get(key), node.child(key)
+        if child is None:
+            continue
+        if isinstance(inner, Mapping):
+            found[key] = _placed_by_name(inner, child, depth)
+        elif isinstance(inner, list | tuple):
+            found[key] = [
+                _placed_by_name(item, child.child(str(index)), depth)
+                for index, item in enumerate(inner)
+            ]
     return found
+
+
+def _placed_by_name(entry: Any, node: ObjectNode | None, depth: int) -> Any:
+    name = entry_name(entry)
+    if node is None or name is None or (node.metadata or {}).get("name") != name:
+        return entry
+    return _placed(entry, node, depth)
 
 
 def _pairs(

@@ -335,6 +335,17 @@ def shared_with_a_wrapper():
     return m, f32(1, 3, 4, 3), f32(2, 6, 4, 3), f32(3, 6, 4, 2)
 
 
+@model(until=(2, 5))
+def shared_cells():
+    cell, x = L.LSTMCell(3), keras.Input((4, 3))
+    both = L.Add()([L.RNN(cell)(x), L.RNN(cell, go_backwards=True)(x)])
+    if TF > (2, 2):  # 2.2 and before can't save cells without an initial state.
+        both = L.Add()([both, L.RNN([L.GRUCell(3), cell])(x)])
+    m = keras.Model(x, L.Dense(2)(both))
+    m.compile(keras.optimizers.Adam(0.01), "mse")
+    return m, f32(1, 3, 4, 3), f32(2, 6, 4, 3), f32(3, 6, 2)
+
+
 # ------------------------------------------------------------------ writing
 
 
