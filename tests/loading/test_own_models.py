@@ -27,6 +27,7 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("kinks_in_a_layer", "tf"),
         ("kinks_in_operations", "tf"),
         ("kinks_in_operations", "h5"),
+        ("rounding_to_a_grid", "tf"),
         ("kink_of_leaky_units", "tf"),
         ("kink_of_leaky_units", "h5"),
         ("kinks_of_stock_layers", "tf"),

@@ -78,6 +78,31 @@ def kinks_in_operations() -> Built:
     return Built(model, batch[0], batch)
 
 
+class Rounded(layers.Layer):
+    """Rounds its kernel between its own bounds, its output between learned ones."""
+
+    def build(self, shape: Any) -> None:
+        self.kernel = self.add_weight("kernel", (shape[-1], 4))
+        self.low = self.add_weight("low", (), initializer=lambda *_, **__: -0.7)
+        self.high = self.add_weight("high", (), initializer=lambda *_, **__: 0.4)
+
+    def call(self, inputs: Any) -> Any:
+        bounds = tf.stop_gradient(tf.reduce_max(tf.abs(self.kernel), 0))
+        kernel = tf.quantization.fake_quant_with_min_max_vars_per_channel(
+            self.kernel, -bounds, bounds, narrow_range=True
+        )
+        x = tf.matmul(inputs, kernel)
+        return tf.quantization.fake_quant_with_min_max_vars(x, self.low, self.high)
+
+
+@case
+def rounding_to_a_grid() -> Built:
+    inputs = tf_keras.Input((3,))
+    model = _compiled(inputs, Rounded()(inputs))
+    batch = _batch(6, 3), _batch(6, 4, seed=1)
+    return Built(model, batch[0], batch)
+
+
 @case
 def kink_of_leaky_units() -> Built:
     inputs = tf_keras.Input((3,))

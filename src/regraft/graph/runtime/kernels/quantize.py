@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from regraft.graph.runtime.kernels import values
+from regraft.graph.runtime.kernels import kinks, values
 from regraft.graph.runtime.registry import kernel
 
 
@@ -26,11 +26,20 @@ def fake_quantized(
     return (first - zero) * scale, (last - zero) * scale, scale
 
 
+def _learned(value: Any, bound: Any) -> Any:
+    """Returns `value`, whose gradient is that of `bound`."""
+    bound = values.to_tensor(bound, "float32")
+    return value + (bound - ops.stop_gradient(bound))
+
+
 def _fake(x: Any, low: Any, high: Any, num_bits: int, narrow_range: bool) -> Any:
     """Rounds to a grid whose zero is exact; gradients pass where it is inside."""
-    x = values.to_tensor(x)
-    low, high, scale = fake_quantized(low, high, num_bits, narrow_range)
-    clipped = ops.clip(x, low, high)
+    x, given = values.to_tensor(x), (low, high)
+    low, high, scale = map(
+        ops.stop_gradient, fake_quantized(low, high, num_bits, narrow_range)
+    )
+    # A bound's gradient is that of what is outside of it, however far it was moved.
+    clipped = kinks.clip(x, _learned(low, given[0]), _learned(high, given[1]))
     inverse = 1.0 / ops.where(scale == 0, ops.ones_like(scale), scale)
     rounded = ops.floor(clipped * inverse + 0.5) * scale
     # The rounding itself has no gradient; that of the clipping stands for it.
