@@ -27,8 +27,12 @@ HALF = {"mixed_precision": 5e-3, "experimental_policy": 5e-3}
 # Refused with an error that says so.
 REFUSED = {"virtual_batches": "virtual_batch_size"}
 
-# Of an era whose normalization differs most; of one with a slot of its own.
-ALWAYS = (("1.15.0", "norms"), ("2.3.4", "opt_ftrl_all"))
+# Of an era whose normalization differs most; of one with a slot of its own; those whose
+# slots alone tell what is shared.
+ALWAYS = (
+    *(("1.15.0", "norms"), ("2.3.4", "opt_ftrl_all")),
+    *((version, "shared_layers") for version in ("2.4.4", "2.10.1", "2.21.0")),
+)
 
 # HDF5 doesn't name the TensorFlow, and 2.3 calls its Keras 2.4.0, as 2.4 does, which
 # takes the logits of a sigmoid for a softmax crossentropy.

@@ -44,6 +44,7 @@ from regraft.loading.shapes import (
     stored_shape,
     takes_text,
 )
+from regraft.loading.shared_in_hdf5 import with_shared_layers
 from regraft.loading.verify import check_layers, check_tensors
 from regraft.loading.whole import difference_of_whole
 from regraft.model.description import ModelDescription
@@ -100,6 +101,9 @@ def build_model(
         stored_shape=partial(stored_shape, description),
     )
     model, plan = _build_with_values(description, context, options)
+    if (shared := with_shared_layers(description, model, plan)) is not None:
+        _begin_again(context)
+        model, plan = _build_with_values(shared, context, options)
     _finalize(model)
     _find_by_original_names(model)
     let_behave_as_saved(model, description, plan, context, options)

@@ -446,6 +446,23 @@ def stateful():
     return m, [f32(1, 3, 4, 3)], [f32(2, 3, 4, 3)], [f32(3, 3, 1)], ["head"]
 
 
+@model(since=(2, 1), v1=False)
+def shared_layers():
+    """A layer in two networks, in wrappers and alone, and a cell in two recurrences."""
+    kept, cell = L.Dense(3, name="kept"), L.LSTMCell(3, name="cell")
+    x = keras.Input((4, 3), name="in0")
+    found = []
+    for name in ("left", "right"):
+        i = keras.Input((4, 3))
+        found.append(keras.Model(i, kept(L.RNN(cell)(i)), name=name))
+    wrapped = L.TimeDistributed(kept, name="wrapped")(x)
+    last = L.RNN(L.StackedRNNCells([cell, L.GRUCell(2, name="other")]), name="last")(wrapped)
+    y = L.Concatenate(name="all")([*(each(x) for each in found), last])
+    m = keras.Model(x, L.Dense(1, name="head")(y))
+    m.compile(keras.optimizers.Adam(0.1), "mse")
+    return m, [f32(1, 3, 4, 3)], [f32(2, 6, 4, 3)], [f32(3, 6, 1)], ["head"]
+
+
 # ------------------------------------------------------------------ losses and metrics
 
 LOSSES = (
