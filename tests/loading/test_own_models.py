@@ -146,7 +146,12 @@ def test_steps_take_the_sum_of_losses_that_nothing_reduces_and_show_their_mean(
 
 @pytest.mark.parametrize("name", ["again", "again.h5"])
 @pytest.mark.parametrize(
-    "case", ["network_of_steps_in_a_time_distributed", "inputs_of_another_rank"]
+    "case",
+    [
+        "network_of_steps_in_a_time_distributed",
+        "network_of_rows_called_with_steps",
+        "inputs_of_another_rank",
+    ],
 )
 def test_networks_take_inputs_of_ranks_that_their_layers_take(
     case: str, name: str, tmp_path: Path, peer: Peer

@@ -15,7 +15,8 @@ def take_inputs_of_other_ranks(model: keras.Model) -> None:
 
     Keras 2 logs that an input has another rank and goes on: a `TimeDistributed` calls
     a network for steps of `(None, 32)` with rows of 32. Keras 3.12 to 3.15:
-    `_adjust_input_rank` of Functional models refuses it.
+    `_adjust_input_rank` of Functional models refuses it, and so does what they know of
+    their inputs where they are called symbolically.
     """
     for layer in all_layers(model):
         if not is_network(layer):
@@ -26,15 +27,29 @@ def take_inputs_of_other_ranks(model: keras.Model) -> None:
         if hasattr(network, "_adjust_input_rank"):
             adjust = functools.partial(_adjusted, network)
             vars(network)["_adjust_input_rank"] = adjust
+            check = functools.partial(_check, network)
+            vars(network)["_assert_input_compatibility"] = check
+
+
+def _check(network: Any, inputs: Any, *rest: Any) -> None:
+    """Checks inputs as Keras 3 does, but of those that it refuses for their rank."""
+    given = keras.tree.flatten(inputs)
+    if len(given) == len(network._inputs) and any(_refused(network, given)):
+        return
+    type(network)._assert_input_compatibility(network, inputs, *rest)
+
+
+def _refused(network: Any, inputs: list[Any]) -> list[bool]:
+    built_for = [tensor.shape for tensor in network._inputs]
+    return [
+        x is not None and _is_refused(tuple(x.shape), tuple(shape))
+        for x, shape in zip(inputs, built_for, strict=True)
+    ]
 
 
 def _adjusted(network: Any, inputs: list[Any]) -> list[Any]:
     """Inputs as Keras 3 gives them to the layers; those that it refuses as they are."""
-    built_for = [tensor.shape for tensor in network._inputs]
-    refused = [
-        x is not None and _is_refused(tuple(x.shape), tuple(shape))
-        for x, shape in zip(inputs, built_for, strict=True)
-    ]
+    refused = _refused(network, inputs)
     # Optional inputs are None, which Keras lets pass.
     known = [None if odd else x for x, odd in zip(inputs, refused, strict=True)]
     adjusted = type(network)._adjust_input_rank(network, known)

@@ -181,6 +181,15 @@ def inputs_of_another_rank() -> Built:
     return Built(_compiled(inputs, layers.Dense(2)(inputs), "mse"), batch[0], batch)
 
 
+@case
+def network_of_rows_called_with_steps() -> Built:
+    chain = tf_keras.Sequential([layers.Dense(4, activation="tanh"), layers.Dense(4)])
+    inputs = tf_keras.Input((3, 4))
+    outputs = layers.Add()([layers.TimeDistributed(chain)(inputs), chain(inputs)])
+    batch = _batch(6, 3, 4), _batch(6, 3, 4, seed=1)
+    return Built(_compiled(inputs, outputs, "mse"), batch[0], batch)
+
+
 class Inner(tf_keras.Model):
     """A model that is code."""
 

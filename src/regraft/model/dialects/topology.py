@@ -33,6 +33,7 @@ from regraft._compat import (
     latest_call,
     set_own_trainable,
 )
+from regraft._compat.ranks import take_inputs_of_other_ranks
 from regraft.errors import FormatError, LimitError, UnsupportedError
 from regraft.graph.runtime.composites import RaggedTensor, SparseTensor
 from regraft.model.dialects import calls, keras1, keras1_topology
@@ -45,11 +46,7 @@ from regraft.model.dialects.names import (
     stand_ins,
 )
 from regraft.model.dialects.objects import is_entry, shared
-from regraft.model.dialects.operations import (
-    build_operation,
-    is_operation,
-    with_module,
-)
+from regraft.model.dialects.operations import build_operation, is_operation, with_module
 from regraft.model.dialects.registry import find_custom
 from regraft.model.keras2.host_layers import HostLayer, InputLayer
 from regraft.model.keras2.layers_merging import makes_masks
@@ -156,6 +153,8 @@ def _build_network(entry: Entry, context: BuildContext) -> keras.Model:
         context.depth -= 1
     if config.get("trainable") is False:
         set_own_trainable(model, False)
+    if context.depth and context.dialect.computes_as_keras2:
+        take_inputs_of_other_ranks(model)
     return model
 
 
