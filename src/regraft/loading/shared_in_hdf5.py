@@ -22,6 +22,7 @@ from regraft.loading.restore import RestorePlan
 from regraft.model.description import ModelDescription
 from regraft.model.dialects.names import original_name
 from regraft.model.optimizers import state_from_hdf5
+from regraft.model.state_tree import nearest_layers
 
 # What a config says that depends on where the layer was called, and comes first.
 _OF_THE_PLACE = (
@@ -30,6 +31,7 @@ _OF_THE_PLACE = (
     "build_config",
     "shared_object_id",
 )
+_AROUND = (keras.layers.TimeDistributed, keras.layers.StackedRNNCells)
 # Above what Keras counts its own objects by.
 _FIRST_IDENTITY = 1 << 40
 
@@ -78,8 +80,12 @@ def with_shared_layers(
 
 def _slots_fit(description: ModelDescription, variables: list[keras.Variable]) -> bool:
     entry = (description.training_config or {}).get("optimizer_config")
-    weights = description.optimizer_weights or ()
-    state = state_from_hdf5(weights, entry or {}, variables)
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("config"), Mapping):
+        return True  # What compiles the model says what is wrong with it.
+    try:
+        state = state_from_hdf5(description.optimizer_weights or (), entry, variables)
+    except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError):
+        return True
     found = [tensor for row in state.slots.values() for tensor in row]
     return state.iterations is not None and None not in found
 
@@ -88,10 +94,10 @@ Key = tuple[str, str]
 
 
 def _twins(model: keras.Model) -> dict[Key, list[keras.Layer]]:
-    """Layers with weights of their own that others have, too, by class and name."""
+    """Layers of one class and name that have the same weights."""
     found: dict[Key, list[keras.Layer]] = {}
-    for layer in _compat.all_layers(model):
-        if layer.weights and not _compat.sublayers(layer):
+    for layer in nearest_layers(model, lambda each: not _is_around(each)):
+        if layer.weights:
             key = type(layer).__name__, original_name(layer)
             found.setdefault(key, []).append(layer)
     return {
@@ -99,6 +105,15 @@ def _twins(model: keras.Model) -> dict[Key, list[keras.Layer]]:
         for key, layers in found.items()
         if len(layers) > 1 and all(_equal(layers[0], other) for other in layers[1:])
     }
+
+
+def _is_around(layer: keras.Layer) -> bool:
+    """Whether the config of a layer has an entry for each layer in it."""
+    return (
+        _compat.is_network(layer)
+        or isinstance(layer, _AROUND)
+        or type(layer) is keras.layers.RNN
+    )
 
 
 def _equal(one: keras.Layer, other: keras.Layer) -> bool:

@@ -450,11 +450,13 @@ def stateful():
 def shared_layers():
     """A layer in two networks, in wrappers and alone, and a cell in two recurrences."""
     kept, cell = L.Dense(3, name="kept"), L.LSTMCell(3, name="cell")
+    both = L.Bidirectional(L.GRU(2), name="both")
     x = keras.Input((4, 3), name="in0")
     found = []
     for name in ("left", "right"):
         i = keras.Input((4, 3))
-        found.append(keras.Model(i, kept(L.RNN(cell)(i)), name=name))
+        y = L.Concatenate()([kept(L.RNN(cell)(i)), both(i)])
+        found.append(keras.Model(i, y, name=name))
     wrapped = L.TimeDistributed(kept, name="wrapped")(x)
     last = L.RNN(L.StackedRNNCells([cell, L.GRUCell(2, name="other")]), name="last")(wrapped)
     y = L.Concatenate(name="all")([*(each(x) for each in found), last])
