@@ -44,7 +44,7 @@ from regraft.loading.shapes import (
     stored_shape,
     takes_text,
 )
-from regraft.loading.shared_in_hdf5 import with_shared_layers
+from regraft.loading.shared_in_hdf5 import build_with_shared_layers
 from regraft.loading.verify import check_layers, check_tensors
 from regraft.loading.whole import difference_of_whole
 from regraft.model.description import ModelDescription
@@ -100,10 +100,9 @@ def build_model(
         safe_mode=safe_mode,
         stored_shape=partial(stored_shape, description),
     )
-    model, plan = _build_with_values(description, context, options)
-    if (shared := with_shared_layers(description, model, plan)) is not None:
-        _begin_again(context)
-        model, plan = _build_with_values(shared, context, options)
+    model, plan = build_with_shared_layers(
+        description, partial(_build_with_values, context=context, options=options)
+    )
     _finalize(model)
     _find_by_original_names(model)
     let_behave_as_saved(model, description, plan, context, options)
@@ -147,6 +146,7 @@ class _NeedsTraces(Exception):
 def _build_with_values(
     description: ModelDescription, context: BuildContext, options: LoadOptions
 ) -> tuple[keras.Model, restore.RestorePlan]:
+    _begin_again(context)
     network = None
     try:
         network = _build_deferred(description, context, options)

@@ -10,7 +10,7 @@ the same values are one, they are.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import keras
@@ -36,7 +36,30 @@ _AROUND = (keras.layers.TimeDistributed, keras.layers.StackedRNNCells)
 _FIRST_IDENTITY = 1 << 40
 
 
-def with_shared_layers(
+Key = tuple[str, str]
+Built = tuple[keras.Model, RestorePlan]
+
+
+def build_with_shared_layers(
+    description: ModelDescription, build: Callable[[ModelDescription], Built]
+) -> Built:
+    """Builds a model, once more where its optimizer tells that layers are one.
+
+    Args:
+        description: What was read.
+        build: Makes the model of a description, with its values, and its plan.
+    """
+    model, plan = build(description)
+    shared = _with_shared_layers(description, model, plan)
+    if shared is None:
+        return model, plan
+    try:
+        return build(shared)
+    except (ValueError, TypeError, NotImplementedError):
+        return build(description)
+
+
+def _with_shared_layers(
     description: ModelDescription, model: keras.Model, plan: RestorePlan
 ) -> ModelDescription | None:
     """Returns a description whose config says which layers are one.
@@ -69,13 +92,14 @@ def with_shared_layers(
     # Regraft's own files say it also in Keras 3's words, which are read.
     extra = dict(description.extra)
     said = extra.get("config") or description.config
-    keys = list(twins)
-    if not all(_says_the_same(said, key) for key in keys):
+    entries = _entries(said, twins)
+    if not all(_are_alike(entries[key]) for key in twins):
         return None
+    identities = {key: _FIRST_IDENTITY + place for place, key in enumerate(twins)}
     if extra.get("config"):
-        extra["config"] = _marked(said, keys)
+        extra["config"] = _marked(said, identities)
         return dataclasses.replace(description, extra=extra)
-    return dataclasses.replace(description, config=_marked(said, keys))
+    return dataclasses.replace(description, config=_marked(said, identities))
 
 
 def _slots_fit(description: ModelDescription, variables: list[keras.Variable]) -> bool:
@@ -88,9 +112,6 @@ def _slots_fit(description: ModelDescription, variables: list[keras.Variable]) -
         return True
     found = [tensor for row in state.slots.values() for tensor in row]
     return state.iterations is not None and None not in found
-
-
-Key = tuple[str, str]
 
 
 def _twins(model: keras.Model) -> dict[Key, list[keras.Layer]]:
@@ -123,27 +144,32 @@ def _equal(one: keras.Layer, other: keras.Layer) -> bool:
     )
 
 
-def _entries(value: Any, keys: Collection[Key]) -> Iterator[Mapping[str, Any]]:
-    """Yields the entries of layers by class and name, at any depth of a config."""
-    pending = [value]
+def _entries(config: Any, keys: Iterable[Key]) -> dict[Key, list[Any]]:
+    """Returns the configs of layers by class and name, wherever they stand."""
+    found: dict[Key, list[Any]] = {key: [] for key in keys}
+    pending = [config]
     while pending:
         item = pending.pop()
         if isinstance(item, Mapping):
-            if _key(item) in keys:
-                yield item
+            key = _key(item)
+            if key is not None and key in found:
+                found[key].append(item["config"])
             pending.extend(item.values())
         elif isinstance(item, list | tuple):
             pending.extend(item)
+    return found
 
 
 def _key(entry: Mapping[str, Any]) -> Key | None:
-    config = entry.get("config")
+    config, cls = entry.get("config"), entry.get("class_name")
     name = config.get("name") if isinstance(config, Mapping) else None
-    return (str(entry["class_name"]), name) if name and "class_name" in entry else None
+    if not isinstance(name, str) or not isinstance(cls, str):
+        return None
+    return cls, name
 
 
-def _says_the_same(config: Any, key: Key) -> bool:
-    said = [_without_place(entry["config"]) for entry in _entries(config, [key])]
+def _are_alike(configs: list[Any]) -> bool:
+    said = [_without_place(config) for config in configs]
     return len(said) > 1 and all(each == said[0] for each in said)
 
 
@@ -155,13 +181,13 @@ def _without_place(value: Any) -> Any:
     return {k: _without_place(v) for k, v in value.items() if k not in _OF_THE_PLACE}
 
 
-def _marked(value: Any, keys: list[Key]) -> Any:
+def _marked(value: Any, identities: Mapping[Key, int]) -> Any:
     if isinstance(value, list | tuple):
-        return [_marked(item, keys) for item in value]
+        return [_marked(item, identities) for item in value]
     if not isinstance(value, Mapping):
         return value
-    found = {name: _marked(item, keys) for name, item in value.items()}
+    found = {name: _marked(item, identities) for name, item in value.items()}
     key = _key(value)
-    if key in keys:
-        found["shared_object_id"] = _FIRST_IDENTITY + keys.index(key)
+    if key is not None and key in identities:
+        found["shared_object_id"] = identities[key]
     return found

@@ -256,6 +256,16 @@ def saved_inputs(layer: keras.Layer) -> Any:
     )
 
 
+def failures_of(layer: keras.Layer) -> tuple[type[Exception], ...]:
+    """What says that a layer can't be called with its `saved_inputs`.
+
+    A network may be an attribute that nothing calls: no other way is tried for it.
+    """
+    if is_network(layer) and not hasattr(layer, "saved_inputs"):
+        return (Exception,)
+    return ValueError, NotImplementedError
+
+
 def _network_inputs(layer: keras.Layer) -> Any:
     """The symbolic inputs of a network, as its `call` names them."""
     symbolic = _symbolic(layer, "input") if is_network(layer) else None

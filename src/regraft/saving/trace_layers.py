@@ -39,6 +39,7 @@ from regraft.saving.trace_composites import composites
 from regraft.saving.trace_inputs import (
     HOW_TO_TELL,
     SignatureRequest,
+    failures_of,
     flat_inputs,
     input_names,
     output_names,
@@ -221,12 +222,11 @@ class _ModelTracer:
             tensors = symbolic_inputs(keras.tree.flatten(inputs), self._way)
             given = keras.tree.pack_sequence_as(inputs, tensors)
             first, *others = given.items()
-            # As `use_causal_mask` of an attention.
-            settings = getattr(layer, "saved_settings", {})
+            settings = getattr(layer, "saved_settings", {})  # As `use_causal_mask`.
             for training in flags:
                 try:
                     self._trace_call(layer, first[1], dict(others), training, settings)
-                except (ValueError, NotImplementedError) as error:
+                except failures_of(layer) as error:
                     self._notes.append((layer.name, str(error)))
 
     def untrainable(self) -> keras.Layer | None:

@@ -107,8 +107,7 @@ class Repeated(keras.regularizers.Regularizer):
         self.times = times
 
     def __call__(self, x: Any) -> Any:
-        loss = self.regularizer(x)
-        return loss * ops.cast(self.times, loss.dtype)
+        return self.regularizer(x) * float(self.times)
 
     def get_config(self) -> dict[str, Any]:
         return {
