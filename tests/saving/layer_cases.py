@@ -207,8 +207,9 @@ case(
     ANY_IMAGE,
     most=1,
 )
-case("AdaptiveAveragePooling2D", lambda: L.AdaptiveAveragePooling2D(3), IMAGE)
-case("AdaptiveMaxPooling2D", lambda: L.AdaptiveMaxPooling2D(3), IMAGE)
+if hasattr(L, "AdaptiveAveragePooling2D"):  # Since Keras 3.13.
+    case("AdaptiveAveragePooling2D", lambda: L.AdaptiveAveragePooling2D(3), IMAGE)
+    case("AdaptiveMaxPooling2D", lambda: L.AdaptiveMaxPooling2D(3), IMAGE)
 case("BatchNormalization", lambda: L.BatchNormalization(), VECTOR)
 case(
     "BatchNormalization image",
@@ -225,7 +226,8 @@ case(
     most=1,
 )
 case("BatchNormalization first axis", lambda: L.BatchNormalization(axis=1), (3, 8, 9))
-case("BatchNormalization renorm", lambda: L.BatchNormalization(renorm=True), IMAGE)
+if hasattr(L.BatchNormalization(), "renorm"):  # Since Keras 3.14.
+    case("BatchNormalization renorm", lambda: L.BatchNormalization(renorm=True), IMAGE)
 case("LayerNormalization", lambda: L.LayerNormalization(), ROWS)
 case("RMSNormalization", lambda: L.RMSNormalization(), ROWS)
 case("GroupNormalization", lambda: L.GroupNormalization(3), (8, 9, 6))
