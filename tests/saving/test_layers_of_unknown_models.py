@@ -152,6 +152,7 @@ def test_optimizer_that_accumulates_gradients_comes_back(tmp_path: Path) -> None
     model.train_on_batch(x, y)
     regraft.save_model(model, tmp_path / "model")
     loaded = regraft.load_model(tmp_path / "model")
-    for _ in range(2):
-        assert loaded.train_on_batch(x, y) == pytest.approx(model.train_on_batch(x, y))
-    np.testing.assert_allclose(loaded(x), model(x), rtol=1e-6)
+    for _ in range(3):
+        np.testing.assert_array_equal(loaded(x), model(x))
+        loaded.train_on_batch(x, y)
+        model.train_on_batch(x, y)

@@ -255,6 +255,7 @@ def _read_state(
         config,
         notes=context.notes,
         counts_steps=type(inner_optimizer(optimizer)) is keras.optimizers.Nadam,
+        accumulated=description.accumulated_gradients,
     )
     places = [part.position for item in laid_out for part in item.parts]
     plain = all(item.convert is None for item in laid_out)

@@ -74,6 +74,7 @@ def _describe_hdf5(path: str, found: hdf5_file.Hdf5ModelFile) -> ModelDescriptio
             found.top_level_weights,
         ),
         optimizer_weights=found.optimizer_weights,
+        accumulated_gradients=found.accumulated_gradients,
         extra=_still_true(_parse_extra(found.extra.get(EXTRA_KEY), path), found),
     )
 

@@ -98,6 +98,7 @@ def _tensors(description: ModelDescription) -> Iterator[Any]:
             yield from (tensor for _, tensor in layer.weights)
         yield from (tensor for _, tensor in description.weights.top_level)
     yield from (tensor for _, tensor in description.optimizer_weights or ())
+    yield from (tensor for _, tensor in description.accumulated_gradients)
 
 
 def check_whole(

@@ -174,6 +174,8 @@ class ModelDescription:
         objects: The object graph of a SavedModel.
         weights: The ordered weights of an HDF5 file.
         optimizer_weights: The optimizer's state in the order of an HDF5 file.
+        accumulated_gradients: What the optimizer of an HDF5 file has summed up for its
+            next step, where Keras 2 has no place for it.
         extra: What Regraft adds for Keras 3, see `docs/format.md`.
         functions: The traced functions of a SavedModel, for the room that runs them.
     """
@@ -188,5 +190,6 @@ class ModelDescription:
     objects: ObjectGraph | None = None
     weights: OrderedWeights | None = None
     optimizer_weights: tuple[tuple[str, StoredTensor], ...] | None = None
+    accumulated_gradients: tuple[tuple[str, StoredTensor], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
     functions: Any = None

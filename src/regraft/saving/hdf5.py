@@ -13,7 +13,11 @@ from regraft import _compat
 from regraft.model import metadata as keras_json
 from regraft.model.compile.names import FUNCTIONS
 from regraft.model.dialects.names import original_name
-from regraft.model.optimizers import state_from_keras, state_to_hdf5
+from regraft.model.optimizers import (
+    accumulated_to_hdf5,
+    state_from_keras,
+    state_to_hdf5,
+)
 from regraft.model.ordering import (
     ordered_by_keras_3,
     ordered_variables,
@@ -68,7 +72,7 @@ def write_model(file: Any, parts: SavedModelParts, options: SaveOptions) -> None
                 _layers(parts, ordered_by_keras_3 if keras3 else ordered_variables)
             ),
             top_level_weights=_weights([v for _, v in parts.tree.variables]),
-            optimizer_weights=_optimizer_weights(parts, words["training_config"]),
+            **_optimizer_state(parts, words["training_config"]),
             extra={
                 EXTRA_KEY: keras_json.dump(
                     {**parts.extra, **_loss_scale(parts), "of": _checksums(words)}
@@ -234,16 +238,21 @@ def _readable(tensor: StoredTensor) -> StoredTensor:
     return _InFloat32(tensor) if no_type else tensor
 
 
-def _optimizer_weights(
+def _optimizer_state(
     parts: SavedModelParts, training_config: Mapping[str, Any] | None
-) -> Weights | None:
+) -> dict[str, Any]:
     optimizer = getattr(parts.model, "optimizer", None)
     if training_config is None or optimizer is None or not optimizer.built:
-        return None
+        return {}
     variables = trainable_variables(parts.tree)
-    found = state_to_hdf5(
-        state_from_keras(optimizer, variables),
-        training_config.get("optimizer_config") or {},
-        [variable.path for variable in variables],
-    )
-    return tuple((name, _readable(tensor)) for name, tensor in found)
+    state = state_from_keras(optimizer, variables)
+    config = training_config.get("optimizer_config") or {}
+    paths = [variable.path for variable in variables]
+    found = {
+        "optimizer_weights": state_to_hdf5(state, config, paths),
+        "accumulated_gradients": accumulated_to_hdf5(state, config, paths),
+    }
+    return {
+        key: tuple((name, _readable(tensor)) for name, tensor in tensors)
+        for key, tensors in found.items()
+    }

@@ -40,6 +40,8 @@ except ImportError:  # `require_h5py` says so where it is needed.
 
 MODEL_WEIGHTS = "model_weights"
 OPTIMIZER_WEIGHTS = "optimizer_weights"
+# Regraft's own, see `docs/format.md`.
+ACCUMULATED_GRADIENTS = "regraft_accumulated_gradients"
 TOP_LEVEL_WEIGHTS = "top_level_model_weights"
 LAYER_NAMES = "layer_names"
 WEIGHT_NAMES = "weight_names"
@@ -77,6 +79,8 @@ class Hdf5ModelFile:
         layers: All layers in the model's order, those without weights too.
         top_level_weights: Weights that the model owns itself.
         optimizer_weights: The optimizer's state; `None` where there is none.
+        accumulated_gradients: What the optimizer has summed up for its next step;
+            in Regraft's files alone.
         extra: Other attributes of the root.
         weights_only: Whether the file holds the layers' weights alone.
     """
@@ -88,6 +92,7 @@ class Hdf5ModelFile:
     layers: tuple[Hdf5Layer, ...] = ()
     top_level_weights: Weights = ()
     optimizer_weights: Weights | None = None
+    accumulated_gradients: Weights = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
     weights_only: bool = False
 
@@ -222,7 +227,8 @@ def _read_model(root: h5py.Group, file: SafeFile) -> Hdf5ModelFile:
         ),
         layers=layers,
         top_level_weights=top_level,
-        optimizer_weights=_read_optimizer(root, file),
+        optimizer_weights=_read_group(root, OPTIMIZER_WEIGHTS, file),
+        accumulated_gradients=_read_group(root, ACCUMULATED_GRADIENTS, file) or (),
         extra={} if weights_only else attributes,
         weights_only=weights_only,
     )
@@ -277,11 +283,11 @@ def _read_weights(group: h5py.Group, file: SafeFile, place: str) -> Weights:
     )
 
 
-def _read_optimizer(root: h5py.Group, file: SafeFile) -> Weights | None:
-    if not hdf5_objects.has_child(root, OPTIMIZER_WEIGHTS, file):
+def _read_group(root: h5py.Group, name: str, file: SafeFile) -> Weights | None:
+    if not hdf5_objects.has_child(root, name, file):
         return None
-    group = hdf5_objects.child_group(root, OPTIMIZER_WEIGHTS, file, "")
-    return _read_weights(group, file, f"/{OPTIMIZER_WEIGHTS}")
+    group = hdf5_objects.child_group(root, name, file, "")
+    return _read_weights(group, file, f"/{name}")
 
 
 def _read_root_attributes(root: h5py.Group, file: SafeFile) -> dict[str, Any]:
@@ -375,6 +381,9 @@ def _write_model(root: h5py.Group, model: Hdf5ModelFile) -> None:
         if model.optimizer_weights is not None:
             optimizer = root.create_group(OPTIMIZER_WEIGHTS)
             _write_weights(optimizer, model.optimizer_weights)
+        if model.accumulated_gradients:
+            accumulated = root.create_group(ACCUMULATED_GRADIENTS)
+            _write_weights(accumulated, model.accumulated_gradients)
         root.file.flush()
 
 
@@ -390,7 +399,7 @@ def _write_errors(path: str) -> Iterator[None]:
 
 def _remove_model(root: h5py.Group) -> None:
     """Makes room in a file that the caller opened."""
-    for name in (MODEL_WEIGHTS, OPTIMIZER_WEIGHTS):
+    for name in (MODEL_WEIGHTS, OPTIMIZER_WEIGHTS, ACCUMULATED_GRADIENTS):
         if name in root.keys():  # noqa: SIM118  # `in root` follows links.
             del root[name]
     for name in ("model_config", "training_config"):

@@ -8,7 +8,11 @@ from regraft.model.optimizers.decay import (
     spare_from_decay,
     spared_from_decay,
 )
-from regraft.model.optimizers.hdf5 import state_from_hdf5, state_to_hdf5
+from regraft.model.optimizers.hdf5 import (
+    accumulated_to_hdf5,
+    state_from_hdf5,
+    state_to_hdf5,
+)
 from regraft.model.optimizers.object_graph import (
     describe_optimizer_state,
     state_from_object_graph,
@@ -25,6 +29,7 @@ from regraft.model.optimizers.state import (
 
 __all__ = [
     "OptimizerState",
+    "accumulated_to_hdf5",
     "build_optimizer",
     "decays",
     "describe_optimizer",

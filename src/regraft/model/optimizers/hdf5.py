@@ -3,6 +3,8 @@
 ```
 since 2.11   iteration | average of each variable | group of slots | group | …
              where the slots of a group alternate: m, v, m, v, …
+             Keras 3: learning rate after the iteration, and after the averages the
+             accumulated gradient of each variable; a loss scale's own come first
 OptimizerV2  iter | momentum_cache of Nadam | slot of each variable | slot | …
              Ftrl: all slots of a variable | of the next | …
 before       iterations, or nothing | …as OptimizerV2, with slots nobody uses
@@ -22,6 +24,7 @@ import numpy as np
 
 from regraft.model.dialects.context import Note
 from regraft.model.optimizers.slots import (
+    ACCUMULATED,
     AVERAGE,
     LEGACY_BY_VARIABLE,
     SLOW,
@@ -39,6 +42,7 @@ from regraft.model.optimizers.style import (
     Entry,
     inner_entry,
     is_lookahead,
+    is_loss_scale,
     style_of,
 )
 from regraft.storage.tensor import ArrayTensor, StoredTensor
@@ -76,6 +80,8 @@ def slot_order(
     order = []
     if config.get("use_ema"):
         order += [(AVERAGE, i) for i in range(len(shapes))]
+    if style == KERAS_3 and config.get("gradient_accumulation_steps"):
+        order += [(ACCUMULATED, i) for i in range(len(shapes))]
     for group in sorted({slot.group for slot in found}):
         members = [slot for slot in found if slot.group == group]
         order += [
@@ -95,6 +101,7 @@ def state_from_hdf5(
     *,
     names: Sequence[str] = (),
     counts_steps: bool = False,
+    accumulated: Weights = (),
 ) -> OptimizerState:
     """Reads the `optimizer_weights` of an HDF5 file.
 
@@ -108,10 +115,14 @@ def state_from_hdf5(
             for a layer in a nested model say less than its path in Keras 3.
         counts_steps: Whether Keras 3's Nadam wrote the state, which multiplies its
             product of momenta once per step.
+        accumulated: What `accumulated_to_hdf5` wrote.
     """
     style = style_of(optimizer_config) if optimizer_config else LEGACY
     weights = list(weights)
     shapes = [tuple(variable.shape) for variable in variables]
+    scalars: dict[str, StoredTensor] = {}
+    if style == KERAS_3 and is_loss_scale(optimizer_config):
+        scalars, weights = _loss_scale(weights)
     iterations = None
     if (weights and _ITERATIONS.search(weights[0][0])) or _leads(weights, shapes):
         iterations = weights.pop(0)[1]
@@ -119,7 +130,6 @@ def state_from_hdf5(
     if weights and re.search(r"(^|/)learning_rate$", weights[0][0]):
         style = KERAS_3
         hyperparameters["learning_rate"] = weights.pop(0)[1]
-    scalars = {}
     entry = inner_entry(optimizer_config) if optimizer_config else {"class_name": ""}
     if plain_name(str(entry.get("class_name"))) == "Nadam":
         if style == LEGACY and weights and weights[0][1].shape == ():
@@ -155,7 +165,24 @@ def state_from_hdf5(
         # So does the count of steps, as in TensorFlow: it says how far moments that
         # began at zero have come.
         return OptimizerState(style, None, hyperparameters)
+    if [tuple(tensor.shape) for _, tensor in accumulated] == shapes and shapes:
+        slots[ACCUMULATED] = tuple(tensor for _, tensor in accumulated)
     return OptimizerState(style, iterations, hyperparameters, slots, scalars)
+
+
+def _loss_scale(
+    weights: list[tuple[str, StoredTensor]],
+) -> tuple[dict[str, StoredTensor], list[tuple[str, StoredTensor]]]:
+    """What Keras 3's `LossScaleOptimizer` keeps before what is inside of it.
+
+    That is a count of steps and a rate, neither of which it uses, and:
+    """
+    own = {"step_counter": "good_steps", "dynamic_scale": "loss_scale"}
+    names = [name.rsplit("/", 1)[-1] for name, _ in weights[2:4]]
+    if names != list(own):
+        return {}, weights
+    tensors = (tensor for _, tensor in weights[2:4])
+    return dict(zip(own.values(), tensors, strict=True)), weights[4:]
 
 
 def _named_slots(
@@ -326,6 +353,25 @@ def state_to_hdf5(
     if style == KERAS_3:
         return found
     return [(f"{name}:0", tensor) for name, tensor in _distinct(found)]
+
+
+def accumulated_to_hdf5(
+    state: OptimizerState, optimizer_config: Entry, variable_names: Sequence[str]
+) -> list[tuple[str, StoredTensor]]:
+    """What `gradient_accumulation_steps` has summed so far, one tensor per variable.
+
+    Optimizers of Keras 2 accumulate nothing, and refuse a list of weights with more
+    than their own: it goes beside that list. Arguments are those of `state_to_hdf5`.
+    """
+    entry = inner_entry(optimizer_config)
+    found = state.slots.get(ACCUMULATED, ())
+    within = style_of(entry) == KERAS_3 or slots_of(str(entry["class_name"])) is None
+    if within or len(found) != len(variable_names):
+        return []
+    known = [tensor for tensor in found if tensor is not None]
+    if len(known) != len(found):
+        return []
+    return list(zip(variable_names, known, strict=True))
 
 
 def as_int64(tensor: StoredTensor) -> StoredTensor:

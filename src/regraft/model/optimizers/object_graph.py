@@ -26,8 +26,7 @@ from regraft.model.description import ObjectNode, Variable
 from regraft.model.dialects.context import Note
 from regraft.model.optimizers.hdf5 import as_int64, shapes_of, slot_order
 from regraft.model.optimizers.slots import (
-    AVERAGE,
-    AVERAGES,
+    COMMON_SLOTS,
     SLOW,
     U_PRODUCT,
     slots_of,
@@ -175,7 +174,7 @@ def _listed(
                 )
                 notes.append(Note("optimizer", text))
             continue
-        slots[AVERAGE if name == AVERAGES else name] = aligned
+        slots[COMMON_SLOTS.get(name, name)] = aligned
     return slots
 
 
@@ -313,7 +312,8 @@ def _new_tree(state: OptimizerState, entry: Entry, count: int) -> Tree:
         return {**tree, "_variables": listed}
     if U_PRODUCT in state.scalars:
         tree["_u_product"] = state.scalars[U_PRODUCT]
-    children = {slot.name: slot.child for slot in rows} | {AVERAGE: AVERAGES}
+    children = {slot.name: slot.child for slot in rows}
+    children |= {name: child for child, name in COMMON_SLOTS.items()}
     for name, found in state.slots.items():
         if name in children:
             tree[children[name]] = _with_placeholders(name, found)

@@ -17,6 +17,8 @@ AVERAGES = "_model_variables_moving_average"
 # Sums of `gradient_accumulation_steps`, only in Keras 3.
 ACCUMULATED = "gradient_accumulator"
 ACCUMULATED_ATTRIBUTE = "_accumulated_gradients"
+# What any optimizer may keep, by its list there and in the object graph since 2.11.
+COMMON_SLOTS = {AVERAGES: AVERAGE, ACCUMULATED_ATTRIBUTE: ACCUMULATED}
 # The copy of each variable that `Lookahead` of TensorFlow Addons goes back to.
 SLOW = "slow"
 SLOW_ATTRIBUTE = "_slow"

@@ -16,10 +16,8 @@ from regraft.model.keras2.optimizers import Keras2Optimizer
 from regraft.model.keras2.optimizers_legacy import OptimizerV2
 from regraft.model.optimizers.config import describe_optimizer
 from regraft.model.optimizers.slots import (
-    ACCUMULATED,
-    ACCUMULATED_ATTRIBUTE,
     AVERAGE,
-    AVERAGES,
+    COMMON_SLOTS,
     SLOW,
     SLOW_ATTRIBUTE,
     U_PRODUCT,
@@ -81,8 +79,7 @@ def _slot_lists(optimizer: keras.Optimizer) -> dict[str, list[Any]]:
 
     Of a class without row every list that pairs with the trainable variables is one.
     """
-    named = {AVERAGES: AVERAGE, ACCUMULATED_ATTRIBUTE: ACCUMULATED}
-    named[SLOW_ATTRIBUTE] = SLOW
+    named = {**COMMON_SLOTS, SLOW_ATTRIBUTE: SLOW}
     row = slots_of(base_class_name(optimizer))
     if row is not None:
         named |= {slot.attribute: slot.name for slot in row}
