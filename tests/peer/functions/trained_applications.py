@@ -22,10 +22,13 @@ def names() -> list[str]:
 def write(name: str, size: int, directory: str) -> dict[str, Any]:
     """Saves a model with random weights after a step of Adam, and takes another.
 
+    The peer computes in float64 from then on.
+
     Returns:
         The data, predictions before and after the second step, and its weights then.
     """
     tf_keras.backend.clear_session()
+    tf_keras.backend.set_floatx("float64")
     tf_keras.utils.set_random_seed(3)
     make = getattr(tf_keras.applications, name)
     model = make(weights=None, input_shape=(size, size, 3), classes=CLASSES)
@@ -33,8 +36,8 @@ def write(name: str, size: int, directory: str) -> dict[str, Any]:
     optimizer = tf_keras.optimizers.Adam(1e-3, epsilon=1e-3)
     model.compile(optimizer, "categorical_crossentropy")
     rng = np.random.RandomState(5)
-    x = rng.uniform(0, 255, (BATCH, size, size, 3)).astype("float32")
-    y = np.eye(CLASSES, dtype="float32")[rng.randint(0, CLASSES, BATCH)]
+    x = rng.uniform(0, 255, (BATCH, size, size, 3))
+    y = np.eye(CLASSES)[rng.randint(0, CLASSES, BATCH)]
     model.train_on_batch(x, y)
     model.save(os.path.join(directory, "plain"), save_traces=False)
     model.save(os.path.join(directory, "model.h5"))
