@@ -102,37 +102,3 @@ def test_shear_whose_config_keras_refuses_itself(factors: Any, tmp_path: Path) -
 
     assert type(found) is layers.RandomShear
     assert (found.x_factor, found.y_factor) == (layer.x_factor, layer.y_factor)
-
-
-@pytest.mark.parametrize("steps", [1, 2, 3])
-@pytest.mark.parametrize("scaled", [False, True])
-@pytest.mark.parametrize("arguments", [{}, {"use_ema": True, "amsgrad": True}])
-def test_optimizer_that_accumulates_goes_on(
-    arguments: dict[str, Any], scaled: bool, steps: int, tmp_path: Path
-) -> None:
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.Input((3,)), layers.Dense(2), layers.Dense(2)])
-    optimizer = keras.optimizers.Adam(0.1, gradient_accumulation_steps=2, **arguments)
-    if scaled:
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, 64.0, 3)
-    model.compile(optimizer, "mse")
-    x = np.random.default_rng(0).random((4, 3), dtype="float32")
-    y = np.zeros((4, 2), "float32")
-    for step in range(steps):
-        model.train_on_batch(x * (1 + step), y)
-    model.save(tmp_path / "model.h5")
-
-    loaded = regraft.load_model(tmp_path / "model.h5")
-
-    assert not regraft.load_report(loaded).notes
-    for step in range(4):
-        for own, found in zip(
-            [*model.variables, *optimizer.variables],
-            [*loaded.variables, *loaded.optimizer.variables],
-            strict=True,
-        ):
-            # `LossScaleOptimizer` has a count of steps that it never uses.
-            if not scaled or own.path != f"{optimizer.name}/iteration":
-                np.testing.assert_array_equal(found, own, err_msg=f"{step} {own.path}")
-        loaded.train_on_batch(x, y)
-        model.train_on_batch(x, y)

@@ -32,6 +32,7 @@ from regraft.model.optimizers import (
     state_from_hdf5,
     state_from_object_graph,
 )
+from regraft.model.optimizers.slots import U_PRODUCT
 from regraft.model.state_tree import state_tree
 from regraft.storage.tensor import ArrayTensor, StoredTensor
 
@@ -266,7 +267,19 @@ def _read_state(
         raw = _raw_weights(laid_out, by_name=by_name)
         called = [_name_in_file(part) for part in raw]
         state = _laid_out(read(raw, names=called), raw, laid_out)
-    return _with_loss_scale(state, description)
+    return _with_loss_scale(_with_product(state, description), description)
+
+
+def _with_product(
+    state: OptimizerState, description: ModelDescription
+) -> OptimizerState:
+    """Takes Nadam's product of momenta where the number of steps doesn't tell it."""
+    product = description.extra.get(U_PRODUCT)
+    if not isinstance(product, float):
+        return state
+    return replace(
+        state, scalars={**state.scalars, U_PRODUCT: ArrayTensor(np.float32(product))}
+    )
 
 
 def _with_loss_scale(

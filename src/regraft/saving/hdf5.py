@@ -15,9 +15,11 @@ from regraft.model.compile.names import FUNCTIONS
 from regraft.model.dialects.names import original_name
 from regraft.model.optimizers import (
     accumulated_to_hdf5,
+    inner_optimizer,
     state_from_keras,
     state_to_hdf5,
 )
+from regraft.model.optimizers.slots import U_PRODUCT
 from regraft.model.ordering import (
     ordered_by_keras_3,
     ordered_variables,
@@ -75,29 +77,33 @@ def write_model(file: Any, parts: SavedModelParts, options: SaveOptions) -> None
             **_optimizer_state(parts, words["training_config"]),
             extra={
                 EXTRA_KEY: keras_json.dump(
-                    {**parts.extra, **_loss_scale(parts), "of": _checksums(words)}
+                    {**parts.extra, **_scalars(parts), "of": _checksums(words)}
                 )
             },
         ),
     )
 
 
-def _loss_scale(parts: SavedModelParts) -> dict[str, Any]:
-    """Keeps how far a loss scale is: Keras 2 writes the inner optimizer's weights."""
+def _scalars(parts: SavedModelParts) -> dict[str, Any]:
+    """Keeps what Keras 2 has no place for: it writes the inner optimizer's slots.
+
+    Nadam's product of momenta follows from the number of steps, but where Keras 3
+    accumulates gradients.
+    """
     optimizer = getattr(parts.model, "optimizer", None)
-    if (
-        parts.training_config is None
-        or not isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-        or not optimizer.built
-    ):
+    if parts.training_config is None or optimizer is None or not optimizer.built:
         return {}
-    scale, steps = optimizer.dynamic_scale, optimizer.step_counter
-    return {
-        "loss_scale": {
+    found: dict[str, Any] = {}
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        scale, steps = optimizer.dynamic_scale, optimizer.step_counter
+        found["loss_scale"] = {
             "loss_scale": float(scale.value),
             "good_steps": int(steps.value),
         }
-    }
+    inner = inner_optimizer(optimizer)
+    if inner.gradient_accumulation_steps and hasattr(inner, "_u_product"):
+        found[U_PRODUCT] = float(inner._u_product.value)
+    return found
 
 
 def _checksums(words: Mapping[str, Any]) -> dict[str, int]:

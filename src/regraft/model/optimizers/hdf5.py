@@ -11,7 +11,7 @@ before       iterations, or nothing | …as OptimizerV2, with slots nobody uses
 ```
 
 The learning rate is in the training config. Nadam's product of momenta is in no
-HDF5 file since 2.11; it follows from the number of steps.
+HDF5 file from 2.11 to Keras 3, which has it last; it follows from the number of steps.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ from regraft.model.optimizers.style import (
 from regraft.storage.tensor import ArrayTensor, StoredTensor
 
 Weights = Sequence[tuple[str, StoredTensor]]
+# What Keras 3 calls a variable without a name, as Nadam's product of momenta.
+_UNNAMED = re.compile(r"variable(_\d+)?")
 _ITERATIONS = re.compile(r"(^|/)(iter|iteration|iterations)(_\d+)?(:0)?$")
 
 
@@ -134,6 +136,11 @@ def state_from_hdf5(
     if plain_name(str(entry.get("class_name"))) == "Nadam":
         if style == LEGACY and weights and weights[0][1].shape == ():
             scalars[U_PRODUCT] = weights.pop(0)[1]
+        elif style == KERAS_3 and weights and _UNNAMED.fullmatch(weights[-1][0]):
+            scalars[U_PRODUCT] = weights.pop()[1]
+        elif style == KERAS_3 and is_loss_scale(optimizer_config):
+            # Within one Keras never multiplies, and doesn't count it as a variable.
+            scalars[U_PRODUCT] = ArrayTensor(np.float32(1.0))
         else:
             scalars[U_PRODUCT] = nadam_u_product(
                 iterations,
@@ -351,7 +358,8 @@ def state_to_hdf5(
     else:
         found += _known(state, optimizer_config, style, scope, names)
     if style == KERAS_3:
-        return found
+        product = state.scalars.get(U_PRODUCT)
+        return found if product is None else [*found, ("variable", product)]
     return [(f"{name}:0", tensor) for name, tensor in _distinct(found)]
 
 

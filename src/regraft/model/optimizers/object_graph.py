@@ -109,8 +109,10 @@ def state_from_object_graph(
             if name not in _NOT_HYPERPARAMETERS:
                 _put(hyperparameters, name, node, (name,))
         slots = _recorded(records, trainable_ids, nodes or ())
+        lists = {key: node.children[key] for key in COMMON_SLOTS & node.children.keys()}
     else:
-        slots = _listed(node, trainable_ids, nodes or (), notes)
+        slots, lists = {}, node.children
+    slots |= _listed(lists, trainable_ids, nodes or (), notes)
     return OptimizerState(
         LEGACY if legacy else NEW,
         iterations.get("iterations"),
@@ -149,13 +151,13 @@ def _recorded(
 
 
 def _listed(
-    node: ObjectNode,
+    lists: Mapping[str, Any],
     trainable_ids: Sequence[int],
     nodes: Sequence[ObjectNode | Variable],
     notes: list[Note] | None,
 ) -> Slots:
     slots: Slots = {}
-    for name, child in node.children.items():
+    for name, child in lists.items():
         if not isinstance(child, ObjectNode) or name in _NOT_SLOTS:
             continue
         items = {
@@ -263,6 +265,9 @@ def _legacy_tree(state: OptimizerState, entry: Entry) -> tuple[Tree, list[SlotRe
     tree |= _legacy_hyperparameters(state, entry.get("config") or {})
     if U_PRODUCT in state.scalars:
         tree["momentum_cache"] = state.scalars[U_PRODUCT]
+    for child, slot in COMMON_SLOTS.items():
+        if slot in state.slots:
+            tree[child] = _present(state.slots[slot])
     names = {s.name: s.legacy for s in slots_of(str(entry["class_name"])) or ()}
     names[SLOW] = SLOW
     records = [
