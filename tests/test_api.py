@@ -170,7 +170,6 @@ def test_compile_false_leaves_the_model_uncompiled(tmp_path: Path, name: str) ->
     "keywords",
     [
         {"signatures": {"serve": None}},
-        {"options": regraft.SaveOptions()},
         {"options": regraft.SaveOptions(alignment_bytes=1)},
         {"options": regraft.SaveOptions(dialect="both", alignment_bytes=1)},
     ],
@@ -181,6 +180,13 @@ def test_hdf5_takes_no_signatures_and_no_saved_model_options(
     with pytest.raises(ValueError, match="SavedModel"):
         regraft.save_model(_model(), tmp_path / "m.h5", **keywords)
     assert not (tmp_path / "m.h5").exists()
+
+
+def test_hdf5_takes_the_default_dialect_by_name(tmp_path: Path) -> None:
+    options = regraft.SaveOptions(dialect="keras2")
+    regraft.save_model(_model(), tmp_path / "m.h5", options=options)
+    with h5py.File(tmp_path / "m.h5") as file:
+        assert str(file.attrs["keras_version"]).startswith("2.")
 
 
 def test_config_that_a_tool_changed_in_our_hdf5_holds(tmp_path: Path) -> None:

@@ -485,7 +485,9 @@ def _check_hdf5_arguments(signatures: Any, options: Any) -> None:
         for name in dataclasses.fields(SaveOptions)
         if getattr(options, name.name, None) != getattr(defaults, name.name)
     ]
-    if not changed or not set(changed) <= set(_HDF5_OPTIONS):
+    # Those of TensorFlow are for a SavedModel, whatever they say.
+    ours = isinstance(options, SaveOptions)
+    if not set(changed) <= set(_HDF5_OPTIONS) or not (changed or ours):
         raise ValueError(
             "`options` go with a SavedModel (`save_format='tf'`); for HDF5 only "
             f"SaveOptions({', '.join(f'{name}=…' for name in _HDF5_OPTIONS)}) have a "
