@@ -107,8 +107,40 @@ def neighbours():
     return keras.Model([nodes, edges], L.Dense(2)(x)), given, None
 
 
+def weights_without_a_name():
+    """Of what holds them no attribute of a layer knows, or another one has it now."""
+
+    class Bag:
+        pass
+
+    class Owner(L.Layer):
+        def build(self, shape):
+            self.bag = Bag()
+            self.bag.kernel = self.add_weight((shape[-1], 3), name="kernel")
+            bias = self.add_weight((3,), name="bias", regularizer="l2")
+            self.scale = first = self.add_weight((), name="first")
+            self.scale = self.add_weight((), name="scale", regularizer="l2")
+            self.add = lambda x: first * x + bias
+            self.count = self.add_weight((), name="count", trainable=False)
+            self.layers = {L.Dense(3, name="a"), L.Dense(3, name="b")}
+            for layer in self.layers:
+                layer.build((None, 3))
+
+        def call(self, x, training=False):
+            if training:
+                self.count.assign_add(1.0)
+            y = self.add(ops.matmul(x, self.bag.kernel)) * (self.scale + self.count)
+            return sum(layer(y) for layer in self.layers)
+
+    x = keras.Input((4,), name="x")
+    return keras.Model(x, L.Dense(2)(Owner()(x))), {"x": _floats(5, 4)}, None
+
+
 @pytest.mark.peer
-@pytest.mark.parametrize("make", [own_derivatives, steps_of_any_count, neighbours])
+@pytest.mark.parametrize(
+    "make",
+    [own_derivatives, steps_of_any_count, neighbours, weights_without_a_name],
+)
 def test_readers_agree(make, tmp_path):
     example = make_example(Row("", make), tmp_path)
     with peers() as ask:

@@ -35,6 +35,14 @@ def stored_value(variable: keras.Variable) -> Any:
         return variable.value
 
 
+def own_variables(layer: keras.Layer) -> list[keras.Variable]:
+    """Returns the variables that a layer tracks itself, not those of layers below.
+
+    Keras 3.12 to 3.15: public properties count those of all layers below it.
+    """
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
 class DeferredValues:
     """What variables made in a `deferred_variables` block start with."""
 

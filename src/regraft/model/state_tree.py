@@ -10,6 +10,7 @@ has not, the class's row says what Keras 2's name is.
 from __future__ import annotations
 
 import inspect
+import itertools
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import keras
 
 from regraft import _compat
 from regraft._compat import is_network as is_network
+from regraft._compat.variables import own_variables
 from regraft.model.dialects.layers import row_of
 
 # Attributes that hold the same layers or variables again, or things that are not
@@ -133,6 +135,15 @@ class _Walk:
                 aliases.append((name, value))
             elif (child := self._object(value)) is not None:
                 children.append((name, child))
+        taken = {name for name, _ in (*variables, *children, *aliases)}
+        for value in self._without_a_name(layer):
+            name = _free_name(value.name, taken)
+            if isinstance(value, keras.Layer):
+                children.append((name, self.layer(value)))
+            else:
+                self._seen.add(id(value))
+                held.append(value)
+                variables.append((name, value))
         self._open.discard(id(layer))
         return StateNode(
             "network" if network else "layer",
@@ -142,6 +153,16 @@ class _Walk:
             tuple(held),
             tuple(aliases),
         )
+
+    def _without_a_name(self, layer: keras.Layer) -> list[Any]:
+        """Returns what a layer owns, but no attribute of it has.
+
+        Such as a weight that a function or an object of no Keras class holds, or whose
+        attribute was set again; and layers in a set.
+        """
+        other = {id(layer.__dict__.get(name)) for name in _skipped(layer)}
+        owned = (*own_variables(layer), *_compat.sublayers(layer))
+        return [v for v in owned if id(v) not in self._seen and id(v) not in other]
 
     def _is_alias(self, value: Any) -> bool:
         """Whether it is a layer that stands elsewhere, and not around this place."""
@@ -176,9 +197,8 @@ class _Walk:
 
 def _attributes(layer: keras.Layer) -> Iterator[tuple[str, Any]]:
     """Yields a layer's own attributes by Keras 2's name, in the order they were set."""
-    class_name = type(layer).__name__
     renamed = row_of(type(layer)).edges
-    skipped = _internal_names() | _NOT_STATE.get(class_name, frozenset())
+    skipped = _skipped(layer)
     kept_off = vars(layer).get(_KEPT_OFF, {})
     for name, value in _own_items(layer):
         if name in skipped or isinstance(value, (keras.Optimizer, keras.Metric)):
@@ -186,6 +206,20 @@ def _attributes(layer: keras.Layer) -> Iterator[tuple[str, Any]]:
         name = kept_off.get(name, name)
         name = _public_name(layer, name) if isinstance(value, keras.Variable) else name
         yield renamed.get(name, name), value
+
+
+def _skipped(layer: keras.Layer) -> frozenset[str]:
+    """Returns the attributes that are not state of a layer itself."""
+    return _internal_names() | _NOT_STATE.get(type(layer).__name__, frozenset())
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    """Returns a name that nothing else has, and notes that it is taken."""
+    numbered = (f"{name}_{i}" for i in itertools.count(1))
+    while name in taken:
+        name = next(numbered)
+    taken.add(name)
+    return name
 
 
 # Among a layer's attributes: by their own name, what its file calls some of them.
