@@ -188,7 +188,7 @@ def _select(
         cast = _cast_to(function.traces, arguments)
         if cast is None:
             raise
-        return function.select(cast, keywords)
+        return function.select(cast, _cast_named(function, keywords))
 
 
 def _cast_to(traces: Sequence[Trace], arguments: Sequence[Any]) -> list[Any] | None:
@@ -203,6 +203,15 @@ def _cast_to(traces: Sequence[Trace], arguments: Sequence[Any]) -> list[Any] | N
         ]
     except (TypeError, ValueError):
         return None
+
+
+def _cast_named(function: SavedFunction, keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """Casts arguments that are given by name likewise."""
+    specs = function.traces[0].arguments(function.argument_names)
+    return {
+        name: _cast(specs[name], value) if name in specs else value
+        for name, value in keywords.items()
+    }
 
 
 def _wrapped_as(spec: Any, value: Any) -> Any:

@@ -80,9 +80,20 @@ def _casts(layer: keras.Layer | None, class_name: str) -> bool:
         return not class_name.startswith(OPERATION)
     if class_name in _NOT_CASTING:
         return False
+    if is_network(layer):
+        return _takes_float32(layer)
     # Keras 2 lacks the class: its traces cast what they are given.
     from_traces = is_builtin(type(layer)) and class_name not in KERAS_2_ARGUMENTS
     return bool(layer.autocast) and not from_traces
+
+
+def _takes_float32(model: keras.Model) -> bool:
+    """Whether what comes into a network may be cast to float32.
+
+    Keras 2 does so where it lacks the network's class, whatever its policy is.
+    """
+    floats = {t.dtype for t in model.inputs if keras.backend.is_float_dtype(t.dtype)}
+    return floats <= {"float32"}
 
 
 def layer_metadata(

@@ -25,6 +25,7 @@ from regraft.errors import UnsupportedError
 from regraft.graph.tracing.function_graph import CalledFunction
 from regraft.graph.tracing.tracer import Call, Tracing
 from regraft.model.state_tree import call_signature
+from regraft.saving.trace_casts import cast_first
 from regraft.saving.trace_operations import is_tensor, tensors_alone
 from regraft.saving.trace_twins import likeness
 
@@ -189,7 +190,7 @@ class LayerCalls:
             return original(layer, *args, **kwargs)
         if id(layer) in self._untrained and self.training_of(kwargs):
             return self._in_inference(layer, args, kwargs)
-        args, kwargs = _with_masks(layer, args, kwargs)
+        args, kwargs = cast_first(layer, *_with_masks(layer, args, kwargs))
         tensors: list[Any] = []
         args = _replaced(args, tensors)
         done = {key: _replaced(kwargs[key], tensors) for key in _ordered(layer, kwargs)}
