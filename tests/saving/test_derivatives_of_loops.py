@@ -81,6 +81,28 @@ class Recurrent(L.Layer):
         return x
 
 
+@keras.saving.register_keras_serializable()
+class Cell(L.Layer):
+    state_size = output_size = 3
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dense = L.Dense(3)
+
+    def build(self, shape: Any) -> None:
+        self.kernel = self.add_weight(shape=(3, 3), name="kernel")
+        self.dense.build((None, 3))
+
+    def call(self, x: Any, states: Any) -> Any:
+        state = jnp.tanh(x @ self.kernel + states[0])
+        return self.dense(state), [state]
+
+
+def _both_directions() -> list[keras.Layer]:
+    rows = L.RNN(Cell(), return_sequences=True)
+    return [L.Dense(3), L.Bidirectional(rows, merge_mode="mul")]
+
+
 def _one_after_another(*functions: Any) -> Any:
     return lambda: [Computes(function) for function in functions]
 
@@ -101,6 +123,7 @@ CASES = {
     "branches": _one_after_another(
         _chosen(lambda v, w: jnp.sin(v) * w[0]), _chosen(lambda v, w: jnp.tanh(v @ w))
     ),
+    "both directions": _both_directions,
     "Keras' layers": lambda: [Recurrent()],
 }
 
@@ -122,7 +145,9 @@ def test_derivatives_are_those_of_jax(name: str, tmp_path: Path, peer: Peer) -> 
 
     variables = model.trainable_variables
     expected = jax.grad(total)([v.value for v in variables])
-    found = peer.call("saved_functions.derivatives", str(tmp_path / "m"), rows)
-    for variable, wanted in zip(variables, expected, strict=True):
-        got = next(g for n, g in found.items() if n == f"{variable.path}:0")
-        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+    regraft.save_model(regraft.load_model(tmp_path / "m"), tmp_path / "again")
+    for path in (tmp_path / "m", tmp_path / "again"):
+        found = peer.call("saved_functions.derivatives", str(path), rows)
+        for variable, wanted in zip(variables, expected, strict=True):
+            got = next(g for n, g in found.items() if n == f"{variable.path}:0")
+            np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)

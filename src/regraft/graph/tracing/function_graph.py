@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -141,7 +140,6 @@ class Graph(SymbolicBuilder):
         out: Abstract values of its results.
         live: Which of these results somebody needs.
         is_flat: Whether marked functions are written down where they are called.
-        bodies: Of a flat function: names of the loops' and branches' that it calls.
     """
 
     def __init__(
@@ -149,7 +147,6 @@ class Graph(SymbolicBuilder):
     ) -> None:
         super().__init__()
         self.is_flat = is_flat
-        self.bodies: set[str] | None = set() if is_flat else None
         # What a loop carries is no constant any more, to converters least of all.
         self._shares = not is_body
         self.tracing = tracing
@@ -157,11 +154,6 @@ class Graph(SymbolicBuilder):
         self.out: tuple[Any, ...] = ()
         self._tables: dict[Any, tuple[str, str]] = {}
         self.live: tuple[bool, ...] = ()
-        self._places = itertools.count()
-
-    def next_place(self) -> int:
-        """Counts the loops and branches of this function."""
-        return next(self._places)
 
     def run(
         self,

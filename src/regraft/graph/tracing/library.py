@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -22,22 +22,32 @@ class FunctionLibrary:
     def __init__(self) -> None:
         self._functions: dict[str, ir.Function] = {}
         self._names: dict[Any, str] = {}
+        # What loops and branches are, by name, as numbers that equal ones share.
+        self._bodies: dict[str, int] = {}
+        self._kinds: dict[Any, int] = {}
 
     @property
     def functions(self) -> Mapping[str, ir.Function]:
         return MappingProxyType(self._functions)
 
-    def add(self, function: ir.Function, apart: Hashable = None) -> str:
-        """Adds a function and returns the name that it has here.
-
-        Args:
-            function: The function.
-            apart: It is taken for equal ones alone that were added with the same.
-        """
-        key = (content(function), apart)
+    def add(self, function: ir.Function) -> str:
+        """Adds a function and returns the name that it has here."""
+        key = self._content(function)
         name = self._names.get(key)
         if name is None:
             name = self._names[key] = self.add_distinct(function)
+        return name
+
+    def add_body(self, function: ir.Function) -> str:
+        """Adds a function for the one loop or branch that runs it; returns its name.
+
+        TensorFlow derives a loop or branch by functions of more results, which it calls
+        by the name of the first: what they are depends on the loop's arguments as well,
+        so that no two loops may have one, unless they stand in equal functions.
+        """
+        kind = self._kinds.setdefault(self._content(function), len(self._kinds))
+        name = self.add_distinct(function)
+        self._bodies[name] = kind
         return name
 
     def add_distinct(self, function: ir.Function, label: str = "") -> str:
@@ -53,9 +63,12 @@ class FunctionLibrary:
         self._functions[name] = replace(function, signature=signature)
         return name
 
+    def _content(self, function: ir.Function) -> Any:
+        """Returns what makes a function what it is, without its name and its nodes'."""
+        return _content(function, self._bodies)
 
-def content(function: ir.Function) -> Any:
-    """Returns what makes a function what it is, without its name and its nodes'."""
+
+def _content(function: ir.Function, bodies: Mapping[str, int]) -> Any:
     numbers: dict[str, str] = {}
 
     def tensor(text: str) -> str:
@@ -65,30 +78,30 @@ def content(function: ir.Function) -> Any:
     for index, node in enumerate(function.nodes):
         numbers[node.name] = str(index)
     nodes = tuple(
-        (node.op, tuple(map(tensor, node.inputs)), _attrs(node.attrs))
+        (node.op, tuple(map(tensor, node.inputs)), _attrs(node.attrs, bodies))
         for node in function.nodes
     )
     signature = function.signature
     return (
         nodes,
         tuple((a.name, a.type, a.handle_data) for a in signature.inputs),
-        tuple((i, _attrs(attrs)) for i, attrs in function.arg_attrs.items()),
+        tuple((i, _attrs(attrs, bodies)) for i, attrs in function.arg_attrs.items()),
         tuple((name, tensor(value)) for name, value in function.ret.items()),
         tuple(map(tensor, function.control_ret.values())),
     )
 
 
-def _attrs(attrs: Mapping[str, ir.AttrValue]) -> Any:
-    return tuple(sorted((name, _attr(value)) for name, value in attrs.items()))
+def _attrs(attrs: Mapping[str, ir.AttrValue], bodies: Mapping[str, int]) -> Any:
+    return tuple((name, _attr(attrs[name], bodies)) for name in sorted(attrs))
 
 
-def _attr(value: Any) -> Any:
+def _attr(value: Any, bodies: Mapping[str, int]) -> Any:
     if isinstance(value, ir.TensorValue):
         flat = value.flat
         content = tuple(flat.tolist()) if flat.dtype == object else flat.tobytes()
         return int(value.dtype), str(value.shape), content
     if isinstance(value, ir.FunctionRef):
-        return value.name
+        return bodies.get(value.name, value.name)
     if isinstance(value, tuple):
-        return tuple(map(_attr, value))
+        return tuple(_attr(item, bodies) for item in value)
     return type(value).__name__, str(value)

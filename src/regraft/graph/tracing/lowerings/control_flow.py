@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -18,7 +18,6 @@ from regraft.graph.tracing.function_graph import (
     dtype_of,
     used_operands,
 )
-from regraft.graph.tracing.library import content
 from regraft.graph.tracing.registry import COMPOSITES, lowering
 from regraft.graph.tracing.values import Dim, Value
 
@@ -83,7 +82,6 @@ class _Body:
 
     def __init__(self, g: Graph, values: Sequence[Value], symbols: Sequence[str]):
         self.graph = Graph(g.tracing, is_body=True)
-        self.graph.bodies = g.bodies
         self.values = [self._argument(value) for value in values]
         for symbol in symbols:
             length = self.graph.argument(f"length_{symbol}".lower(), "int32", ())
@@ -94,27 +92,11 @@ class _Body:
             return Value("key", value.shape, key=True)
         return self.graph.argument("arg", value.dtype, value.dims)
 
-    def function(self, name: str, results: Sequence[Value]) -> ir.Function:
+    def finish(self, name: str, results: Sequence[Value]) -> str:
+        """Adds what it has become to the library; returns its name."""
         named = [("out", value) for value in results if not value.key]
-        return self.graph.finish(name, named, keeps_shapes=True)
-
-    def add(self, function: ir.Function, apart: Hashable) -> str:
-        """Adds what it has become to the library; returns its name.
-
-        TensorFlow derives a loop or branch by functions of other results, which it
-        calls by the name of the first: no other loop with other results may have it.
-
-        Args:
-            function: What it has become.
-            apart: What tells it from those of others.
-        """
-        library, bodies = self.graph.tracing.library, self.graph.bodies
-        name = library.add(function, apart)
-        if bodies is not None:
-            # tf2onnx takes each function apart for the one loop that calls it.
-            name = library.add_distinct(function) if name in bodies else name
-            bodies.add(name)
-        return name
+        function = self.graph.finish(name, named, keeps_shapes=True)
+        return self.graph.tracing.library.add_body(function)
 
 
 def _with_symbols(build: Callable[[list[str]], tuple[Any, list[_Body]]]) -> Any:
@@ -143,14 +125,14 @@ def cond(g: Graph, index: Value, *operands: Value, branches: Sequence[Any]) -> A
     if index.constant is not None:
         chosen = min(max(int(index.constant), 0), len(branches) - 1)
         return g.inline(branches[chosen], operands)
-    out, place = g.out, g.next_place()
+    out = g.out
     needed = set()
     for branch in branches:
         needed |= used_operands(branch.jaxpr, range(len(out)))
     kept = [i for i in sorted(needed) if not operands[i].key]
 
     def build(symbols: list[str]) -> tuple[list[str], list[_Body]]:
-        bodies, functions = [], []
+        bodies, names = [], []
         for branch in branches:
             body = _Body(g, [operands[i] for i in kept], symbols)
             values: list[Value | None] = [
@@ -159,15 +141,8 @@ def cond(g: Graph, index: Value, *operands: Value, branches: Sequence[Any]) -> A
             for i, value in zip(kept, body.values, strict=True):
                 values[i] = value
             results = body.graph.run(branch.jaxpr, branch.consts, values)
-            functions.append(body.function("branch", results))
+            names.append(body.finish("branch", results))
             bodies.append(body)
-        all_of_them = tuple(map(content, functions))
-        names = [
-            body.add(function, (place, index, all_of_them))
-            for index, (body, function) in enumerate(
-                zip(bodies, functions, strict=True)
-            )
-        ]
         return names, bodies
 
     names, symbols, stateful = _with_symbols(build)
@@ -234,7 +209,6 @@ def while_(
     body_jaxpr: Any,
 ) -> list[Value]:
     """A loop with a condition."""
-    place = g.next_place()
     out = g.out
     cond_consts = list(operands[:cond_nconsts])
     body_consts = list(operands[cond_nconsts : cond_nconsts + body_nconsts])
@@ -256,7 +230,7 @@ def while_(
         new = step.graph.run(body_jaxpr.jaxpr, body_jaxpr.consts, step_operands)
         count = step.graph.op("AddV2", step.values[0], np.int32(1), shape=())
         results = [count, step.values[1], *new, *step.values[first:]]
-        names = _add_loop(test, go_on, step, results, symbols, place)
+        names = _add_loop(test, go_on, step, results, symbols)
         return names, [test, step]
 
     (test_name, step_name), symbols, stateful = _with_symbols(build)
@@ -270,12 +244,11 @@ def _add_loop(
     step: _Body,
     results: Sequence[Value],
     symbols: Sequence[str],
-    place: int,
 ) -> tuple[str, str]:
     """Adds the functions of a loop; returns their names."""
     lengths = [step.graph.dim_symbol(symbol) for symbol in symbols]
-    body = step.add(step.function("while_body", [*results, *lengths]), place)
-    return test.add(test.function("while_cond", [go_on]), body), body
+    body = step.finish("while_body", [*results, *lengths])
+    return test.finish("while_cond", [go_on]), body
 
 
 def _loop(
@@ -314,7 +287,7 @@ def scan(
     if ft_in is not None:
         # JAX 0.12: trees of the constants, of what is carried, of the arrays.
         num_consts, num_carry, _ = map(len, ft_in.unpack())
-    out, live, place = g.out, g.live, g.next_place()
+    out, live = g.out, g.live
     consts = list(operands[:num_consts])
     carry = list(operands[num_consts : num_consts + num_carry])
     kept = [i for i in range(num_carry, len(out)) if live[i]]
@@ -336,7 +309,7 @@ def scan(
         go_on = test.graph.op("Less", test.values[0], test.values[1], shape=())
         step = _Body(g, loop, symbols)
         results = _scan_step(step, jaxpr, spans, xs, num_carry, kept)
-        names = _add_loop(test, go_on, step, results, symbols, place)
+        names = _add_loop(test, go_on, step, results, symbols)
         return names, [test, step]
 
     (test_name, step_name), symbols, stateful = _with_symbols(build)

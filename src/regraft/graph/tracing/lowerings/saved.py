@@ -180,7 +180,11 @@ def _added(g: Graph, name: str, functions: Mapping[str, ir.Function]) -> str:
             replace(n, attrs={key: _renamed(v, done) for key, v in n.attrs.items()})
             for n in current.nodes
         )
-        done[pending.pop()] = g.tracing.library.add(replace(current, nodes=nodes))
+        this, library = pending.pop(), g.tracing.library
+        caller = functions[pending[-1]].nodes if pending else ()
+        loops = (node for node in caller if not node.op.endswith("PartitionedCall"))
+        add = library.add_body if this in ir.functions_of(loops) else library.add
+        done[this] = add(replace(current, nodes=nodes))
     return done[name]
 
 
