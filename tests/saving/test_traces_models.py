@@ -136,10 +136,41 @@ def weights_without_a_name():
     return keras.Model(x, L.Dense(2)(Owner()(x))), {"x": _floats(5, 4)}, None
 
 
+@keras.saving.register_keras_serializable()
+class Step(L.Layer):
+    """A cell with regularized weights of its own and below it."""
+
+    state_size = output_size = 3
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = L.Dense(3, kernel_regularizer="l2")
+
+    def build(self, shape):
+        self.kernel = self.add_weight((shape[-1], 3), name="k", regularizer="l2")
+        self.dense.build((None, 3))
+
+    def call(self, x, states):
+        state = ops.tanh(ops.matmul(x, self.kernel) + states[0])
+        return self.dense(state), [state]
+
+
+def stacked_cells():
+    x = keras.Input((5, 4), name="x")
+    cells = [L.GRUCell(4, kernel_regularizer="l2"), Step(), Step()]
+    return keras.Model(x, L.RNN(cells)(x)), {"x": _floats(3, 5, 4)}, None
+
+
 @pytest.mark.peer
 @pytest.mark.parametrize(
     "make",
-    [own_derivatives, steps_of_any_count, neighbours, weights_without_a_name],
+    [
+        own_derivatives,
+        steps_of_any_count,
+        neighbours,
+        weights_without_a_name,
+        stacked_cells,
+    ],
 )
 def test_readers_agree(make, tmp_path):
     example = make_example(Row("", make), tmp_path)

@@ -193,9 +193,12 @@ def _expects_training(layer: keras.Layer | None) -> bool:
 
 
 def is_rebuilt(layer: keras.Layer) -> bool:
-    """Whether Keras 2 makes a layer of a traced model from its config, if it can."""
-    cls = type(layer)
-    known = is_builtin(cls) or is_regraft(cls)
+    """Whether Keras 2 makes a layer of a traced model from its config, if it can.
+
+    It can't where the config holds one of a class that it lacks: a cell in a stack.
+    """
+    classes = set(map(type, _compat.all_layers(layer)))
+    known = all(is_builtin(cls) or is_regraft(cls) for cls in classes)
     if not known or is_network(layer) or build_input_shape(layer) is None:
         return False
     entry = describe_layer(layer, KERAS_2_WITH_FUNCTIONS, [])
