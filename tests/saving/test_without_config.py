@@ -181,3 +181,32 @@ def test_layers_of_keras_with_a_policy_have_a_config(tmp_path):
         layer = regraft.load_model(tmp_path / name).get_layer("same")
         assert type(layer) is L.Identity
         assert layer.dtype_policy == policy
+
+
+class Bounded(L.Layer):
+    """Constrains a weight, of which its config says nothing."""
+
+    def build(self, shape):
+        bounds = keras.constraints.MinMaxNorm(0.1, 0.2, axis=0)
+        self.kernel = self.add_weight((shape[-1], 2), name="w", constraint=bounds)
+
+    def call(self, x):
+        return keras.ops.matmul(x, self.kernel)
+
+
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
+def test_constraints_of_weights_are_applied_without_the_class(tmp_path):
+    model = _network(Bounded())
+    model.compile(keras.optimizers.SGD(1.0), "mse")
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+    y = np.ones(model(x).shape)
+    with pytest.warns(UserWarning, match="tf_keras has no class .* 'bounded/w'"):
+        regraft.save_model(model, tmp_path / "m")
+    loaded = regraft.load_model(tmp_path / "m")
+    for each in (model, loaded):
+        each.train_on_batch(x, y)
+    np.testing.assert_allclose(
+        loaded.predict(x, verbose=0), model.predict(x, verbose=0), atol=1e-6
+    )
+    norms = keras.ops.norm(model.layers[1].kernel.value, axis=0)
+    assert float(keras.ops.max(norms)) < 0.201

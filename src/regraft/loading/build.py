@@ -21,13 +21,9 @@ from regraft.errors import (
 from regraft.loading import report as reports
 from regraft.loading import restore
 from regraft.loading.behaviour import let_behave_as_saved
+from regraft.loading.constraints import constrain_again
 from regraft.loading.extras import add_extras, add_losses
-from regraft.loading.frozen import (
-    freeze_again,
-    freeze_directions,
-    freeze_forward_layers,
-    train_again,
-)
+from regraft.loading.frozen import freeze_directions, train_as_saved
 from regraft.loading.functions import FunctionStore
 from regraft.loading.host_state import HostState, check_vocabularies, fill_stored
 from regraft.loading.inner_names import restore_inner_names, restore_paths
@@ -269,10 +265,8 @@ def _build_and_plan(
     tree = state_tree(model)
     if add_low_rank_updates(tree, description):
         tree = state_tree(model)
-    if not train_again(tree, description):
-        freeze_again(model)
-        if description.weights is not None:
-            freeze_forward_layers(model, description.weights)
+    constrain_again(tree, description, context)
+    train_as_saved(model, tree, description)
     plan = make_plan(description, tree)
     if reviver is not None:
         extras = add_extras(plan, reviver, context)

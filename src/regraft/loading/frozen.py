@@ -11,6 +11,17 @@ from regraft.model.dialects.names import original_name
 from regraft.model.state_tree import StateNode
 
 
+def train_as_saved(
+    model: keras.Model, tree: StateNode, description: ModelDescription
+) -> None:
+    """Marks what of a model is trained, as its file says or its classes do."""
+    if train_again(tree, description):
+        return
+    freeze_again(model)
+    if description.weights is not None:
+        freeze_forward_layers(model, description.weights)
+
+
 def train_again(tree: StateNode, description: ModelDescription) -> bool:
     """Marks each variable as trainable or not, if the file says so of each."""
     edges = dict(tree.edges())

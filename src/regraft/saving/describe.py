@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from regraft import _compat
+from regraft._compat.variables import own_variables
 from regraft.model.compile import describe_compile_arguments, describe_keras3_compile
 from regraft.model.dialects.context import Note
 from regraft.model.dialects.describe_topology import describe_keras3, describe_network
@@ -34,6 +35,10 @@ _ALL_DECAY = (
 _REPEATED = (
     "regularizers of layers that several networks share count once per network where "
     "Regraft loads the file, as before TensorFlow 2.2; Keras 2 counts them once"
+)
+_CONSTRAINED = (
+    "tf_keras has no class of the layers that own {}, and applies no constraint to "
+    "them in training; Regraft does"
 )
 
 
@@ -95,6 +100,15 @@ def describe(
         # Layers of the user's own classes don't know what was added inside of them.
         extra["low_rank"] = low_rank
     notes += _name_clashes(model)
+    if constrained := _constrained_here(tree):
+        extra["constraints"] = {
+            edge: keras.constraints.serialize(variable.constraint)
+            for edge, variable in constrained.items()
+        }
+        if traced:
+            paths = ", ".join(repr(v.path) for v in constrained.values())
+            text = _CONSTRAINED.format(paths)
+            notes.append(Note(f"model {original_name(model)!r}", text))
     if computes_as_keras2(model):
         extra["computes_as_keras2"] = True
     if sums_activity(model):
@@ -134,6 +148,24 @@ def _clashes(cls: type) -> bool:
     if keras.saving.get_registered_name(cls) != cls.__name__:
         return False
     return cls.__name__ in (*builtin_layers(), *_MODELS)
+
+
+def _constrained_here(tree: StateNode) -> dict[str, keras.Variable]:
+    """Returns the trained weights of the user's own layers that have a constraint.
+
+    A layer without its class has it from no config, and functions know of none.
+    """
+    owned = {
+        id(variable)
+        for _, layer in tree.layers()
+        if not is_builtin(type(layer))
+        for variable in own_variables(layer)
+    }
+    return {
+        edge: variable
+        for edge, variable in tree.edges()
+        if id(variable) in owned and variable.trainable and variable.constraint
+    }
 
 
 def _name_clashes(model: keras.Model) -> list[Note]:
