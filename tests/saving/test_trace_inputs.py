@@ -236,3 +236,32 @@ def test_models_of_several_arguments_run_in_tensorflow(count, tmp_path, peer):
     regraft.save_model(regraft.load_model(tmp_path / "model"), tmp_path / "again")
     got = peer.call("interop.session", str(tmp_path / "again"), named)
     np.testing.assert_allclose(got["output_1"], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_model_that_keras_could_not_build_says_how_to_tell_its_inputs(tmp_path):
+    """Keras remembers no shapes where a layer makes a variable by itself in a call."""
+
+    class Owner(keras.layers.Layer):
+        def build(self, shape):
+            self.scale = keras.Variable(np.ones(shape[-1], "float32"))
+
+        def call(self, x):
+            return x * self.scale
+
+    class Whole(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.owner = Owner()
+
+        def call(self, x):
+            return self.owner(x)
+
+    model, x = Whole(), np.ones((2, 3), "float32")
+    model(x)
+    with pytest.warns(UserWarning, match="regraft.export_signature"):
+        regraft.save_model(model, tmp_path / "m")
+    spec = keras.InputSpec(shape=(None, 3), dtype="float32")
+    signature = regraft.export_signature(model, [spec])
+    regraft.save_model(model, tmp_path / "told", signatures=signature)
+    loaded = regraft.load_model(tmp_path / "told")
+    np.testing.assert_array_equal(loaded.predict(x, verbose=0), x)

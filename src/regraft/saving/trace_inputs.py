@@ -322,7 +322,7 @@ def _built_inputs(model: keras.Model) -> Any:
     by_name = config.get("shapes_dict") or {}
     if shapes is None and not by_name:
         raise UnsupportedError(
-            f"Model '{model.name}' doesn't know what it is called with."
+            f"Model '{model.name}' doesn't know what it is called with. {HOW_TO_TELL}"
         )
     if shapes is None:
         first, *names = by_name
