@@ -199,3 +199,10 @@ def test_vocabulary_files_are_numbered_after_the_special_tokens(
     signature = regraft.load(tmp_path / "m").signatures["serving_default"]
     (found,) = signature(theirs["inputs"]).values()
     assert np.asarray(found).tolist() == theirs["outputs"].tolist()
+
+
+def test_weights_of_one_name_are_all_weights(tmp_path: Path, peer: Peer) -> None:
+    theirs = _saved(peer, "own_weights_of_one_name", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    assert_same(again(model, tmp_path / "again"), theirs)
+    assert_same(model, theirs)

@@ -266,6 +266,7 @@ def add_losses(plan: RestorePlan, reviver: Reviver) -> None:
     take_regularizers(hidden.values())
     own_of = {id(layer): _own_losses(node) for layer, node in plan.layers}
     silent = {key for key, own in own_of.items() if own is None}
+    owned = {c.node_id for own in own_of.values() if own for c in own.items()}
     for layer, node in plan.layers:
         if id(layer) in hidden:
             continue
@@ -279,6 +280,16 @@ def add_losses(plan: RestorePlan, reviver: Reviver) -> None:
         variables = variables_outside(
             layer, layer.variables, lambda child: id(child) not in silent
         )
+        if id(layer) not in silent and isinstance(layer, Revived):
+            # Those of a layer that was never called, whose weights are here.
+            rest = (node.child("regularization_losses") or node).items()
+            here = set(map(id, variables))
+            listed += [
+                child
+                for child in rest
+                if child.node_id not in owned
+                and any(id(v) in here for v in _captured(child, reviver))
+            ]
         missing = len(listed) - sum(v.regularizer is not None for v in variables)
         if missing > 0:
             _attach(listed, variables, layer, reviver)
@@ -302,6 +313,16 @@ def _own_losses(node: ObjectNode) -> ObjectNode | None:
     return api.child("layer_regularization_losses") if api is not None else None
 
 
+def _captured(child: Any, reviver: Reviver) -> list[keras.Variable]:
+    """The variables that the function of a loss is of."""
+    function = reviver.store.function(child)
+    return [
+        variable
+        for node_id in (function.traces[0].concrete.bound_inputs if function else ())
+        if (variable := reviver.store.live_variable(node_id)) is not None
+    ]
+
+
 def _attach(
     listed: list[Any],
     own: list[keras.Variable],
@@ -313,11 +334,7 @@ def _attach(
         function = reviver.store.function(child)
         if function is None:
             continue
-        captured = [
-            variable
-            for node_id in function.traces[0].concrete.bound_inputs
-            if (variable := reviver.store.live_variable(node_id)) is not None
-        ]
+        captured = _captured(child, reviver)
         first = next((v for v in captured if id(v) in done), None)
         if first is not None and len(captured) == 1:
             done.discard(id(first))  # its config's regularizer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -58,6 +59,7 @@ KERAS_CHILDREN = frozenset(
     }
 )
 _FLOATS = ("float32", "float16", "bfloat16")
+_LISTS = ("trackable_list_wrapper", "trackable_tuple_wrapper")
 _METRIC = "_tf_keras_metric"
 _OPTIMIZERS = ("optimizer", "experimentalOptimizer")
 MODELS = ("_tf_keras_model", "_tf_keras_network", "_tf_keras_sequential")
@@ -263,6 +265,7 @@ class Reviver:
         self._live[node.node_id] = self._context.placed_layers[node.node_id] = layer
         self._add_children(layer, node)
         self._add_metrics(layer, node)
+        self._add_listed(layer, node)
         self._constrain(layer, metadata)
         layer.built = True
         if isinstance(layer, RevivedModel):
@@ -359,6 +362,25 @@ class Reviver:
                     f"knows its class {(child.metadata or {}).get('class_name')!r}",
                 )
 
+    def _add_listed(self, layer: keras.Layer, node: ObjectNode) -> None:
+        """Adds weights that no child leads to, but the list of all weights does.
+
+        Of weights that a layer adds under one name, its object has the last alone.
+        """
+        listed = node.child("variables")
+        metrics = added_metrics(node)
+        children = {k: c for k, c in node.children.items() if k not in KERAS_CHILDREN}
+        led_to = below(replace(node, children={**children, **metrics}))
+        for item in listed.items() if listed is not None else ():
+            if not isinstance(item, Variable) or item.node_id in led_to:
+                continue
+            variable = self._child(layer, "weight", item)
+            if variable is None:
+                continue
+            name = f"listed_{item.node_id}"
+            node.children[name] = item
+            set_child(layer, name, variable)
+
     def _metric(self, node: ObjectNode) -> Any:
         """The metric that an object was; `None` if nobody knows its class."""
         try:
@@ -449,7 +471,7 @@ class Reviver:
             return None
         if node.metadata is not None:
             return self._sublayer(node)
-        if node.identifier == "trackable_list_wrapper":
+        if node.identifier in _LISTS:
             return self._list(layer, name, node)
         if node.identifier == "trackable_dict_wrapper":
             return self._dict(layer, name, node)

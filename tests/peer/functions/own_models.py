@@ -313,3 +313,43 @@ def vocabulary_files(kind: str, folder: str) -> Built:
         inputs = tf_keras.Input((3,), dtype="string")
         x = np.array([["earth", "", "fire"], ["wind", "and", "water"]])
     return Built(tf_keras.Model(inputs, layer(inputs)), tf.constant(x))
+
+
+class Namesakes(layers.Layer):
+    """Two weights of one name."""
+
+    def build(self, shape: Any) -> None:
+        size = shape[-1]
+        self.w = self.add_weight(name="w", shape=(size, size), regularizer="l2")
+        self.b = self.add_weight(name="w", shape=(size,))
+
+    def call(self, inputs: Any) -> Any:
+        return tf.matmul(inputs, self.w) + self.b
+
+
+class Idle(layers.Layer):
+    """Is never called, but has a weight."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.w = self.add_weight(name="w", shape=(2,), regularizer="l2")
+
+
+class HoldsNamesakes(tf_keras.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.idle, self.first, self.last = Idle(), Namesakes(), layers.Dense(2)
+        self.nested = (Idle(), [Idle()])
+
+    def call(self, inputs: Any) -> Any:
+        return self.last(self.first(inputs))
+
+
+@case
+def own_weights_of_one_name() -> Built:
+    model = HoldsNamesakes()
+    batch = _batch(4, 3), _batch(4, 2, seed=1)
+    model(batch[0])
+    model.compile(tf_keras.optimizers.Adam(0.1), "mse")
+    model.train_on_batch(*batch)
+    return Built(model, batch[0], batch)
