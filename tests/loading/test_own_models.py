@@ -35,6 +35,7 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("own_model_at_the_end", "tf"),
         ("more_losses_than_outputs", "tf"),
         ("more_losses_than_outputs", "h5"),
+        ("special_functions", "tf"),
     ],
 )
 def test_model_computes_and_steps_as_it_did(

@@ -353,3 +353,25 @@ def own_weights_of_one_name() -> Built:
     model.compile(tf_keras.optimizers.Adam(0.1), "mse")
     model.train_on_batch(*batch)
     return Built(model, batch[0], batch)
+
+
+class Special(layers.Layer):
+    """Functions that TensorFlow knows some derivatives of."""
+
+    def build(self, shape: Any) -> None:
+        ones = {"shape": shape[-1:], "initializer": "ones"}
+        self.a, self.b = (self.add_weight(name=name, **ones) for name in "ab")
+
+    def call(self, inputs: Any) -> Any:
+        x, nothing = tf.abs(inputs) + 1.5, tf.zeros_like(inputs)
+        a, b = self.a + 0.5 + nothing, self.b + 0.5 + nothing
+        y = tf.math.betainc(a, b, tf.sigmoid(inputs)) + tf.math.zeta(x * a, b)
+        return y + tf.math.nextafter(a, x) + tf.math.special.spence(x * b)
+
+
+@case
+def special_functions() -> Built:
+    inputs = tf_keras.Input((3,))
+    outputs = Special()(layers.Dense(3)(inputs))
+    batch = _batch(4, 3), _batch(4, 3, seed=1)
+    return Built(_compiled(inputs, outputs), batch[0], batch)

@@ -37,17 +37,50 @@ register_table(
         "Igammac": _of_two("gammaincc"),
         "Lgamma": _of_one("lgamma"),
         "Ndtri": _of_one("ndtri"),
-        "NextAfter": _of_two("nextafter"),
-        "Spence": _of_one("spence"),
-        "Zeta": _of_two("zeta"),
     }
 )
 
 
+def _fixed(x: Any) -> Any:
+    """A value that nothing is learned through."""
+    return x if values.is_host(x) else ops.stop_gradient(x)
+
+
+def _with_slope(value: Any, x: Any, slope: Any = None) -> Any:
+    """Returns a value whose derivative by `x` is `slope`; 1 without."""
+    if values.is_host(x):
+        return value
+    change = x - _fixed(x)
+    return _fixed(value) + (change if slope is None else change * _fixed(slope))
+
+
+@kernel("NextAfter")
+def next_after(x1: Any, x2: Any) -> Any:
+    """The next number from `x1` on towards `x2`; it changes as `x1` does."""
+    return _with_slope(native("nextafter")(_fixed(x1), _fixed(x2)), x1)
+
+
+@kernel("Spence")
+def spence(x: Any) -> Any:
+    """Spence's integral, with the derivative that it has."""
+    at_one = ops.abs(x - 1.0) < 1e-6
+    slope = ops.where(at_one, -1.0, ops.log(x) / ops.where(at_one, 1.0, 1.0 - x))
+    return _with_slope(native("spence")(_fixed(x)), x, slope)
+
+
+@kernel("Zeta")
+def zeta(x: Any, q: Any) -> Any:
+    """Hurwitz' function; TensorFlow knows its derivative by `q` alone."""
+    return native("zeta")(_fixed(x), q)
+
+
 @kernel("Betainc")
 def betainc(a: Any, b: Any, x: Any) -> Any:
-    """The regularized incomplete beta function."""
-    return native("betainc")(a, b, x)
+    """The regularized incomplete beta function.
+
+    TensorFlow knows its derivative by `x` alone; JAX refuses the others.
+    """
+    return native("betainc")(_fixed(a), _fixed(b), x)
 
 
 @kernel("Polygamma")
