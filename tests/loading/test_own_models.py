@@ -207,3 +207,19 @@ def test_weights_of_one_name_are_all_weights(tmp_path: Path, peer: Peer) -> None
     model = regraft.load_model(tmp_path / "m")
     assert_same(again(model, tmp_path / "again"), theirs)
     assert_same(model, theirs)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_layers_cast_their_first_argument_alone(
+    policy: str, tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "arguments_of_two_dtypes", tmp_path / "m", policy=policy)
+    model = regraft.load_model(tmp_path / "m")
+    assert not regraft.load_report(model).notes
+    regraft.save_model(model, tmp_path / "again")
+    served = peer.call(
+        "keras_models.predict", str(tmp_path / "again"), theirs["inputs"]
+    )
+    for ours in (model(theirs["inputs"]), served):
+        ours = keras.tree.flatten(ours)[0]
+        np.testing.assert_allclose(ours, theirs["outputs"], rtol=1e-2, atol=1e-2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+from keras.src.backend import get_keras_mask, set_keras_mask
 
 
 def keras_history(tensor: keras.KerasTensor) -> tuple[keras.Operation, Any, int]:
@@ -36,3 +37,23 @@ def is_without_gradient(error: ValueError) -> bool:
     JAX 0.4 to 0.10: only the message tells.
     """
     return "Reverse-mode differentiation does not work for lax.while_loop" in str(error)
+
+
+def as_float(value: Any, dtype: str) -> Any:
+    """Returns a tensor of floats in a dtype, with its mask; all else as it is.
+
+    Keras 3.12 to 3.15: a layer casts all that it is called with, or nothing, and the
+    policy's own cast leaves a mask behind.
+    """
+    if not hasattr(value, "dtype") or not hasattr(value, "shape"):
+        return value
+    before = keras.backend.standardize_dtype(value.dtype)
+    if before == dtype or not keras.backend.is_float_dtype(before):
+        return value
+    if isinstance(value, keras.KerasTensor):
+        found = keras.KerasTensor(value.shape, dtype=dtype)
+    else:
+        found = keras.ops.cast(value, dtype)
+    if (mask := get_keras_mask(value)) is not None:
+        set_keras_mask(found, mask)
+    return found

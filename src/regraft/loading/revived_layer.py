@@ -11,6 +11,7 @@ import keras
 
 from regraft import _compat
 from regraft._compat.calls import name_keywords
+from regraft._compat.tensors import as_float
 from regraft.dtypes import HANDLE
 from regraft.graph import ir
 from regraft.graph.runtime import composites, structure
@@ -87,9 +88,12 @@ class Revived(HoldsTables):
         saved_class_name: str,
         saved_config: Mapping[str, Any],
         output_regularizer: Any = None,
+        autocast: bool = True,
         **keywords: Any,
     ) -> None:
-        super().__init__(**keywords)
+        # Keras 3 casts all that a layer is called with, Keras 2 the first argument.
+        super().__init__(autocast=False, **keywords)
+        self.casts_first = autocast
         # Not `activity_regularizer`, which a model heeds in `__call__` alone.
         self._output_regularizer = output_regularizer
         self.saved_class_name = saved_class_name
@@ -199,6 +203,7 @@ class Revived(HoldsTables):
     def call(self, *arguments: Any, training: Any = None, **keywords: Any) -> Any:
         """Runs the trace that takes these arguments."""
         keywords = _with_mask(arguments, keywords)
+        arguments, keywords = self._cast_first(arguments, keywords)
         function, trace, bound, rest = self._traces.select(
             arguments, {**keywords, "training": training}
         )
@@ -210,6 +215,23 @@ class Revived(HoldsTables):
         if self._output_regularizer is not None:
             self._regularize(outputs)
         return outputs
+
+    def _cast_first(
+        self, arguments: tuple[Any, ...], keywords: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Casts the first argument's numbers to what the layer computes with."""
+        if not self.casts_first:
+            return arguments, keywords
+        if arguments:
+            return (self._cast(arguments[0]), *arguments[1:]), keywords
+        for name in self._traces.argument_names()[:1]:
+            if name in keywords:
+                keywords = {**keywords, name: self._cast(keywords[name])}
+        return arguments, keywords
+
+    def _cast(self, given: Any) -> Any:
+        dtype = self.compute_dtype  # type: ignore[attr-defined]
+        return keras.tree.map_structure(lambda x: as_float(x, dtype), given)
 
     def _run(self, trace: Trace, args: Any, kwargs: Mapping[str, Any]) -> Any:
         why = (
@@ -234,6 +256,7 @@ class Revived(HoldsTables):
         keywords = _with_mask(arguments, keywords)
         if any(one is not None for one in keras.tree.flatten(keywords.get("mask"))):
             self.expect_mask()
+        arguments, keywords = self._cast_first(arguments, keywords)
         function, trace, _, _ = self._traces.select(
             arguments, {**keywords, "training": training}
         )

@@ -21,6 +21,7 @@ from regraft.model.dialects.registry import is_builtin
 from regraft.model.keras2.host_layers import file_dtype
 from regraft.model.metadata import TensorShape, TypeSpec, has_config
 from regraft.model.state_tree import is_network
+from regraft.saving.trace_casts import casts
 from regraft.saving.trace_specs import expects_training
 
 # The Keras whose words a SavedModel of ours speaks.
@@ -84,7 +85,7 @@ def _casts(layer: keras.Layer | None, class_name: str) -> bool:
         return _takes_float32(layer)
     # Keras 2 lacks the class: its traces cast what they are given.
     from_traces = is_builtin(type(layer)) and class_name not in KERAS_2_ARGUMENTS
-    return bool(layer.autocast) and not from_traces
+    return casts(layer) and not from_traces
 
 
 def _takes_float32(model: keras.Model) -> bool:
@@ -115,7 +116,7 @@ def layer_metadata(
         "name": config.get("name", getattr(layer, "name", None)),
         "trainable": layer is None or trains(layer),
         "expects_training_arg": _expects_training(layer),
-        "dtype": config.get("dtype") or _policy(layer),
+        "dtype": _dtype(layer, config),
         "batch_input_shape": config.get("batch_input_shape"),
         "stateful": bool(getattr(layer, "stateful", False)),
         "must_restore_from_config": class_name in _CONFIG_ONLY,
@@ -130,6 +131,17 @@ def layer_metadata(
     if layer is not None and not is_builtin(type(layer)) and layer.input_spec:
         found["input_spec"] = _input_spec(layer.input_spec)
     return found
+
+
+def _dtype(layer: keras.Layer | None, config: Mapping[str, Any]) -> Any:
+    """Returns the dtype policy that Keras 2 gives a layer.
+
+    What the config of a class of one's own says may be another thing, as the dtype of
+    its variables.
+    """
+    own = layer is not None and not is_builtin(type(layer))
+    first, second = config.get("dtype"), _policy(layer)
+    return (second or first) if own else (first or second)
 
 
 def _policy(layer: keras.Layer | None) -> Any:

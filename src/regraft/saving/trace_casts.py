@@ -29,6 +29,14 @@ def cast_first(
     return args, {**kwargs, first: _cast(layer, kwargs[first])}
 
 
+def casts(layer: keras.Layer) -> bool:
+    """Whether a layer casts what it is called with.
+
+    One that runs from a file's functions does it itself, as its class did.
+    """
+    return bool(getattr(layer, "casts_first", layer.autocast))
+
+
 def _cast(layer: keras.Layer, given: Any) -> Any:
     """Returns an argument as a layer casts it before its `call`.
 
@@ -41,7 +49,8 @@ def _cast(layer: keras.Layer, given: Any) -> Any:
         pairs = zip(leaves, layer.inputs, strict=True)
         cast = [_cast_float(leaf, tensor.dtype) for leaf, tensor in pairs]
         return keras.tree.pack_sequence_as(given, cast)
-    if isinstance(layer, keras.Model) or is_builtin(type(layer)) or not layer.autocast:
+    own = not isinstance(layer, keras.Model) and not is_builtin(type(layer))
+    if not own or not casts(layer):
         return given
     dtype = layer.input_dtype
     return keras.tree.map_structure(lambda leaf: _cast_float(leaf, dtype), given)

@@ -375,3 +375,29 @@ def special_functions() -> Built:
     outputs = Special()(layers.Dense(3)(inputs))
     batch = _batch(4, 3), _batch(4, 3, seed=1)
     return Built(_compiled(inputs, outputs), batch[0], batch)
+
+
+class Sum(layers.Layer):
+    def build(self, shape: Any) -> None:
+        self.w = self.add_weight(name="w", shape=shape[-1:], initializer="ones")
+
+    def call(self, one: Any, other: Any) -> Any:
+        if one.dtype == other.dtype:
+            raise TypeError("Keras 2 casts the first argument alone.")
+        return one * tf.cast(self.w, one.dtype) + tf.cast(other, one.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, "dtype": self.variable_dtype}
+
+
+@case
+def arguments_of_two_dtypes(policy: str) -> Built:
+    """A layer of one policy that is called with what others give."""
+    inputs = tf_keras.Input((3,))
+    mixed = {"dtype": "mixed_float16"}
+    x, y = (layers.Dense(3, **mixed)(inputs) for _ in range(2))
+    other = layers.Activation("linear", dtype="float32")(y)
+    x = Sum(dtype=policy)(x, y if policy == "float32" else other)
+    outputs = layers.Dense(2, dtype="float32")(x)
+    batch = _batch(4, 3), _batch(4, 2, seed=1)
+    return Built(_compiled(inputs, outputs), batch[0], batch)
