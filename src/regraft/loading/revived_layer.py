@@ -92,7 +92,7 @@ class Revived(HoldsTables):
         **keywords: Any,
     ) -> None:
         # Keras 3 casts all that a layer is called with, Keras 2 the first argument.
-        super().__init__(autocast=False, **keywords)
+        super().__init__(**{**keywords, "autocast": False})
         self.casts_first = autocast
         # Not `activity_regularizer`, which a model heeds in `__call__` alone.
         self._output_regularizer = output_regularizer
