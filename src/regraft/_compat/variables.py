@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import jax
@@ -217,3 +217,12 @@ def decays_variable(optimizer: keras.Optimizer, variable: keras.Variable) -> boo
     pattern of names, which this method alone reads.
     """
     return bool(optimizer._use_weight_decay(variable))
+
+
+def without_casts() -> AbstractContextManager[Any]:
+    """Lets variables be read as they are, whatever the layer around computes in.
+
+    Keras 3.12 to 3.15: a layer of a mixed policy that isn't to cast anything has them
+    cast all the same, where no layer is around it.
+    """
+    return AutocastScope(None)

@@ -12,6 +12,7 @@ import keras
 from regraft import _compat
 from regraft._compat.calls import name_keywords
 from regraft._compat.tensors import as_float
+from regraft._compat.variables import without_casts
 from regraft.dtypes import HANDLE
 from regraft.graph import ir
 from regraft.graph.runtime import composites, structure
@@ -240,7 +241,9 @@ class Revived(HoldsTables):
             "rewritten for Keras 3, in "
             f"`custom_objects={{{self.saved_class_name!r}: …}}`."
         )
-        return run_trace(trace, args, kwargs, why, seed_generator=self._seed_generator)
+        with without_casts():
+            seeds = self._seed_generator
+            return run_trace(trace, args, kwargs, why, seed_generator=seeds)
 
     def _regularize(self, outputs: Any) -> None:
         """Adds the loss of each output, per example."""

@@ -401,3 +401,30 @@ def arguments_of_two_dtypes(policy: str) -> Built:
     outputs = layers.Dense(2, dtype="float32")(x)
     batch = _batch(4, 3), _batch(4, 2, seed=1)
     return Built(_compiled(inputs, outputs), batch[0], batch)
+
+
+class Counting(layers.Layer):
+    """Reads words that it makes of numbers."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.dense = layers.Dense(3, **keywords)
+        self.norm = layers.BatchNormalization(**keywords)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        words = tf.strings.as_string(tf.cast(inputs, "int32"))
+        length = tf.cast(tf.strings.length(words), inputs.dtype)
+        return self.norm(self.dense(inputs), training=training) + length
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+
+@case
+def mixed_precision_of_words() -> Built:
+    inputs = tf_keras.Input((3,))
+    x = Counting(dtype="mixed_float16")(layers.Dense(3, dtype="mixed_float16")(inputs))
+    model = _compiled(inputs, layers.Dense(2, dtype="float32")(x))
+    batch = _batch(4, 3), _batch(4, 2, seed=1)
+    model.train_on_batch(*batch)
+    return Built(model, batch[0], batch)
