@@ -33,6 +33,7 @@ from regraft.model.optimizers import (
     state_from_object_graph,
 )
 from regraft.model.optimizers.slots import U_PRODUCT
+from regraft.model.ordering import is_overwritten
 from regraft.model.state_tree import state_tree
 from regraft.storage.tensor import ArrayTensor, StoredTensor
 
@@ -218,10 +219,13 @@ def trainable_in_file_order(
 
 
 def _trained(plan: restore.RestorePlan) -> list[restore.Assignment]:
-    """What trainable variables get, once each: HDF5 has a shared layer's twice."""
+    """What trainable variables get, once each: HDF5 has a shared layer's twice.
+
+    Scales of float8, which training overwrites, have no slots.
+    """
     found: dict[int, restore.Assignment] = {}
     for item in plan.assignments:
-        if item.variable.trainable:
+        if item.variable.trainable and not is_overwritten(item.variable):
             found.setdefault(id(item.variable), item)
     return list(found.values())
 

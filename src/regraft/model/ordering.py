@@ -18,8 +18,13 @@ def ordered_variables(tree: StateNode) -> list[keras.Variable]:
         for edge, variable in edges_in_order(tree)
         if "states" not in edge.split(".")
     ]
-    return [v for v in variables if v.trainable] + [
-        v for v in variables if not v.trainable
+    trained = [v for v in variables if v.trainable]
+    # The optimizer of Keras 3 has no slots for what training overwrites, the scales of
+    # float8; they come first in layers made with it, and last in those quantized later.
+    return [
+        *(v for v in trained if not is_overwritten(v)),
+        *(v for v in trained if is_overwritten(v)),
+        *(v for v in variables if not v.trainable),
     ]
 
 
@@ -38,8 +43,13 @@ def ordered_by_keras_3(tree: StateNode) -> list[keras.Variable]:
 
 
 def trainable_variables(tree: StateNode) -> list[keras.Variable]:
-    """`model.trainable_variables` as Keras 2 orders them."""
-    return [v for _, v in edges_in_order(tree) if v.trainable]
+    """`model.trainable_variables` as Keras 2 orders them, without scales of float8."""
+    return [v for _, v in edges_in_order(tree) if v.trainable and not is_overwritten(v)]
+
+
+def is_overwritten(variable: keras.Variable) -> bool:
+    """Whether training overwrites a trainable variable: a scale of float8."""
+    return bool(getattr(variable, "overwrite_with_gradient", False))
 
 
 def owned_in_order(

@@ -25,6 +25,7 @@ import numpy as np
 
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.ordering import (
+    is_overwritten,
     ordered_by_keras_3,
     ordered_variables,
     owned_in_order,
@@ -117,6 +118,8 @@ def place(
     Returns:
         One per variable, in Keras 2's order; `None` if the numbers don't agree.
     """
+    if any(is_overwritten(variable) for _, variable in owned_in_order(tree)):
+        return _by_name(tree, weights)
     if writer.generation == 3:
         variables = ordered_by_keras_3(tree)
         moved = any(
@@ -140,6 +143,23 @@ def place(
             used = {part.position for item in placed for part in item.parts}
             waiting = [weight for weight in waiting if weight.position not in used]
     return None if waiting else placed
+
+
+def _by_name(tree: StateNode, weights: Sequence[RawWeight]) -> list[Placed] | None:
+    """Places weights by the names of variable and layer.
+
+    Scales of float8 come first in a layer that was made with them, and last in one that
+    was quantized later.
+    """
+    named = {_last_names(weight.path): weight for weight in weights}
+    variables = {_last_names(v.path): v for v in ordered_variables(tree)}
+    if named.keys() != variables.keys() or len(named) != len(weights):
+        return None
+    return [Placed(v, (named[name],), None) for name, v in variables.items()]
+
+
+def _last_names(path: str) -> tuple[str, ...]:
+    return tuple(path.removesuffix(":0").split("/")[-2:])
 
 
 def _groups(
