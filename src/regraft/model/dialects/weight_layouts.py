@@ -119,7 +119,9 @@ def place(
         One per variable, in Keras 2's order; `None` if the numbers don't agree.
     """
     if any(is_overwritten(variable) for _, variable in owned_in_order(tree)):
-        return _by_name(tree, weights)
+        named = _by_name(tree, weights)
+        if named is not None:
+            return named
     if writer.generation == 3:
         variables = ordered_by_keras_3(tree)
         moved = any(
@@ -152,8 +154,10 @@ def _by_name(tree: StateNode, weights: Sequence[RawWeight]) -> list[Placed] | No
     was quantized later.
     """
     named = {_last_names(weight.path): weight for weight in weights}
-    variables = {_last_names(v.path): v for v in ordered_variables(tree)}
-    if named.keys() != variables.keys() or len(named) != len(weights):
+    ordered = ordered_variables(tree)
+    variables = {_last_names(v.path): v for v in ordered}
+    same = named.keys() == variables.keys()
+    if not same or not len(ordered) == len(named) == len(weights):
         return None
     return [Placed(v, (named[name],), None) for name, v in variables.items()]
 
