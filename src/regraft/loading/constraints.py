@@ -20,8 +20,14 @@ def constrain_again(
             continue
         try:
             found = build_object("constraints", wanted[edge], context, "a weight")
-        except (ValueError, TypeError, NotImplementedError):
-            found = None
+        except (
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+            NotImplementedError,
+        ):
+            found = None  # Nothing that is wrong with it keeps the model from loading.
         if found is None:
             text = "its constraint is unknown: nothing applies it"
             context.note(f"weight {variable.path!r}", text)
