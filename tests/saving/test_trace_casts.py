@@ -64,6 +64,7 @@ def network_without_config(x):
     ],
 )
 def test_tf_keras_casts_as_the_functions_take_it(tmp_path, peer, call, dtype):
+    keras.utils.set_random_seed(0)
     x = keras.Input((3,), dtype=dtype, name="x")
     model = keras.Model(x, call(x))
     data = np.random.default_rng(0).normal(size=(4, 3)).astype(dtype)
