@@ -82,7 +82,7 @@ class Recurrent(L.Layer):
 
 
 @keras.saving.register_keras_serializable()
-class Cell(L.Layer):
+class Leaning(L.Layer):
     state_size = output_size = 3
 
     def __init__(self, **kwargs: Any) -> None:
@@ -99,7 +99,7 @@ class Cell(L.Layer):
 
 
 def _both_directions() -> list[keras.Layer]:
-    rows = L.RNN(Cell(), return_sequences=True)
+    rows = L.RNN(Leaning(), return_sequences=True)
     return [L.Dense(3), L.Bidirectional(rows, merge_mode="mul")]
 
 
