@@ -82,6 +82,9 @@ class Revived(HoldsTables):
         saved_config: Its config; `{}` where the file has none.
     """
 
+    casts_first = True
+    _is_called = False
+
     def __init__(
         self,
         *,
@@ -92,9 +95,7 @@ class Revived(HoldsTables):
         autocast: bool = True,
         **keywords: Any,
     ) -> None:
-        # Keras 3 casts all that a layer is called with, Keras 2 the first argument.
-        super().__init__(**{**keywords, "autocast": False})
-        self.casts_first = autocast
+        super().__init__(**{**keywords, "autocast": autocast})
         # Not `activity_regularizer`, which a model heeds in `__call__` alone.
         self._output_regularizer = output_regularizer
         self.saved_class_name = saved_class_name
@@ -199,7 +200,11 @@ class Revived(HoldsTables):
         if count < len(arguments) <= len(names):
             named = dict(zip(names[count:], arguments[count:], strict=False))
             arguments, keywords = arguments[:count], {**named, **keywords}
-        return super().__call__(*arguments, **keywords)  # type: ignore[misc]
+        outer, vars(self)["_is_called"] = self._is_called, True
+        try:
+            return super().__call__(*arguments, **keywords)  # type: ignore[misc]
+        finally:
+            vars(self)["_is_called"] = outer
 
     def call(self, *arguments: Any, training: Any = None, **keywords: Any) -> Any:
         """Runs the trace that takes these arguments."""
@@ -216,6 +221,19 @@ class Revived(HoldsTables):
         if self._output_regularizer is not None:
             self._regularize(outputs)
         return outputs
+
+    @property
+    def autocast(self) -> bool:
+        """Whether the layer casts what it is called with.
+
+        Keras 3 would cast all of it, Keras 2 casts the first argument: so Keras finds
+        no here while the layer is called.
+        """
+        return self.casts_first and not self._is_called
+
+    @autocast.setter
+    def autocast(self, value: bool) -> None:
+        self.casts_first = value
 
     def _cast_first(
         self, arguments: tuple[Any, ...], keywords: dict[str, Any]
