@@ -11,6 +11,7 @@ import pytest
 from keras import layers, optimizers
 
 import regraft
+from saving.kinds_of_files import save_as
 
 ADAM: dict[str, Any] = {"class_name": "Adam"}
 NADAM: dict[str, Any] = {"class_name": "Nadam"}
@@ -43,17 +44,6 @@ def _batch(scale: float = 1.0) -> tuple[Any, Any]:
     return x * scale, np.zeros((4, 2), "float32")
 
 
-def _save(model: keras.Model, name: str, folder: Path) -> Path:
-    path = folder / name
-    if name == "Keras 3.h5":
-        model.save(path)
-    else:
-        dialect = path.stem if path.suffix else None
-        options = regraft.SaveOptions(dialect=dialect) if dialect else None
-        regraft.save_model(model, path, options=options)
-    return path
-
-
 @pytest.mark.filterwarnings("ignore:optimizer. Keras 2 has no 'gradient_accum")
 @pytest.mark.filterwarnings("ignore:optimizer. Keras 2's Nadam corrects")
 @pytest.mark.parametrize("steps", [1, 2])
@@ -67,7 +57,7 @@ def test_sums_and_all_else_go_on(
     names = names if steps == 1 else names[1:4:2]
     found = {}
     for name in names:
-        loaded = found[name] = regraft.load_model(_save(model, name, tmp_path))
+        loaded = found[name] = regraft.load_model(save_as(model, name, tmp_path))
         assert not regraft.load_report(loaded).notes, name
     for step in range(4):
         for name, loaded in found.items():

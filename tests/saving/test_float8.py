@@ -11,6 +11,7 @@ import pytest
 from keras import layers
 
 import regraft
+from saving.kinds_of_files import save_as
 
 
 @pytest.mark.filterwarnings("ignore:.*Keras 2 has no")
@@ -32,15 +33,8 @@ def test_model_that_trains_in_float8_goes_on(
     y = np.zeros((8, 2), "float32")
     for _ in range(3):
         model.train_on_batch(x, y)
-    path = tmp_path / name
-    if name == "Keras 3.h5":
-        model.save(path)
-    else:
-        dialect = path.stem if path.suffix else None
-        options = regraft.SaveOptions(dialect=dialect) if dialect else None
-        regraft.save_model(model, path, options=options)
 
-    loaded = regraft.load_model(path)
+    loaded = regraft.load_model(save_as(model, name, tmp_path))
 
     assert not regraft.load_report(loaded).notes
     for _ in range(3):
