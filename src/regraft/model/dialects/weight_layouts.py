@@ -118,7 +118,8 @@ def place(
     Returns:
         One per variable, in Keras 2's order; `None` if the numbers don't agree.
     """
-    if any(is_overwritten(variable) for _, variable in owned_in_order(tree)):
+    owned = owned_in_order(tree)
+    if any(is_overwritten(variable) for _, variable in owned):
         named = _by_name(tree, weights)
         if named is not None:
             return named
@@ -132,7 +133,6 @@ def place(
             return [Placed(variable, (weight,), None) for variable, weight in pairs]
     waiting = list(weights)
     placed = []
-    owned = owned_in_order(tree)
     for trainable in (True, False):
         for owner, variables in _groups(owned, trainable):
             if len(waiting) < len(variables):
