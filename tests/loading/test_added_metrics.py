@@ -121,3 +121,71 @@ def test_functions_that_count_are_saved_to_the_same_bytes(
     _saved(peer, case, tmp_path / "m")
     regraft.save_model(regraft.load_model(tmp_path / "m"), tmp_path / "again")
     assert_saves_to_the_same_bytes(tmp_path / "again", tmp_path)
+
+
+def test_metrics_by_output_key_are_read_and_saved_again(
+    tmp_path: Path, peer: Peer
+) -> None:
+    # tf_keras can't evaluate its own file: it writes lists, and wants dicts.
+    theirs = _saved(peer, "metrics_by_key", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    _assert_same_logs(_evaluated(model, theirs), theirs["logs"])
+    regraft.save_model(model, tmp_path / "again")
+    found = peer.call(
+        "added_metrics.evaluate", str(tmp_path / "again"), *theirs["batch"]
+    )
+    _assert_same_logs(found["logs"], theirs["logs"])
+
+
+class ByKey(keras.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = keras.layers.Dense(3)
+        self.second = keras.layers.Dense(2)
+
+    def call(self, inputs: Any) -> Any:
+        return {"zed": self.first(inputs), "alpha": self.second(inputs)}
+
+
+class InOrder(ByKey):
+    def call(self, inputs: Any) -> Any:
+        return [self.first(inputs), self.second(inputs)]
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [{"zed": ["mae", "mse"]}, {"zed": "mae", "alpha": ["mse"]}, [["mse"], ["mae"]]],
+)
+def test_keras_2_evaluates_metrics_of_a_class_by_output_key(
+    metrics: Any, tmp_path: Path, peer: Peer
+) -> None:
+    draw = np.random.default_rng(3)
+    x = draw.normal(size=(8, 4)).astype("float32")
+    y = {
+        "zed": draw.normal(size=(8, 3)).astype("float32"),
+        "alpha": draw.normal(size=(8, 2)).astype("float32"),
+    }
+    model = ByKey()
+    model.compile("sgd", {"zed": "mse", "alpha": "mae"}, metrics=metrics)
+    model.fit(x, y, batch_size=4, verbose=0)
+    expected = model.evaluate(x, y, batch_size=4, verbose=0, return_dict=True)
+    regraft.save_model(model, tmp_path / "m")
+    found = peer.call("added_metrics.evaluate", str(tmp_path / "m"), x, y)
+    _assert_same_logs(found["logs"], expected)
+
+
+@pytest.mark.parametrize("metrics", [[None, ["mae"]], ["mse", "mae"]])
+def test_keras_2_gives_a_class_metrics_in_the_order_of_its_outputs(
+    metrics: Any, tmp_path: Path, peer: Peer
+) -> None:
+    draw = np.random.default_rng(4)
+    x, *y = (draw.normal(size=(8, size)).astype("float32") for size in (4, 3, 2))
+    model = InOrder()
+    model.compile("sgd", ["mse", "mae"], metrics=metrics)
+    model.fit(x, y, batch_size=4, verbose=0)
+    expected = model.evaluate(x, y, batch_size=4, verbose=0, return_dict=True)
+    regraft.save_model(model, tmp_path / "m")
+    found = peer.call("added_metrics.evaluate", str(tmp_path / "m"), x, y)
+    values = [value for name, value in found["logs"].items() if "loss" not in name]
+    shown = [value for name, value in expected.items() if "loss" not in name]
+    np.testing.assert_allclose(sorted(values), sorted(shown), rtol=1e-5)

@@ -348,34 +348,6 @@ def keras_mask(tensor: Any) -> Any | None:
     return get_keras_mask(tensor)
 
 
-def user_compile_arguments(model: keras.Model) -> dict[str, Any]:
-    """Returns what `model.compile` was called with, as live objects.
-
-    Keras 3.12 to 3.15: `get_compile_config()` has them serialized, which loses
-    functions that aren't registered.
-    """
-    return dict(model._compile_config.config)
-
-
-def built_metrics(model: keras.Model, key: str) -> list[list[keras.Metric]] | None:
-    """Returns the metrics that Keras made of a compile argument, per output.
-
-    Keras 3.12 to 3.15: `model.metrics` doesn't tell which output each is of.
-
-    Args:
-        model: A compiled model.
-        key: `"metrics"` or `"weighted_metrics"`.
-
-    Returns:
-        A list for each output; `None` before the model saw targets.
-    """
-    metrics = getattr(model, "_compile_metrics", None)
-    if metrics is None or not metrics.built:
-        return None
-    flat = metrics._flat_metrics if key == "metrics" else metrics._flat_weighted_metrics
-    return [list(item.metrics) if item else [] for item in flat]
-
-
 @contextmanager
 def replaced_backend_functions(
     replacements: dict[str, dict[str, Callable[[Any], Any]]],

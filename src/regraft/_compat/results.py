@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from regraft._compat import built_metrics
+from regraft._compat.compiled import built_metrics
 
 
 def compiled_metrics(

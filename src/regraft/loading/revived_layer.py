@@ -392,6 +392,14 @@ class RevivedModel(Revived, keras.Model):
         count = len(spec) if isinstance(spec, list | tuple) else 1
         return [f"output_{index + 1}" for index in range(count)]
 
+    @property
+    def output_keys(self) -> tuple[str, ...] | None:
+        """Keys of its outputs in Keras' order; `None` where they are no flat dict."""
+        spec = self._traces.output_spec()
+        if not isinstance(spec, Mapping) or len(keras.tree.flatten(spec)) != len(spec):
+            return None
+        return tuple(self.output_names)
+
 
 class RevivedObject(HoldsTables, keras.layers.Layer):
     """A tracked object that is no layer, for the variables below it."""

@@ -233,6 +233,15 @@ KERAS_3 = {
             "weighted_metrics": [["mae"], []],
         },
     ),
+    "two, metrics of the second": (
+        TWO,
+        {
+            "loss": ["mse", "mae"],
+            "metrics": [None, ["mae"]],
+            "weighted_metrics": [None, "mse"],
+        },
+    ),
+    "two, a metric each": (TWO, {"loss": "mse", "metrics": ["mae", "mse"]}),
 }
 
 

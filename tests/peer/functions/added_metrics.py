@@ -1,4 +1,4 @@
-"""Models whose layers or tensors add metrics in a call."""
+"""Models whose layers or tensors add metrics in a call, or that have them by key."""
 
 from __future__ import annotations
 
@@ -90,6 +90,30 @@ def metrics_of_a_layer(its_own: bool = False) -> Built:
 @case
 def metrics_of_a_class() -> Built:
     return _measured(Whole())
+
+
+class ByKey(tf_keras.Model):
+    """Has two outputs, whose keys are not in the order in which they are made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = layers.Dense(3)
+        self.second = layers.Dense(2)
+
+    def call(self, inputs: Any) -> Any:
+        return {"zed": self.first(inputs), "alpha": self.second(inputs)}
+
+
+@case
+def metrics_by_key() -> Built:
+    x = _batch(12, 3)
+    y = {"zed": _batch(12, 3, seed=1), "alpha": _batch(12, 2, seed=2)}
+    model = ByKey()
+    metrics = {"zed": ["mae", "mse"], "alpha": "mae"}
+    model.compile("sgd", {"zed": "mse", "alpha": "mae"}, metrics=metrics)
+    model.fit(x, y, batch_size=4, verbose=0)
+    logs = model.evaluate(x, y, batch_size=4, verbose=0, return_dict=True)
+    return Built(model, x, (x, y), more={"logs": logs})
 
 
 def evaluate(path: str, x: Any, y: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from regraft import _compat
+from regraft._compat import compiled
 from regraft.errors import RegraftError
 from regraft.model.compile.losses import LossRules, build_loss, describe_loss
 from regraft.model.compile.metrics import build_metric, describe_metric
@@ -191,7 +191,7 @@ def describe_compile_arguments(
     """
     if not getattr(model, "compiled", False):
         return None
-    given = _compat.user_compile_arguments(model)
+    given = compiled.user_compile_arguments(model)
     if model.optimizer is None:
         return None
     outputs = outputs_of(model)
@@ -204,7 +204,7 @@ def describe_compile_arguments(
                 outputs,
                 dialect,
                 notes,
-                _compat.built_metrics(model, key),
+                compiled.built_metrics(model, key),
             )
             for key in ("metrics", "weighted_metrics")
         },
@@ -236,12 +236,16 @@ def _describe_metrics(
     if not metrics:
         return None
     described = _describe(metrics, describe_metric, dialect, notes)
+    count = outputs.count if outputs is not None else len(built or ())
+    if isinstance(described, list) and len(described) == count > 1:
+        # An item for each output; Keras 2 would give a flat list to all of them.
+        described = [_listed(_without_none(item)) for item in described]
     described = _without_none(described)
     if outputs is None or outputs.count == 1:
         return _in_file_names(described, outputs)
 
     def of_output(items: Any, place: int | None) -> list[Any]:
-        items = [items] if is_entry(items) else list(items or [])
+        items = _listed(items)
         if place is None:
             return items
         found = built[place] if built and len(built) == outputs.count else []
@@ -255,14 +259,20 @@ def _describe_metrics(
             ]
         return [with_output_name(item, outputs.file_names[place]) for item in items]
 
+    if not isinstance(described, Mapping) and outputs.keys is not None:
+        # Keras 2 takes a list for outputs in a list alone.
+        described = dict(zip(outputs.keys, described, strict=False))
     if isinstance(described, Mapping):
         by_key = {
             key: of_output(items, outputs.place(key))
             for key, items in described.items()
         }
         return _in_file_names(by_key, outputs)
-    # A list for each output; Keras 2 would give a flat list to all of them.
     return [of_output(items, place) for place, items in enumerate(described)]
+
+
+def _listed(items: Any) -> list[Any]:
+    return [items] if is_entry(items) else list(items or [])
 
 
 def _without_none(described: Any) -> Any:

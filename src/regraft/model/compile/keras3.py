@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from regraft import _compat
+from regraft._compat import compiled
 from regraft.model.compile.losses import LossRules, build_loss
 from regraft.model.compile.metrics import build_metric
 from regraft.model.compile.outputs import outputs_of, remember_output_logits
@@ -27,7 +28,7 @@ def describe_keras3_compile(model: keras.Model) -> dict[str, Any] | None:
     """
     if not getattr(model, "compiled", False) or model.optimizer is None:
         return None
-    given = _compat.user_compile_arguments(model)
+    given = compiled.user_compile_arguments(model)
     try:
         config = {
             "optimizer": _serialize(model.optimizer),

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from regraft import _compat
+from regraft._compat import compiled
 from regraft.model.compile.names import FUNCTIONS, METRIC_OF_FUNCTION
 from regraft.model.dialects.names import original_name
 from regraft.model.keras2.logits import remember_logits
@@ -46,7 +47,8 @@ class Outputs:
 def outputs_of(model: keras.Model) -> Outputs | None:
     """Describes a network's outputs; `None` for a model that is code.
 
-    A model that is revived from its traces may know its `output_names`.
+    A model that is revived from its traces may know its `output_names`, and one of code
+    knows the keys of its outputs since it saw targets.
     """
     network = model
     if isinstance(model, keras.Sequential):
@@ -55,8 +57,9 @@ def outputs_of(model: keras.Model) -> Outputs | None:
             return None
         network = functional
     if not hasattr(network, "operations") or not network.outputs:
-        known = tuple(getattr(model, "output_names", None) or ())
-        return Outputs(None, known, known, ()) if known else None
+        keys = getattr(model, "output_keys", None) or compiled.output_keys(model)
+        known = tuple(keys or getattr(model, "output_names", None) or ())
+        return Outputs(keys, known, known, ()) if known else None
     structure = _compat.structures(network)[1]
     flat = keras.tree.flatten(structure)
     makers = [_compat.keras_history(tensor)[0] for tensor in flat]
