@@ -189,3 +189,36 @@ def test_keras_2_gives_a_class_metrics_in_the_order_of_its_outputs(
     values = [value for name, value in found["logs"].items() if "loss" not in name]
     shown = [value for name, value in expected.items() if "loss" not in name]
     np.testing.assert_allclose(sorted(values), sorted(shown), rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["mse", {"zed": "mse", "alpha": "mae"}])
+@pytest.mark.parametrize("end", ["", ".h5"])
+def test_keras_2_evaluates_a_network_by_keys_that_name_no_layer(
+    loss: Any, end: str, tmp_path: Path, peer: Peer
+) -> None:
+    draw = np.random.default_rng(5)
+    x = draw.normal(size=(8, 4)).astype("float32")
+    y = {
+        "zed": draw.normal(size=(8, 3)).astype("float32"),
+        "alpha": draw.normal(size=(8, 2)).astype("float32"),
+    }
+    inputs = keras.Input((4,))
+    outputs = {
+        "zed": keras.layers.Dense(3, name="first")(inputs),
+        "alpha": keras.layers.Dense(2, name="alpha")(inputs),
+    }
+    model = keras.Model(inputs, outputs)
+    model.compile(
+        "sgd",
+        loss,
+        metrics={"alpha": ["mae"]},
+        weighted_metrics={"zed": ["mse"], "alpha": "mape"},
+    )
+    expected = model.evaluate(x, y, batch_size=4, verbose=0, return_dict=True)
+    regraft.save_model(model, f"{tmp_path / 'm'}{end}")
+    found = peer.call("added_metrics.evaluate", f"{tmp_path / 'm'}{end}", x, y)
+    # Keras 2 names results after layers, Keras 3 after keys.
+    by_key = {
+        name.replace("first_", "zed_"): value for name, value in found["logs"].items()
+    }
+    _assert_same_logs(by_key, expected)

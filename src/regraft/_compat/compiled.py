@@ -50,3 +50,18 @@ def output_keys(model: keras.Model) -> tuple[str, ...] | None:
     metrics = getattr(model, "_compile_metrics", None)
     names = getattr(metrics, "_resolved_output_names", None)
     return tuple(names) if names and all(isinstance(n, str) for n in names) else None
+
+
+def built_losses(model: keras.Model) -> dict[tuple[Any, ...], keras.losses.Loss]:
+    """Returns the losses that Keras made of a compile argument, by paths of outputs.
+
+    Keras 3.12 to 3.15: no attribute of the model names what `"ce"` became.
+
+    Args:
+        model: A compiled model.
+
+    Returns:
+        A loss for each path of keys and indices; none before the model saw targets.
+    """
+    made = getattr(getattr(model, "_compile_loss", None), "_flat_losses", None)
+    return {tuple(each.path): each.loss for each in made or ()}

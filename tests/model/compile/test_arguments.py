@@ -20,6 +20,7 @@ SGD = {"class_name": "SGD", "config": {"learning_rate": 0.1}}
 ONE = [("o", 4, "softmax")]
 BINARY = [("o", 1, "sigmoid")]
 TWO = [("left", 1, None), ("right", 4, "softmax")]
+CHANCES = [("left", 1, "sigmoid"), ("right", 4, "softmax")]
 
 
 def network(outputs: list[tuple[str, int, str | None]]) -> keras.Model:
@@ -367,3 +368,73 @@ def test_loss_and_metric_of_the_caller() -> None:
     x, y = data(ONE)
     found = results(model, x, y, None)
     assert found["loss"] == pytest.approx(found["mine"])
+
+
+@pytest.mark.parametrize(
+    ("activation", "loss"),
+    [
+        ("softmax", "bce"),
+        ("softmax", keras.losses.BinaryFocalCrossentropy()),
+        ("sigmoid", keras.losses.categorical_crossentropy),
+        ("sigmoid", "categorical_focal_crossentropy"),
+        ("softmax", keras.losses.CategoricalCrossentropy(from_logits=True)),
+        ("softmax", "categorical_crossentropy"),
+        ("sigmoid", keras.losses.BinaryCrossentropy()),
+        ("sigmoid", "mse"),
+    ],
+)
+def test_loss_of_another_activations_logits_is_noted(
+    activation: str, loss: Any, peer: Peer
+) -> None:
+    outputs = [("y", 3, activation)]
+    x, y = data(outputs)
+    model = network(outputs)
+    model.compile("sgd", loss)
+    notes: list[Note] = []
+    config = describe_compile_arguments(model, KERAS_2, notes)
+    found = peer.call("compile.evaluate", config, outputs, values(model), x, y)
+    ours = model.test_on_batch(x, y, return_dict=True)
+    differs = abs(found["loss"] - float(ours["loss"])) > 1e-4
+    assert differs == bool(notes)
+
+
+def test_metrics_names_of_keras_3_mean_and_show_the_same(peer: Peer) -> None:
+    names = ["mae", "MAPE", "acc", "kl_divergence", "precision", "AUC"]
+    weighted = ["root_mean_squared_error", "f1_score", "true_positives", "mse"]
+    x, y = data(ONE)
+    model = network(ONE)
+    model.compile("sgd", "mse", metrics=names, weighted_metrics=weighted)
+    config = describe_compile_arguments(model, KERAS_2, [])
+    found = peer.call("compile.evaluate", config, ONE, values(model), x, y)
+    ours = results(model, x, y, None)
+    assert found.keys() == ours.keys() == {"loss", *names, *weighted}
+    assert found == pytest.approx(ours, rel=2e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "loss"),
+    [
+        (BINARY, "crossentropy"),
+        (BINARY, ["CE"]),
+        (CHANCES, "ce"),
+        (CHANCES, ["mse", "ce"]),
+        (CHANCES, {"left": "BCE", "right": "ce"}),
+    ],
+)
+def test_loss_that_targets_resolve_is_written_as_what_it_became(
+    outputs: list[tuple[str, int, str | None]], loss: Any, peer: Peer
+) -> None:
+    x, y = data(outputs)
+    model = network(outputs)
+    model.compile("sgd", loss)
+    notes: list[Note] = []
+    described = describe_compile_arguments(model, KERAS_2, notes)
+    assert described is not None
+    assert "no target has said" in notes[0].text
+
+    ours = results(model, x, y, None)
+    notes = []
+    config = describe_compile_arguments(model, KERAS_2, notes)
+    found = peer.call("compile.evaluate", config, outputs, values(model), x, y)
+    assert_same_results(found, ours)
+    assert not notes

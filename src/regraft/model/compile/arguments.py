@@ -9,13 +9,19 @@ import keras
 
 from regraft._compat import compiled
 from regraft.errors import RegraftError
-from regraft.model.compile.losses import LossRules, build_loss, describe_loss
+from regraft.model.compile.losses import (
+    LossRules,
+    build_loss,
+    describe_loss,
+    resolved_losses,
+)
 from regraft.model.compile.metrics import build_metric, describe_metric
 from regraft.model.compile.outputs import (
     Outputs,
     by_output,
     is_entry,
     metrics_by_output,
+    note_other_logits,
     outputs_of,
     remember_output_logits,
     shape_back,
@@ -195,19 +201,26 @@ def describe_compile_arguments(
     if model.optimizer is None:
         return None
     outputs = outputs_of(model)
-    loss = _describe(given.get("loss"), describe_loss, dialect, notes)
+    place = outputs.place if outputs is not None else (lambda key: None)
+    built = compiled.built_losses(model)
+    losses = resolved_losses(given.get("loss"), built, place, notes)
+    loss = _describe(losses, describe_loss, dialect, notes)
+    note_other_logits(outputs, losses, notes)
+    metrics = {
+        key: _describe_metrics(
+            given.get(key),
+            outputs,
+            dialect,
+            notes,
+            compiled.built_metrics(model, key),
+        )
+        for key in ("metrics", "weighted_metrics")
+    }
+    if outputs is not None and outputs.layers and not _has_own_keys(loss, outputs):
+        metrics = {key: _in_lists(each, outputs) for key, each in metrics.items()}
     return {
         "loss": _in_file_names(loss, outputs),
-        **{
-            key: _describe_metrics(
-                given.get(key),
-                outputs,
-                dialect,
-                notes,
-                compiled.built_metrics(model, key),
-            )
-            for key in ("metrics", "weighted_metrics")
-        },
+        **metrics,
         "loss_weights": _describe_weights(given.get("loss_weights"), outputs),
         # No argument of `compile` since 2.2, but until then no file goes without.
         "sample_weight_mode": None,
@@ -269,6 +282,26 @@ def _describe_metrics(
         }
         return _in_file_names(by_key, outputs)
     return [of_output(items, place) for place, items in enumerate(described)]
+
+
+def _has_own_keys(loss: Any, outputs: Outputs) -> bool:
+    """Whether a loss is given by keys of outputs that aren't names of their layers."""
+    if is_entry(loss) or not isinstance(loss, Mapping):
+        return False
+    return any(key not in (*outputs.names, *outputs.file_names) for key in loss)
+
+
+def _in_lists(metrics: Any, outputs: Outputs) -> Any:
+    """Lays metrics of a network with a dict of outputs out in lists.
+
+    tf_keras writes them so too: while it loads a network it pairs metrics with a list
+    of its outputs, and can't do so with a part of their keys. Where a loss has such
+    keys it puts all of that off, and wants a dict then.
+    """
+    if outputs.keys is None or not isinstance(metrics, Mapping):
+        return metrics
+    laid = by_output(metrics, outputs, spread=False)
+    return metrics if laid is None else [_listed(items) for items in laid]
 
 
 def _listed(items: Any) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -284,7 +284,8 @@ def describe_loss(loss: Any, dialect: Dialect, notes: list[Note]) -> Any:
     if loss is None:
         return None
     if isinstance(loss, str):
-        return _known_to_keras_2(loss, loss, notes)
+        name = "binary_crossentropy" if loss.lower() == "bce" else loss
+        return _known_to_keras_2(name, name, notes)
     if isinstance(loss, Keras2Loss) and loss.spelled is not None:
         return loss.spelled
     if not isinstance(loss, keras.losses.Loss):
@@ -303,6 +304,51 @@ def describe_loss(loss: Any, dialect: Dialect, notes: list[Note]) -> Any:
         text = f"Keras 2 has no axis of {name}; {config.pop('axis')!r} is left out"
         notes.append(Note("compile", text))
     return _known_to_keras_2(name, {"class_name": name, "config": config}, notes)
+
+
+def resolved_losses(
+    argument: Any,
+    built: Mapping[tuple[Any, ...], Any],
+    place: Callable[[str], int | None],
+    notes: list[Note],
+) -> Any:
+    """Replaces `"crossentropy"`, which Keras 3 resolves by targets and Keras 2 doesn't.
+
+    Args:
+        argument: The loss that `compile` was given.
+        built: What Keras 3 made of it, by paths; nothing before it saw targets.
+        place: Gives the index of an output that a key means.
+        notes: Told of what can't be resolved.
+    """
+
+    def resolved(item: Any, path: tuple[Any, ...]) -> Any:
+        if isinstance(item, Mapping):
+            return {key: resolved(each, (*path, key)) for key, each in item.items()}
+        if isinstance(item, list | tuple):
+            return [resolved(each, (*path, i)) for i, each in enumerate(item)]
+        if not isinstance(item, str) or item.lower() not in ("crossentropy", "ce"):
+            return item
+        if path and path not in built and isinstance(path[0], str):
+            path = (place(path[0]), *path[1:])
+        below = {key: each for key, each in built.items() if key[: len(path)] == path}
+        names = [_resolved_name(each) for each in below.values()]
+        if not names and len(built) == 1:  # A list or dict of one is its item there.
+            names = [_resolved_name(each) for each in built.values()]
+        if not names:
+            text = f"no target has said yet which loss {item!r} is; it is left out"
+            notes.append(Note("compile", text))
+            return None
+        if len(set(names)) == 1:
+            return names[0]
+        keys = [key[-1] for key in below]
+        named = dict(zip(keys, names, strict=True))
+        return named if isinstance(keys[0], str) else names
+
+    return resolved(argument, ())
+
+
+def _resolved_name(loss: Any) -> str | None:
+    return getattr(getattr(loss, "fn", None), "__name__", None)
 
 
 def _known_to_keras_2(name: str, entry: Any, notes: list[Note]) -> Any:

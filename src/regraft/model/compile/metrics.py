@@ -43,6 +43,8 @@ _BINARY_BY_LOSS = {
     "crossentropy": "BinaryCrossentropy",
     "ce": "BinaryCrossentropy",
 }
+# Names of classes alone in tf_keras' `metrics`.
+_NO_FUNCTIONS = frozenset({"kl_divergence"})
 _IGNORED = frozenset({"fn", "dtype", "name"})
 # What Keras 3 says of a metric and Keras 2 has no word for, with its default.
 _ONLY_KERAS_3_ARGUMENTS: Mapping[str, Any] = {"from_sorted_ids": False}
@@ -218,9 +220,8 @@ def _keras_2_word(metric: str, argument: str, value: Any) -> Any:
 
 def describe_metric(metric: Any, dialect: Dialect, notes: list[Note]) -> Any:
     """The entry with which Keras 2 makes a metric: a name or a dict."""
-    del dialect
     if isinstance(metric, str):
-        return None if _is_foreign(metric, notes) else metric
+        return _describe_named(metric, dialect, notes)
     if not isinstance(metric, keras.metrics.Metric):
         return function_name(metric, notes)
     name = type(metric).__name__
@@ -244,6 +245,28 @@ def describe_metric(metric: Any, dialect: Dialect, notes: list[Note]) -> Any:
     config = {key: _keras_2_word(name, key, value) for key, value in config.items()}
     config = metric_without_late_arguments(name, config)
     return {"class_name": name, "config": config}
+
+
+def _describe_named(name: str, dialect: Dialect, notes: list[Note]) -> Any:
+    """The entry of a metric's name, under which both generations then show it.
+
+    Keras 3 knows all of its classes by such names, and shows what it makes of a short
+    one, such as "mse", under that; Keras 2 knows functions, and shows those.
+    """
+    if _is_foreign(name, notes):
+        return None
+    if name.lower() in _BY_SHAPE:
+        return name.lower()
+    if name in METRIC_OF_FUNCTION and name not in _NO_FUNCTIONS:
+        return name
+    try:
+        config = {"name": name, "dtype": "float32"}
+        made = keras.metrics.get({"class_name": name, "config": config})
+    except (ValueError, TypeError):  # Of the user, or one that needs arguments.
+        return name
+    if not isinstance(made, keras.metrics.Metric):
+        return name
+    return describe_metric(made, dialect, notes)
 
 
 def _plain(value: Any) -> Any:

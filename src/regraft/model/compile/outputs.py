@@ -11,6 +11,7 @@ import keras
 from regraft import _compat
 from regraft._compat import compiled
 from regraft.model.compile.names import FUNCTIONS, METRIC_OF_FUNCTION
+from regraft.model.dialects.context import Note
 from regraft.model.dialects.names import original_name
 from regraft.model.keras2.logits import remember_logits
 from regraft.model.keras2.losses import USES_LOGITS, Keras2Loss
@@ -194,19 +195,20 @@ def _with_name(entry: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def with_output_name(entry: Any, output: str) -> Any:
-    """Names a metric's entry as Keras 2 writes it in a model with several outputs.
-
-    A name of a function or class becomes a metric of it, for there is no other place
-    for the output's name.
-    """
-    if isinstance(entry, str):
-        function = FUNCTIONS.get(entry, entry)
-        if function not in METRIC_OF_FUNCTION or function == "accuracy":
-            return entry
-        config = {"name": entry, "dtype": "float32", "fn": function}
-        entry = {"class_name": "MeanMetricWrapper", "config": config}
+    """Names a metric's entry as Keras 2 writes it in a model with several outputs."""
+    entry = _as_metric(entry)
     name = _name_of(entry)
     return entry if name is None else _with_name(entry, f"{output}_{name}")
+
+
+def _as_metric(entry: Any) -> Any:
+    """Makes a metric's entry of a function's name, which has no place for another."""
+    if not isinstance(entry, str):
+        return entry
+    if entry not in METRIC_OF_FUNCTION or entry == "accuracy":
+        return entry
+    config = {"name": entry, "dtype": "float32"}
+    return {"class_name": METRIC_OF_FUNCTION[entry], "config": config}
 
 
 def shape_back(items: list[Any], outputs: Outputs) -> Any:
@@ -229,3 +231,42 @@ def remember_output_logits(outputs: Outputs | None, losses: Any) -> None:
         if isinstance(loss, Keras2Loss)
         and getattr(loss.fn, "__name__", "") in USES_LOGITS
     )
+
+
+def note_other_logits(outputs: Outputs | None, losses: Any, notes: list[Note]) -> None:
+    """Notes losses that Keras 2 computes from the logits of another activation.
+
+    It takes the logits of a `softmax` beside a binary crossentropy, and of a `sigmoid`
+    beside one of classes, for those of the activation that the loss is made for.
+    """
+    if outputs is None or not outputs.layers:
+        return
+    laid = by_output(losses, outputs, spread=True) or []
+    for layer, loss in zip(outputs.layers, laid, strict=False):
+        name = _crossentropy(loss)
+        activation = getattr(layer, "activation", None)
+        found = {
+            keras.activations.sigmoid: "sigmoid",
+            keras.activations.softmax: "softmax",
+        }
+        kind = found.get(activation)
+        if name is None or kind is None or isinstance(layer, keras.layers.RNN):
+            continue
+        made_for = "sigmoid" if name.startswith("binary") else "softmax"
+        if kind != made_for or getattr(loss, "from_logits", False):
+            text = (
+                f"beside '{layer.name}' Keras 2 computes {name} from what its {kind} "
+                f"is of, as if that were of a {made_for}: the loss differs there"
+            )
+            notes.append(Note("compile", text))
+
+
+def _crossentropy(loss: Any) -> str | None:
+    """The function of a crossentropy of Keras 3; `None` for another loss."""
+    if isinstance(loss, Keras2Loss):
+        return None
+    if isinstance(loss, keras.losses.Loss):
+        loss = getattr(loss, "fn", None)
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", "")
+    name = FUNCTIONS.get(name, name)
+    return name if name in USES_LOGITS else None
