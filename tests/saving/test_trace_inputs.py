@@ -238,6 +238,28 @@ def test_models_of_several_arguments_run_in_tensorflow(count, tmp_path, peer):
     np.testing.assert_allclose(got["output_1"], expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.peer
+def test_parameter_of_a_name_that_nodes_cannot_have_runs_in_tensorflow(tmp_path, peer):
+    """TensorFlow Probability's `VariableLayer` calls what it leaves alone `_`."""
+
+    class Plain(keras.layers.Layer):
+        def call(self, _):
+            return _ * 2
+
+    class Hidden(keras.layers.Layer):
+        def call(self, __größe, *, _mal=None):
+            return __größe + _mal
+
+    x = keras.Input((2,))
+    y = Plain(name="plain")(x)
+    model = keras.Model(x, [y, Plain(name="equal")(y), Hidden()(x, _mal=y)])
+    regraft.save_model(model, tmp_path / "model")
+    given = np.ones((3, 2), "float32")
+    got, _ = peer.call("saved_functions.call", str(tmp_path / "model"), given)
+    for left, right in zip(got, model(given), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
 def test_model_that_keras_could_not_build_says_how_to_tell_its_inputs(tmp_path):
     """Keras remembers no shapes where a layer makes a variable by itself in a call."""
 

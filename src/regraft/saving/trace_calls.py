@@ -536,7 +536,7 @@ def _names(record: LayerCall) -> list[str]:
     for name, value in bound.items():
         leaves = [x for x in keras.tree.flatten(value) if isinstance(x, Leaf)]
         for leaf in leaves:
-            names[leaf.index] = name.lower()
+            names[leaf.index] = node_name(name).lower()
     return names
 
 
