@@ -73,6 +73,7 @@ LIBRARIES: dict[str, set[str]] = {
         "model.compile",
         "model.state_tree",
         "model.values",
+        "model.attribute_order",
         "model.ordering",
         "saving",
         "loading",

@@ -35,12 +35,16 @@ def stored_value(variable: keras.Variable) -> Any:
         return variable.value
 
 
-def own_variables(layer: keras.Layer) -> list[keras.Variable]:
+def own_variables(
+    layer: keras.Layer,
+) -> tuple[list[keras.Variable], list[keras.Variable]]:
     """Returns the variables that a layer tracks itself, not those of layers below.
+
+    Those that were trainable when they came are apart from the others.
 
     Keras 3.12 to 3.15: public properties count those of all layers below it.
     """
-    return [*layer._trainable_variables, *layer._non_trainable_variables]
+    return list(layer._trainable_variables), list(layer._non_trainable_variables)
 
 
 class DeferredValues:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import keras
 
 from regraft.model.state_tree import StateNode
@@ -13,18 +15,14 @@ def ordered_variables(tree: StateNode) -> list[keras.Variable]:
     Source: Keras 2 writes `trainable_weights + non_trainable_weights` of each
     top-level layer. The states of a stateful recurrent layer are not among them.
     """
-    variables = [
-        variable
-        for edge, variable in edges_in_order(tree)
-        if "states" not in edge.split(".")
-    ]
-    trained = [v for v in variables if v.trainable]
+    found = owned_in_order(tree)
+    trained = [item.variable for item in found if item.trained]
     # The optimizer of Keras 3 has no slots for what training overwrites, the scales of
     # float8; they come first in layers made with it, and last in those quantized later.
     return [
         *(v for v in trained if not is_overwritten(v)),
         *(v for v in trained if is_overwritten(v)),
-        *(v for v in variables if not v.trainable),
+        *(item.variable for item in found if not item.trained),
     ]
 
 
@@ -44,7 +42,9 @@ def ordered_by_keras_3(tree: StateNode) -> list[keras.Variable]:
 
 def trainable_variables(tree: StateNode) -> list[keras.Variable]:
     """`model.trainable_variables` as Keras 2 orders them, without scales of float8."""
-    return [v for _, v in edges_in_order(tree) if v.trainable and not is_overwritten(v)]
+    found = _in_order(tree, "", tree.owner)
+    trained = (item.variable for item in found if item.trained)
+    return [variable for variable in trained if not is_overwritten(variable)]
 
 
 def is_overwritten(variable: keras.Variable) -> bool:
@@ -52,15 +52,27 @@ def is_overwritten(variable: keras.Variable) -> bool:
     return bool(getattr(variable, "overwrite_with_gradient", False))
 
 
-def owned_in_order(
-    tree: StateNode,
-) -> list[tuple[keras.Layer | None, keras.Variable]]:
-    """All variables below with the layer that owns each, without states, in order."""
-    return [
-        (owner, variable)
-        for edge, variable, owner in _in_order(tree, "", tree.owner)
-        if "states" not in edge.split(".")
-    ]
+@dataclass(frozen=True)
+class Owned:
+    """A variable below a layer.
+
+    Attributes:
+        edge: Its path.
+        variable: The variable.
+        owner: The layer that has it, directly or in a list or dict.
+        trained: Whether it is trainable, and so is every layer that it is in.
+    """
+
+    edge: str
+    variable: keras.Variable
+    owner: keras.Layer | None
+    trained: bool
+
+
+def owned_in_order(tree: StateNode) -> list[Owned]:
+    """All variables below, without states, in order."""
+    found = _in_order(tree, "", tree.owner)
+    return [item for item in found if "states" not in item.edge.split(".")]
 
 
 def edges_in_order(
@@ -70,27 +82,37 @@ def edges_in_order(
 
     A layer's own variables come before those of its sublayers, a model's own ones
     after those of its layers. What a layer holds of its sublayers' under an attribute
-    of its own comes with its own ones.
+    of its own comes with its own ones, and so do variables in its lists and dicts; in
+    those of a model layers come first. Layers in dicts are in the order of their keys,
+    and so are a layer's variables there.
     """
-    return [
-        (edge, variable) for edge, variable, _ in _in_order(tree, prefix, tree.owner)
-    ]
+    found = _in_order(tree, prefix, tree.owner)
+    return [(item.edge, item.variable) for item in found]
 
 
 def _in_order(
-    tree: StateNode, prefix: str, owner: keras.Layer | None
-) -> list[tuple[str, keras.Variable, keras.Layer | None]]:
+    tree: StateNode, prefix: str, owner: keras.Layer | None, trained: bool = True
+) -> list[Owned]:
     owner = tree.owner or owner
-    own = [(prefix + name, variable, owner) for name, variable in tree.variables]
-    below = [
-        edge
-        for name, child in tree.children
-        for edge in _in_order(child, f"{prefix}{name}.", owner)
+    trained = trained and (tree.owner is None or tree.owner.trainable)
+    children = sorted(tree.children, key=_key) if tree.kind == "dict" else tree.children
+    own = [
+        Owned(prefix + name, variable, owner, trained and variable.trainable)
+        for name, variable in tree.variables
     ]
-    if isinstance(tree.owner, keras.Model):
+    below = [
+        item
+        for name, child in children
+        for item in _in_order(child, f"{prefix}{name}.", owner, trained)
+    ]
+    if tree.owner is None or isinstance(tree.owner, keras.Model):
         return below + own
     if len(tree.held) > len(own):
         places = {id(variable): place for place, variable in enumerate(tree.held)}
         rest = len(places)
-        return sorted(own + below, key=lambda edge: places.get(id(edge[1]), rest))
+        return sorted(own + below, key=lambda i: places.get(id(i.variable), rest))
     return own + below
+
+
+def _key(item: tuple[str, StateNode]) -> str:
+    return item[0]

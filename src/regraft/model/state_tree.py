@@ -21,6 +21,7 @@ import keras
 from regraft import _compat
 from regraft._compat import is_network as is_network
 from regraft._compat.variables import own_variables
+from regraft.model.attribute_order import in_order, places_of_variables
 from regraft.model.dialects.layers import row_of
 
 # Attributes that hold the same layers or variables again, or things that are not
@@ -67,8 +68,9 @@ class StateNode:
         owner: The live layer; `None` for lists and dicts.
         variables: Own variables by child name, in the order they were made.
         children: Objects below by child name, in the order they were made.
-        held: Variables that are its own or, under an attribute, those of an object
-            below (`kernel` of SpectralNormalization), in the order they were set.
+        held: Variables that are its own, in lists and dicts of its own or, under an
+            attribute, those of an object below (`kernel` of SpectralNormalization), in
+            the order they were set.
         aliases: By child name, layers that another object has before this one.
     """
 
@@ -125,7 +127,8 @@ class _Walk:
         variables = []
         held = []
         aliases = []
-        for name, value in _attributes(layer):
+        groups = []
+        for name, value in in_order(layer, _attributes(layer)):
             if isinstance(value, keras.Variable):
                 held.append(value)
                 if id(value) not in self._seen:
@@ -135,6 +138,8 @@ class _Walk:
                 aliases.append((name, value))
             elif (child := self._object(value)) is not None:
                 children.append((name, child))
+                groups.append(_grouped(child))
+                held += groups[-1]
         taken = {name for name, _ in (*variables, *children, *aliases)}
         for value in self._without_a_name(layer):
             name = _free_name(value.name, taken)
@@ -145,6 +150,10 @@ class _Walk:
                 held.append(value)
                 variables.append((name, value))
         self._open.discard(id(layer))
+        places = places_of_variables(layer, groups)
+        last = len(places)
+        held.sort(key=lambda v: places.get(id(v), last))
+        variables.sort(key=lambda item: places.get(id(item[1]), last))
         return StateNode(
             "network" if network else "layer",
             layer,
@@ -161,7 +170,8 @@ class _Walk:
         attribute was set again; and layers in a set.
         """
         other = {id(layer.__dict__.get(name)) for name in _skipped(layer)}
-        owned = (*own_variables(layer), *_compat.sublayers(layer))
+        trained, others = own_variables(layer)
+        owned = (*trained, *others, *_compat.sublayers(layer))
         return [v for v in owned if id(v) not in self._seen and id(v) not in other]
 
     def _is_alias(self, value: Any) -> bool:
@@ -193,6 +203,16 @@ class _Walk:
             return None
         own, below = tuple(variables), tuple(children)
         return StateNode(kind, None, own, below, aliases=tuple(aliases))
+
+
+def _grouped(tree: StateNode) -> list[keras.Variable]:
+    """Variables in a list or dict and in those in it, in Keras 2's order."""
+    if tree.owner is not None:
+        return []
+    found = [(name, [variable]) for name, variable in tree.variables]
+    found += [(name, _grouped(child)) for name, child in tree.children]
+    found.sort(key=lambda item: item[0] if tree.kind == "dict" else int(item[0]))
+    return [variable for _, below in found for variable in below]
 
 
 def _attributes(layer: keras.Layer) -> Iterator[tuple[str, Any]]:

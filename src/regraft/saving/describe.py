@@ -159,7 +159,8 @@ def _constrained_here(tree: StateNode) -> dict[str, keras.Variable]:
         id(variable)
         for _, layer in tree.layers()
         if not is_builtin(type(layer))
-        for variable in own_variables(layer)
+        for kind in own_variables(layer)
+        for variable in kind
     }
     return {
         edge: variable

@@ -25,6 +25,7 @@ import numpy as np
 
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.ordering import (
+    Owned,
     is_overwritten,
     ordered_by_keras_3,
     ordered_variables,
@@ -119,7 +120,7 @@ def place(
         One per variable, in Keras 2's order; `None` if the numbers don't agree.
     """
     owned = owned_in_order(tree)
-    if any(is_overwritten(variable) for _, variable in owned):
+    if any(is_overwritten(item.variable) for item in owned):
         named = _by_name(tree, weights)
         if named is not None:
             return named
@@ -167,17 +168,17 @@ def _last_names(path: str) -> tuple[str, ...]:
 
 
 def _groups(
-    owned: Sequence[tuple[keras.Layer | None, keras.Variable]], trainable: bool
+    owned: Sequence[Owned], trainable: bool
 ) -> list[tuple[keras.Layer | None, list[keras.Variable]]]:
     """Variables of one kind by the layer that owns them, in order."""
     found: list[tuple[keras.Layer | None, list[keras.Variable]]] = []
-    for owner, variable in owned:
-        if variable.trainable != trainable:
+    for item in owned:
+        if item.trained != trainable:
             continue
-        if found and found[-1][0] is owner:
-            found[-1][1].append(variable)
+        if found and found[-1][0] is item.owner:
+            found[-1][1].append(item.variable)
         else:
-            found.append((owner, [variable]))
+            found.append((item.owner, [item.variable]))
     return found
 
 

@@ -1,0 +1,84 @@
+"""The order in which a layer was given its attributes.
+
+Keras 2 lists what a layer has in that order. Python's own order is that of the first
+time: a constructor that says `self.inner = None`, for `build` to make it, puts that
+first.
+Keras 3 keeps layers and variables in lists of their own, as they came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+
+from regraft import _compat
+from regraft._compat.variables import own_variables
+
+Attribute = tuple[str, Any]
+
+
+def in_order(layer: keras.Layer, attributes: Iterable[Attribute]) -> list[Attribute]:
+    """Puts attributes that were set to a layer late where they were set.
+
+    Args:
+        layer: Whose they are.
+        attributes: By name, in Python's order.
+    """
+    found = list(attributes)
+    ranks = {id(below): i for i, below in enumerate(_compat.sublayers(layer))}
+    # A list or dict was there before the first layer in it, at the latest.
+    firsts = [min(_ranks_in(value, ranks), default=None) for _, value in found]
+    late = []
+    lowest = len(ranks)
+    for place in reversed(range(len(found))):
+        first = firsts[place]
+        if first is None:
+            continue
+        if isinstance(found[place][1], keras.Layer) and first > lowest:
+            late.append((first, place))
+        lowest = min(lowest, first)
+    kept = {place for _, place in late}
+    order = [place for place in range(len(found)) if place not in kept]
+    for rank, place in sorted(late):
+        before = [i for i, p in enumerate(order) if _is_before(firsts[p], rank)]
+        order.insert(max(before, default=-1) + 1, place)
+    return [found[place] for place in order]
+
+
+def _is_before(first: int | None, rank: int) -> bool:
+    return first is not None and first < rank
+
+
+def _ranks_in(value: Any, ranks: dict[int, int]) -> list[int]:
+    if isinstance(value, keras.Layer):
+        return [ranks[id(value)]] if id(value) in ranks else []
+    if isinstance(value, list | tuple):
+        return [rank for item in value for rank in _ranks_in(item, ranks)]
+    if isinstance(value, dict):
+        return _ranks_in(list(value.values()), ranks)
+    return []
+
+
+def places_of_variables(
+    layer: keras.Layer, groups: Iterable[Sequence[keras.Variable]]
+) -> dict[int, int]:
+    """Returns the place of each variable of a layer's own, by `id`.
+
+    Trainable ones come first, as in Keras 2.
+
+    Args:
+        layer: Whose they are.
+        groups: Variables of each of its lists and dicts, which came at once, in Keras
+            2's order.
+    """
+    trained, others = own_variables(layer)
+    places = {id(v): place for place, v in enumerate([*trained, *others])}
+    for group in groups:
+        known = [id(v) for v in group if id(v) in places]
+        for first in (True, False):
+            kind = [key for key in known if (places[key] < len(trained)) is first]
+            spots = sorted(places[key] for key in kind)
+            places.update(zip(kind, spots, strict=True))
+    return places
