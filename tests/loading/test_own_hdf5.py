@@ -150,3 +150,117 @@ def test_weights_of_a_class_are_written_in_the_order_of_keras_2(
     loss = np.ravel(model.train_on_batch(x, y))[0]
     np.testing.assert_allclose(loss, theirs["loss"], rtol=1e-5)
     np.testing.assert_allclose(model(x), theirs["after"], rtol=1e-5, atol=1e-5)
+
+
+def bent(values: Any) -> Any:
+    return ops.tanh(values) * 0.5 + values * 0.1
+
+
+class Doubled(keras.regularizers.Regularizer):
+    def __init__(self, inner: Any) -> None:
+        self.inner = keras.regularizers.get(inner)
+
+    def __call__(self, weight: Any) -> Any:
+        return 2.0 * self.inner(weight)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"inner": keras.regularizers.serialize(self.inner)}
+
+
+class Gated(layers.Layer):
+    def __init__(
+        self,
+        activation: Any = None,
+        regularizer: Any = None,
+        initializer: Any = "ones",
+        **keywords: Any,
+    ) -> None:
+        super().__init__(**keywords)
+        self.activation = keras.activations.get(activation)
+        self.regularizer = keras.regularizers.get(regularizer)
+        self.initializer = keras.initializers.get(initializer)
+
+    def build(self, shape: Any) -> None:
+        self.gate = self.add_weight(
+            (shape[-1],), self.initializer, regularizer=self.regularizer
+        )
+
+    def call(self, inputs: Any) -> Any:
+        return self.activation(inputs * self.gate)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "activation": keras.activations.serialize(self.activation),
+            "regularizer": keras.regularizers.serialize(self.regularizer),
+            "initializer": keras.initializers.serialize(self.initializer),
+        }
+
+
+class Scaled(layers.Wrapper):
+    def __init__(self, layer: Any, factor: float = 2.0, **keywords: Any) -> None:
+        super().__init__(layer, **keywords)
+        self.factor = factor
+
+    def call(self, inputs: Any) -> Any:
+        return self.layer(inputs) * self.factor
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor}
+
+
+class Summed(layers.Layer):
+    def __init__(self, parts: Any, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.parts = [
+            layers.deserialize(part) if isinstance(part, dict) else part
+            for part in parts
+        ]
+
+    def call(self, inputs: Any) -> Any:
+        return ops.sum(ops.stack([part(inputs) for part in self.parts]), axis=0)
+
+    def get_config(self) -> dict[str, Any]:
+        parts = [layers.serialize(part) for part in self.parts]
+        return {**super().get_config(), "parts": parts}
+
+
+class OwnLSTM(layers.LSTM):
+    pass
+
+
+class OwnGRU(layers.GRU):
+    pass
+
+
+class OwnNormalization(layers.BatchNormalization):
+    pass
+
+
+class OwnAttention(layers.MultiHeadAttention):
+    pass
+
+
+COMPOSED: dict[str, Any] = {
+    item.__name__: item
+    for item in (
+        *(bent, Doubled, Gated, Scaled, Summed),
+        *(OwnLSTM, OwnGRU, OwnNormalization, OwnAttention),
+    )
+}
+KINDS = """
+regularizer objects objects_of_old wrapper layers recurrent hard_sigmoid attention
+normalization
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS.split())
+def test_classes_and_what_their_configs_hold_are_found_by_plain_names(
+    kind: str, tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "composed", tmp_path / "m.h5", kind=kind)
+    model = regraft.load_model(tmp_path / "m.h5", COMPOSED)
+    regraft.save_model(model, tmp_path / "again.h5")
+    _assert_same(model, theirs)
+    with keras.saving.custom_object_scope(COMPOSED):
+        _assert_same(regraft.load_model(tmp_path / "again.h5"), theirs)

@@ -37,6 +37,14 @@ def serialize(target: Any) -> Any:
         return keras.saving.serialize_keras_object(target)
 
 
+def objects_in_scope() -> dict[str, Any]:
+    """Returns what `keras.saving.custom_object_scope` makes known around here.
+
+    Keras 3.12 to 3.15: it is shown by one name at a time.
+    """
+    return dict(global_state.get_global_attribute("custom_objects_scope_dict", {}))
+
+
 _SHARED = "shared_objects/id_to_obj_map"
 _SERIALIZED = "shared_objects/id_to_config_map"
 

@@ -92,7 +92,7 @@ def build_model(
         )
     context = BuildContext(
         dialect_of(description),
-        custom_objects=dict(custom_objects or {}),
+        custom_objects={**_compat.objects_in_scope(), **(custom_objects or {})},
         safe_mode=safe_mode,
         stored_shape=partial(stored_shape, description),
     )

@@ -128,6 +128,149 @@ def weights_in_order(frozen: bool = False) -> Built:
     return _compiled(model, _batch(5, 3), 5, 2)
 
 
+registered = tf_keras.utils.register_keras_serializable("Pkg")
+
+
+@registered
+def bent(values: Any) -> Any:
+    return tf.tanh(values) * 0.5 + values * 0.1
+
+
+@registered
+class Doubled(tf_keras.regularizers.Regularizer):
+    """Twice another one."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = tf_keras.regularizers.get(inner)
+
+    def __call__(self, weight: Any) -> Any:
+        return 2.0 * self.inner(weight)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"inner": tf_keras.regularizers.serialize(self.inner)}
+
+
+@registered
+class Gated(layers.Layer):
+    """Has an activation, a regularizer and an initializer in its config."""
+
+    def __init__(
+        self,
+        activation: Any = None,
+        regularizer: Any = None,
+        initializer: Any = "ones",
+        legacy: bool = False,
+        **keywords: Any,
+    ) -> None:
+        super().__init__(**keywords)
+        self.activation = tf_keras.activations.get(activation)
+        self.regularizer = tf_keras.regularizers.get(regularizer)
+        self.initializer = tf_keras.initializers.get(initializer)
+        self.legacy = legacy
+
+    def build(self, shape: Any) -> None:
+        self.gate = self.add_weight(
+            "gate", (shape[-1],), None, self.initializer, self.regularizer
+        )
+        super().build(shape)
+
+    def call(self, inputs: Any) -> Any:
+        return self.activation(inputs * self.gate)
+
+    def get_config(self) -> dict[str, Any]:
+        legacy = {"use_legacy_format": self.legacy}
+        return {
+            **super().get_config(),
+            "activation": tf_keras.activations.serialize(self.activation, **legacy),
+            "regularizer": tf_keras.regularizers.serialize(self.regularizer, **legacy),
+            "initializer": tf_keras.initializers.serialize(self.initializer, **legacy),
+        }
+
+
+@registered
+class Scaled(layers.Wrapper):
+    def __init__(self, layer: Any, factor: float = 2.0, **keywords: Any) -> None:
+        super().__init__(layer, **keywords)
+        self.factor = factor
+
+    def call(self, inputs: Any) -> Any:
+        return self.layer(inputs) * self.factor
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor}
+
+
+@registered
+class Summed(layers.Layer):
+    """Adds up what layers make that its config has."""
+
+    def __init__(self, parts: Any, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.parts = [
+            tf_keras.layers.deserialize(p) if isinstance(p, dict) else p for p in parts
+        ]
+
+    def call(self, inputs: Any) -> Any:
+        return tf.add_n([part(inputs) for part in self.parts])
+
+    def get_config(self) -> dict[str, Any]:
+        parts = [tf_keras.layers.serialize(part) for part in self.parts]
+        return {**super().get_config(), "parts": parts}
+
+
+@registered
+class OwnLSTM(layers.LSTM):
+    pass
+
+
+@registered
+class OwnGRU(layers.GRU):
+    pass
+
+
+@registered
+class OwnNormalization(layers.BatchNormalization):
+    pass
+
+
+@registered
+class OwnAttention(layers.MultiHeadAttention):
+    pass
+
+
+def _composed(kind: str, found: Any) -> Any:
+    if kind == "regularizer":
+        inner = Doubled(tf_keras.regularizers.L1L2(0.01, 0.02))
+        return layers.Dense(3, kernel_regularizer=Doubled(inner))(found)
+    if kind in ("objects", "objects_of_old"):
+        uniform = tf_keras.initializers.RandomUniform(0.5, 1.5)
+        inner = Doubled(tf_keras.regularizers.L1L2(0.01, 0.02))
+        found = Gated(bent, inner, uniform, kind == "objects_of_old")(found)
+        return layers.Dense(3, bent)(found)
+    if kind == "wrapper":
+        return Scaled(layers.LSTM(3, return_sequences=True))(Scaled(Gated(bent))(found))
+    if kind == "layers":
+        parts = [OwnGRU(3, return_sequences=True), layers.Dense(3), Gated("tanh")]
+        return Summed(parts)(found)
+    if kind == "recurrent":
+        found = layers.Bidirectional(OwnLSTM(3, return_sequences=True))(found)
+        return OwnGRU(3, bent, return_sequences=True)(found)
+    if kind == "hard_sigmoid":
+        found = Gated("hard_sigmoid")(found)
+        linear = {"recurrent_activation": "hard_sigmoid"}
+        return OwnLSTM(3, return_sequences=True, **linear)(found)
+    if kind == "attention":
+        return OwnAttention(2, 3)(found, found)
+    return OwnNormalization()(found)
+
+
+@case
+def composed(kind: str) -> Built:
+    inputs = tf_keras.Input((4, 3))
+    model = tf_keras.Model(inputs, layers.Dense(2)(_composed(kind, inputs)))
+    return _compiled(model, _batch(5, 4, 3), 5, 4, 2)
+
+
 def read(path: str, inputs: Any, targets: Any) -> dict[str, Any]:
     """Loads a file with the classes from here, and trains it one step."""
     own = {cls.__name__: cls for cls in (Filled, FilledModel, Late)}

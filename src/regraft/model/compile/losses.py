@@ -22,7 +22,7 @@ from regraft.model.dialects import objects
 from regraft.model.dialects.context import BuildContext, Note
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.late_arguments import loss_without_late_arguments
-from regraft.model.dialects.registry import find_custom
+from regraft.model.dialects.registry import find_custom, make_custom
 from regraft.model.keras2.losses import FUNCTIONS as KERAS_2_FUNCTIONS
 from regraft.model.keras2.losses import (
     OLD_LOGITS,
@@ -181,7 +181,7 @@ def _build_class(
     if custom is not None:
         if "reduction" in config:
             config["reduction"] = _reduction(config["reduction"])
-        return from_config(custom, config)
+        return from_config(custom, config, context)
     plain = plain_name(entry["class_name"])
     plain = LOSS_CLASSES.get(plain, plain)
     if plain == "LossFunctionWrapper" or plain not in _CLASSES:
@@ -224,9 +224,10 @@ def _build_class(
     )
 
 
-def from_config(custom: Any, config: dict[str, Any]) -> Any:
+def from_config(custom: Any, config: dict[str, Any], context: BuildContext) -> Any:
     """An object of a caller's class, or the caller's function itself."""
-    return custom.from_config(config) if hasattr(custom, "from_config") else custom
+    known = hasattr(custom, "from_config")
+    return make_custom(custom, config, context) if known else custom
 
 
 def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:

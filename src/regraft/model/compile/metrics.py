@@ -142,7 +142,7 @@ def _build_class(entry: Mapping[str, Any], context: BuildContext) -> Any:
     name = str(entry.get("registered_name") or entry["class_name"])
     custom = find_custom(name, context)
     if custom is not None:
-        return from_config(custom, config)
+        return from_config(custom, config, context)
     plain = plain_name(entry["class_name"])
     plain = METRIC_CLASSES.get(plain, plain)
     given = {

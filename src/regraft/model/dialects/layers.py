@@ -29,7 +29,14 @@ from regraft.model.dialects.objects import (
     is_entry,
     shared,
 )
-from regraft.model.dialects.registry import builtin_layers, find_custom, is_builtin
+from regraft.model.dialects.own_classes import in_words_of_keras3
+from regraft.model.dialects.registry import (
+    builtin_layers,
+    find_custom,
+    is_builtin,
+    make_custom,
+    scope_of,
+)
 from regraft.model.dialects.rows import ALIASES, EVERYWHERE, NO_ROW, ROWS, Row
 from regraft.model.keras2 import layers_theano
 from regraft.model.keras2.registration import PACKAGE
@@ -293,7 +300,7 @@ def _build_builtin(
     config = _accepted(cls, config, where, row_of(cls))
     try:
         # Bidirectional copies the layer inside it by way of its config.
-        with keras.saving.custom_object_scope(dict(context.custom_objects)):
+        with scope_of(entry["config"], context):
             layer = cls(**config)
     except (TypeError, ValueError) as error:
         if any(map(_is_revived, keras.tree.flatten(config))):
@@ -358,16 +365,62 @@ def _build_custom(
             f"{_name(entry)} of class {entry['class_name']!r} was saved without its "
             "config, which its class could not give then."
         )
-    if row_of(cls) is not NO_ROW:
+    row = row_of(cls)
+    if row is not NO_ROW:
         config = modernize(cls, config, context)
+        config = _without_words_of(row, cls, config, entry, context)
+
+    def build_inside(inner: Entry) -> keras.layers.Layer | None:
+        found = find_layer_class(inner, context)
+        is_layer = found is not None and issubclass(found, keras.layers.Layer)
+        return build(inner, context) if is_layer else None
+
+    config = in_words_of_keras3(config, context, build_inside)
     config["dtype"] = build_dtype(config.get("dtype"), context)
     if config["dtype"] is None:
         del config["dtype"]
     for key in ("batch_input_shape", "dynamic", _NO_CONFIG):
         if key not in accepted_keywords(cls):
             config.pop(key, None)
-    with keras.saving.custom_object_scope(dict(context.custom_objects)):
-        return cls.from_config(config)  # type: ignore[attr-defined]
+    layer: keras.layers.Layer = make_custom(cls, config, context)
+    return layer
+
+
+def _without_words_of(
+    row: Row, cls: type, config: Mapping[str, Any], entry: Entry, context: BuildContext
+) -> dict[str, Any]:
+    """Leaves out words of Keras 2's class that the caller's, of Keras 3, lacks.
+
+    That is where they say nothing, and where Regraft's class alone has them.
+    """
+    if context.dialect.generation > 2:
+        return dict(config)
+    known = accepted_keywords(cls)
+    ours: Any = row.keras2_class
+    if row.choose is not None:
+        ours = row.choose(config, context.dialect)
+    lost = accepted_keywords(ours) - known if ours is not None else frozenset()
+    if issubclass(cls, keras.layers.BatchNormalization) and config.get("axis") in (
+        3,
+        4,
+    ):
+        correction = config.get("correction", "never")
+        if correction.startswith("fused") and "correction" in lost:
+            context.note(
+                _name(entry),
+                "the class given for it moves its variance as Keras 3 does; Keras 2 "
+                "takes it times N / (N - 1), for N values of a channel in a batch",
+            )
+    return {
+        key: value
+        for key, value in config.items()
+        if key in known
+        or (
+            key in entry["config"]
+            and key not in lost
+            and value not in row.dropped.get(key, ())
+        )
+    }
 
 
 def _forget_whole_dtype(config: dict[str, Any]) -> None:

@@ -12,7 +12,11 @@ from regraft import _compat
 from regraft.errors import UnknownNameError, UnsupportedError
 from regraft.model import metadata
 from regraft.model.dialects.context import BuildContext
-from regraft.model.dialects.registry import builtin_objects, find_custom
+from regraft.model.dialects.registry import (
+    builtin_objects,
+    find_custom,
+    make_custom,
+)
 from regraft.model.keras2.activations import ACTIVATIONS, linear_fifth_hard_sigmoid
 from regraft.model.keras2.constraints import CONSTRAINTS
 from regraft.model.keras2.initializers import INITIALIZERS, UnknownInitializer
@@ -173,8 +177,7 @@ def _build_entry(
         return found(**config) if config else found
     own = found in _KERAS_2.get(kind, {}).values()
     if not own and builtin_objects(kind).get(found.__name__) is not found:
-        cls: Any = found
-        return cls.from_config(dict(config))
+        return make_custom(found, config, context)
     config = {k: v for k, v in config.items() if k not in _MEANINGLESS[kind]}
     config = {k: array_value(v) for k, v in config.items()}
     if kind == "initializers":
@@ -223,7 +226,7 @@ def build_dtype(spec: Any, context: BuildContext) -> Any:
         policy: Any = known
         return policy.from_config(dict(config))
     if (custom := find_custom(class_name, context)) is not None:
-        return custom.from_config(dict(config))
+        return make_custom(custom, config, context)
     raise ValueError(f"Unknown dtype policy {class_name!r}.")
 
 

@@ -8,7 +8,9 @@ spelling finds the others.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from functools import cache
 from types import MappingProxyType
 from typing import Any
@@ -43,6 +45,46 @@ def find_custom(name: str, context: BuildContext) -> Any:
         if key.rpartition(">")[2] == plain:
             return value
     return keras.saving.get_registered_object(name)
+
+
+def make_custom(cls: Any, config: Mapping[str, Any], context: BuildContext) -> Any:
+    """Makes an object of a caller's class, whose code asks Keras for what is in it."""
+    with scope_of(config, context):
+        return cls.from_config(dict(config))
+
+
+def scope_of(config: Any, context: BuildContext) -> AbstractContextManager[Any]:
+    """Lets Keras find a caller's objects under the names that a config has for them.
+
+    A class of the caller's makes what its config names with Keras' own functions
+    (`keras.regularizers.get`, `keras.layers.deserialize`), which know one spelling.
+    """
+    known = dict(context.custom_objects)
+    for name in names_in(config):
+        if name not in known and (found := find_custom(name, context)) is not None:
+            known[name] = found
+    return keras.saving.custom_object_scope(known)
+
+
+def names_in(config: Any) -> set[str]:
+    """Returns all texts in a config: any of them may be a name."""
+    found = set()
+    pending = [config]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, str):
+            found.add(item)
+        elif isinstance(item, Mapping):
+            pending.extend(item.values())
+        elif isinstance(item, list | tuple):
+            pending.extend(item)
+    return found
+
+
+def own_function(name: Any, context: BuildContext) -> Any:
+    """Returns the caller's function of a name, `None` if it is another text."""
+    found = find_custom(name, context) if isinstance(name, str) else None
+    return found if inspect.isfunction(found) else None
 
 
 @cache

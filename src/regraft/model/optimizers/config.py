@@ -11,7 +11,7 @@ from regraft import _compat
 from regraft.errors import UnknownNameError, UnsupportedError
 from regraft.model.dialects.context import BuildContext, Note
 from regraft.model.dialects.dialect import Dialect
-from regraft.model.dialects.registry import find_custom
+from regraft.model.dialects.registry import find_custom, make_custom
 from regraft.model.keras2 import (
     optimizers,
     optimizers_addons,
@@ -243,7 +243,7 @@ def _build_custom(cls: Any, entry: Entry, context: BuildContext) -> keras.Optimi
         )
     elif decay:
         context.note("optimizer", f"decay={decay} besides a schedule is lost")
-    return cls.from_config(config)  # type: ignore[attr-defined]
+    return make_custom(cls, config, context)
 
 
 def _build_loss_scale(entry: Entry, context: BuildContext) -> keras.Optimizer:

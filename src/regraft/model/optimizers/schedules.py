@@ -10,7 +10,7 @@ import keras
 from regraft.errors import UnknownNameError
 from regraft.model.dialects.context import BuildContext, Note
 from regraft.model.dialects.dialect import Dialect
-from regraft.model.dialects.registry import find_custom
+from regraft.model.dialects.registry import find_custom, make_custom
 from regraft.model.keras2.optimizers_schedules import ADDONS, LinearCosineDecay
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
@@ -48,7 +48,7 @@ def build_learning_rate(value: Any, context: BuildContext) -> Any:
         if config.get("name", "") is None:
             del config["name"]
         return found(**config)
-    return found.from_config(config)
+    return make_custom(found, config, context)
 
 
 def describe_learning_rate(
