@@ -107,6 +107,8 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("masks_out_of_networks_and_into_them", "h5"),
         ("slots_of_some_weights", "tf"),
         ("slots_of_some_weights", "h5"),
+        ("windows_and_heads", "tf"),
+        ("windows_and_heads", "h5"),
         ("regularizers_of_frozen_weights", "tf"),
         ("regularizers_of_frozen_weights", "h5"),
         ("regularizers_of_frozen_weights_of_ones_own", "tf"),
@@ -121,6 +123,17 @@ def test_model_computes_and_steps_as_it_did(
     model = regraft.load_model(path)
     if case not in WARNED_OF:
         assert_same(again(model, tmp_path / "again"), theirs)
+    assert_same(model, theirs)
+
+
+@pytest.mark.parametrize("save_format", ["tf", "h5"])
+def test_images_are_cut_in_windows_whatever_their_size(
+    save_format: str, tmp_path: Path, peer: Peer
+) -> None:
+    path = file_of(tmp_path, save_format)
+    theirs = _saved(peer, "windows_of_any_image", path, save_format=save_format)
+    model = regraft.load_model(path)
+    assert not regraft.load_report(model).notes
     assert_same(model, theirs)
 
 

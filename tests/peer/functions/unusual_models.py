@@ -1305,6 +1305,34 @@ def settings_beside_tensors() -> Built:
     return Built(model, batch[0], batch)
 
 
+@case
+def windows_and_heads() -> Built:
+    """Cuts among windows, of which the graph knows no number."""
+    inputs = tf_keras.Input((4, 2, 2, 3))
+    x = tf.reshape(tf.reshape(inputs, [-1, 2, 2, 3]), [-1, 2, 4, 3])
+    x = tf.matmul(layers.Dense(3)(x), x, transpose_b=True)
+    model = tf_keras.Model(inputs, tf.reshape(x, [-1, 64]))
+    batch = _batch(3, 4, 2, 2, 3), _batch(3, 64, seed=1)
+    model.compile("sgd", "mse")
+    model.fit(*batch, epochs=2, verbose=0)
+    return Built(model, batch[0], batch)
+
+
+@case
+def windows_of_any_image() -> Built:
+    """Cuts that only some heights and widths have."""
+    inputs = tf_keras.Input((None, None, 4))
+    height, width = (tf.shape(inputs)[axis] for axis in (1, 2))
+    x = tf.reshape(inputs, [-1, height // 7, 7, width // 8, 8, 4])
+    x = tf.reshape(tf.transpose(x, [0, 1, 3, 2, 4, 5]), [-1, 7, 8, 4])
+    x = tf.reshape(layers.Dense(4)(x), [-1, 14, 8, 4])
+    model = tf_keras.Model(inputs, tf.reshape(x, [-1, height * width * 4]))
+    batch = _batch(2, 14, 16, 4), _batch(2, 14 * 16 * 4, seed=1)
+    model.compile("sgd", "mse")
+    model.fit(*batch, epochs=2, verbose=0)
+    return Built(model, batch[0], batch)
+
+
 class LooksBack(tf_keras.Model):
     """Attends to what was before."""
 
