@@ -264,3 +264,46 @@ def test_classes_and_what_their_configs_hold_are_found_by_plain_names(
     _assert_same(model, theirs)
     with keras.saving.custom_object_scope(COMPOSED):
         _assert_same(regraft.load_model(tmp_path / "again.h5"), theirs)
+
+
+class OwnEmbedding(layers.Embedding):
+    pass
+
+
+def _written(kind: str, inputs: Any) -> Any:
+    if kind == "embedding":
+        return OwnEmbedding(5, 3)(ops.cast(inputs > 0, "int32")[:, :, 0])
+    if kind == "layers":
+        inner = Scaled(Gated(bent, Doubled("l2")), name="inner")
+        parts = [layers.Dense(3, bent), OwnGRU(3, return_sequences=True), inner]
+        return Summed(parts)(inputs)
+    if kind == "wrapper":
+        return Scaled(layers.LSTM(3, return_sequences=True))(inputs)
+    if kind == "recurrent":
+        return layers.Bidirectional(OwnLSTM(3, return_sequences=True))(inputs)
+    if kind == "attention":
+        return OwnAttention(2, 3)(inputs, inputs)
+    return OwnNormalization()(inputs)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["layers", "wrapper", "recurrent", "attention", "normalization", "embedding"],
+)
+def test_keras_2_takes_the_words_that_a_class_has_of_keras_and_of_its_layers(
+    kind: str, tmp_path: Path, peer: Peer
+) -> None:
+    inputs = keras.Input((4, 3))
+    with keras.saving.custom_object_scope(COMPOSED):  # Bidirectional asks for it.
+        model = keras.Model(inputs, layers.Dense(2)(_written(kind, inputs)))
+    model.compile(keras.optimizers.Adam(0.1), "mse")
+    x = np.linspace(-1, 1, 60, dtype="float32").reshape(5, 4, 3)
+    y = np.linspace(0, 1, 40, dtype="float32").reshape(5, 4, 2)
+    model.train_on_batch(x, y)
+    regraft.save_model(model, tmp_path / "m.h5")
+    theirs = peer.call("own_hdf5.read", str(tmp_path / "m.h5"), x, y)
+    np.testing.assert_allclose(model(x), theirs["outputs"], rtol=1e-5, atol=1e-6)
+    model.reset_metrics()
+    loss = np.ravel(model.train_on_batch(x, y))[0]
+    np.testing.assert_allclose(loss, theirs["loss"], rtol=1e-5)
+    np.testing.assert_allclose(model(x), theirs["after"], rtol=1e-4, atol=1e-5)

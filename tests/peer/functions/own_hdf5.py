@@ -238,6 +238,11 @@ class OwnAttention(layers.MultiHeadAttention):
     pass
 
 
+@registered
+class OwnEmbedding(layers.Embedding):
+    pass
+
+
 def _composed(kind: str, found: Any) -> Any:
     if kind == "regularizer":
         inner = Doubled(tf_keras.regularizers.L1L2(0.01, 0.02))
@@ -273,7 +278,13 @@ def composed(kind: str) -> Built:
 
 def read(path: str, inputs: Any, targets: Any) -> dict[str, Any]:
     """Loads a file with the classes from here, and trains it one step."""
-    own = {cls.__name__: cls for cls in (Filled, FilledModel, Late)}
+    own = {
+        item.__name__: item
+        for item in (
+            *(Filled, FilledModel, Late, bent, Doubled, Gated, Scaled, Summed),
+            *(OwnLSTM, OwnGRU, OwnNormalization, OwnAttention, OwnEmbedding),
+        )
+    }
     model = tf_keras.models.load_model(path, custom_objects=own)
     outputs = model(inputs).numpy()
     loss = float(np.ravel(model.train_on_batch(inputs, targets))[0])

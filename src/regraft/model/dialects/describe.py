@@ -7,6 +7,7 @@ layer that computes what Keras 2 can't say keeps Keras 3's words, and is noted.
 from __future__ import annotations
 
 import inspect
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -14,6 +15,7 @@ from typing import Any
 
 import keras
 
+from regraft import _compat
 from regraft.model.dialects.context import Note
 from regraft.model.dialects.describe_rows import DESCRIPTIONS, INNER_LAYERS
 from regraft.model.dialects.dialect import Dialect
@@ -73,10 +75,17 @@ def describe_plain_layer(
     if is_builtin(cls):
         config = _builtin_config(layer, config, dialect, notes, describe)
     else:
+        inside = _compat.all_layers(layer)[1:]
         config = {
-            key: old_words(key, _serialized(value), name, notes)
+            key: old_words(
+                key,
+                _described(_serialized(value), inside, dialect, notes, describe),
+                name,
+                notes,
+            )
             for key, value in config.items()
         }
+        config = _of_own_class(layer, config, notes)
     if layers_theano.CLASSES.get(cls.__name__) is cls:
         text = "Theano's padding is not that of TensorFlow; the words are the same"
         notes.append(Note(f"layer {name!r}", text))
@@ -94,6 +103,89 @@ def _serialized(value: Any) -> Any:
     if callable(value) or hasattr(value, "get_config"):
         return keras.saving.serialize_keras_object(value)
     return value
+
+
+class _Described(dict[str, Any]):
+    """An entry that is in Keras 2's words."""
+
+
+def _described(
+    value: Any,
+    inside: list[keras.layers.Layer],
+    dialect: Dialect,
+    notes: list[Note],
+    describe: DescribeLayer,
+) -> Any:
+    """Describes the layers that a config of the user's own holds.
+
+    Args:
+        value: The config, or what is in it, as Keras serialized it.
+        inside: Layers inside the layer whose config it is.
+        dialect: The Keras 2 to write for.
+        notes: Filled with what Keras 2 cannot say.
+        describe: For the layers inside.
+    """
+    if isinstance(value, list | tuple):
+        return [_described(item, inside, dialect, notes, describe) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    if is_entry(value) and isinstance(value["config"], Mapping):
+        said = value["class_name"], value["config"].get("name")
+        live = [la for la in inside if (type(la).__name__, la.name) == said]
+        if len(live) > 1:
+            live = [la for la in live if _says_the_same(la, value)]
+        if live:
+            return _Described(describe(live[0], dialect, notes))
+    return {
+        key: _described(item, inside, dialect, notes, describe)
+        for key, item in value.items()
+    }
+
+
+def _says_the_same(layer: keras.layers.Layer, entry: Mapping[str, Any]) -> bool:
+    said: Entry = keras.saving.serialize_keras_object(layer)
+    return bool(said["config"] == entry["config"])
+
+
+def _of_own_class(layer: keras.layers.Layer, config: Entry, notes: list[Note]) -> Entry:
+    """Puts what a class of the user's has of Keras' own into Keras 2's words."""
+    classes: Any = type(layer).__mro__
+    above = list(itertools.takewhile(lambda cls: not is_builtin(cls), classes))
+    base = classes[len(above)]
+    if base.__name__ not in KERAS_2_ARGUMENTS:
+        return config
+    makers = [cls.__init__ for cls in above if "__init__" in vars(cls)]
+    signatures = [inspect.signature(maker).parameters for maker in makers]
+    own = {name for parameters in signatures for name in parameters}
+    known = KERAS_2_ARGUMENTS[base.__name__] | EVERY_LAYER
+    known |= {*_ALWAYS.get(base.__name__, ())}
+    found = dict(config)
+    change = DESCRIPTIONS.get(base.__name__)
+    if change is not None:
+        change(found, layer, notes)
+    if any(not _takes_more(parameters) for parameters in signatures):
+        asked = {*config, *_ALWAYS.get(base.__name__, ())}
+        found = {key: value for key, value in found.items() if key in asked}
+    for old, new in row_of(base).renamed.items():
+        if new in found and new not in own and old in known:
+            found[old] = found.pop(new)
+    defaults = default_arguments(base)
+    lean = without_late_arguments(base.__name__, found)
+    kept: Entry = {}
+    for key, value in found.items():
+        if key in known or key not in defaults:
+            if key in lean or key in own:
+                kept[key] = value
+        elif key in own or not _says_nothing(key, value, defaults):
+            kept[key] = value
+            if key not in own:
+                text = f"Keras 2 has no {key}={value!r} of {base.__name__}"
+                notes.append(Note(f"layer {original_name(layer)!r}", text))
+    return kept
+
+
+def _takes_more(parameters: Mapping[str, inspect.Parameter]) -> bool:
+    return any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
 def trains(layer: keras.layers.Layer) -> bool:
@@ -304,6 +396,8 @@ def default_arguments(cls: Any) -> Mapping[str, Any]:
 
 def old_words(key: str, value: Any, owner: str, notes: list[Note]) -> Any:
     """Puts one value of a config of Keras 3 into Keras 2's form."""
+    if isinstance(value, _Described):
+        return dict(value)
     if key == "dtype":
         return old_dtype(value, owner, notes)
     if isinstance(value, tuple):
