@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import keras
 
-from regraft.model.state_tree import StateNode
+from regraft.model.state_tree import StateNode, grouped
+
+# What a child name stands for.
+Child: TypeAlias = keras.Variable | keras.Layer | StateNode
 
 
 def ordered_variables(tree: StateNode) -> list[keras.Variable]:
@@ -88,6 +92,50 @@ def edges_in_order(
     """
     found = _in_order(tree, prefix, tree.owner)
     return [(item.edge, item.variable) for item in found]
+
+
+def children_in_order(tree: StateNode) -> list[tuple[str, Child]]:
+    """What an object has by child name, so that Keras 2 lists its variables in order.
+
+    Where nobody has a layer's class, Keras 2 gives it its children as they come in the
+    file, and lists as its own the variables among them, and those in lists and dicts.
+    """
+    children: list[tuple[str, Child]] = [
+        *tree.variables,
+        *tree.children,
+        *tree.aliases,
+    ]
+    if tree.owner is None or isinstance(tree.owner, keras.Model):
+        return children
+    ranks = {id(variable): rank for rank, variable in enumerate(tree.held)}
+    counted, layers = [], []
+    for place, (_, child) in enumerate(children):
+        rank = min((ranks[id(v)] for v in _own(child) if id(v) in ranks), default=None)
+        if rank is None:
+            layers.append(place)
+        else:
+            counted.append((rank, place))
+    places = []
+    for _, place in sorted(counted):
+        if _has_layers(children[place][1]):
+            places += [before for before in layers if before < place]
+            layers = [after for after in layers if after > place]
+        places.append(place)
+    return [children[place] for place in (*places, *layers)]
+
+
+def _own(child: Child) -> list[keras.Variable]:
+    if isinstance(child, keras.Variable):
+        return [child]
+    return grouped(child) if isinstance(child, StateNode) else []
+
+
+def _has_layers(child: Child) -> bool:
+    """Whether a list or dict has layers, or one in it."""
+    if not isinstance(child, StateNode):
+        return isinstance(child, keras.Layer)
+    below = (item for _, item in (*child.children, *child.aliases))
+    return child.owner is not None or any(map(_has_layers, below))
 
 
 def _in_order(

@@ -14,6 +14,7 @@ import itertools
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -71,7 +72,8 @@ class StateNode:
         held: Variables that are its own, in lists and dicts of its own or, under an
             attribute, those of an object below (`kernel` of SpectralNormalization), in
             the order they were set.
-        aliases: By child name, layers that another object has before this one.
+        aliases: By child name, layers and variables that another object has before this
+            one.
     """
 
     kind: str
@@ -79,7 +81,7 @@ class StateNode:
     variables: tuple[tuple[str, keras.Variable], ...]
     children: tuple[tuple[str, StateNode], ...]
     held: tuple[keras.Variable, ...] = ()
-    aliases: tuple[tuple[str, keras.Layer], ...] = ()
+    aliases: tuple[tuple[str, keras.Layer | keras.Variable], ...] = ()
 
     def edges(self, prefix: str = "") -> Iterator[tuple[str, keras.Variable]]:
         """Yields every variable below with its path, such as `cell.kernel`."""
@@ -126,7 +128,7 @@ class _Walk:
             ]
         variables = []
         held = []
-        aliases = []
+        aliases: list[tuple[str, keras.Layer | keras.Variable]] = []
         groups = []
         for name, value in in_order(layer, _attributes(layer)):
             if isinstance(value, keras.Variable):
@@ -134,11 +136,13 @@ class _Walk:
                 if id(value) not in self._seen:
                     self._seen.add(id(value))
                     variables.append((name, value))
+                else:
+                    aliases.append((name, value))
             elif self._is_alias(value):
                 aliases.append((name, value))
             elif (child := self._object(value)) is not None:
                 children.append((name, child))
-                groups.append(_grouped(child))
+                groups.append(grouped(child))
                 held += groups[-1]
         taken = {name for name, _ in (*variables, *children, *aliases)}
         for value in self._without_a_name(layer):
@@ -159,7 +163,7 @@ class _Walk:
             layer,
             tuple(variables),
             tuple(children),
-            tuple(held),
+            tuple({id(v): v for v in held}.values()),
             tuple(aliases),
         )
 
@@ -195,6 +199,8 @@ class _Walk:
                 if id(value) not in self._seen:
                     self._seen.add(id(value))
                     variables.append((str(key), value))
+                else:
+                    aliases.append((str(key), value))
             elif self._is_alias(value):
                 aliases.append((str(key), value))
             elif (child := self._object(value)) is not None:
@@ -205,12 +211,13 @@ class _Walk:
         return StateNode(kind, None, own, below, aliases=tuple(aliases))
 
 
-def _grouped(tree: StateNode) -> list[keras.Variable]:
+def grouped(tree: StateNode) -> list[keras.Variable]:
     """Variables in a list or dict and in those in it, in Keras 2's order."""
     if tree.owner is not None:
         return []
     found = [(name, [variable]) for name, variable in tree.variables]
-    found += [(name, _grouped(child)) for name, child in tree.children]
+    found += [(k, [v]) for k, v in tree.aliases if isinstance(v, keras.Variable)]
+    found += [(name, grouped(child)) for name, child in tree.children]
     found.sort(key=lambda item: item[0] if tree.kind == "dict" else int(item[0]))
     return [variable for _, below in found for variable in below]
 
@@ -222,6 +229,9 @@ def _attributes(layer: keras.Layer) -> Iterator[tuple[str, Any]]:
     kept_off = vars(layer).get(_KEPT_OFF, {})
     for name, value in _own_items(layer):
         if name in skipped or isinstance(value, (keras.Optimizer, keras.Metric)):
+            continue
+        # What a property keeps was never set.
+        if isinstance(getattr(type(layer), name, None), cached_property):
             continue
         name = kept_off.get(name, name)
         name = _public_name(layer, name) if isinstance(value, keras.Variable) else name

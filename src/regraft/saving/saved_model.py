@@ -24,7 +24,12 @@ from regraft.model.optimizers import (
 )
 from regraft.model.optimizers.object_graph import LOOKAHEAD_CHILD
 from regraft.model.optimizers.slots import SLOW
-from regraft.model.ordering import edges_in_order, trainable_variables
+from regraft.model.ordering import (
+    Child,
+    children_in_order,
+    edges_in_order,
+    trainable_variables,
+)
 from regraft.model.state_tree import StateNode, network_layers, own_metrics
 from regraft.model.values import KerasVariableTensor
 from regraft.options import SaveOptions
@@ -192,29 +197,35 @@ class ModelAssembly:
     ) -> None:
         if tree.kind == "network" and entry is not None:
             self._add_network_layers(node, tree, entry)
-        for name, variable in tree.variables:
-            dtype = _DTYPES.get((type(tree.owner).__name__, name))
-            self._builder.add_child(node, name, self._add_variable(variable, dtype))
+        for name, child in children_in_order(tree):
+            self._add_child(node, tree, name, child)
         if isinstance(tree.owner, IndexLookup) and tree.owner.idf is not None:
             weights = ArrayTensor(tree.owner.idf.astype("float32"))
             variable_id = self._builder.add_variable(weights, name="Variable")
             self._builder.add_child(node, "idf_weights", variable_id)
         for name, table in tables_of(tree.owner) if self._traced else ():
             self._builder.add_child(node, name, add_table(self._builder, table))
-        for name, child in tree.children:
-            if name == "states" and isinstance(tree.owner, AddMetric):
-                self._add_layer_metrics(node, tree.owner.added_metrics)
-            elif self._builder.child(node, name) is None:
-                self._builder.add_child(node, name, self._add_below(child))
-        for name, layer in tree.aliases:
-            there = self.node_ids.get(id(layer))
-            if there is not None and self._builder.child(node, name) is None:
-                self._builder.add_child(node, name, there)
         if tree.owner is not None:
             for name, metric in own_metrics(tree.owner):
                 found = self._add_metric(metric)
                 if found is not None:
                     self._builder.add_child(node, name, found)
+
+    def _add_child(self, node: int, tree: StateNode, name: str, child: Child) -> None:
+        if isinstance(child, keras.Variable):
+            dtype = _DTYPES.get((type(tree.owner).__name__, name))
+            found: int | None = self._add_variable(child, dtype)
+        elif self._builder.child(node, name) is not None:
+            return
+        elif isinstance(child, keras.Layer):
+            found = self.node_ids.get(id(child))
+        elif name == "states" and isinstance(tree.owner, AddMetric):
+            self._add_layer_metrics(node, tree.owner.added_metrics)
+            return
+        else:
+            found = self._add_below(child)
+        if found is not None:
+            self._builder.add_child(node, name, found)
 
     def _add_layer_metrics(self, node: int, added: Sequence[AddedMetric]) -> None:
         """Adds what a layer counts where Keras 2 has it: no variable of the layer."""

@@ -1361,3 +1361,10 @@ def step_of(path: str, x: Any, y: Any) -> float:
     tf_keras.backend.clear_session()
     model = tf_keras.models.load_model(path)
     return float(np.ravel(model.train_on_batch(x, y))[0])
+
+
+def steps_of(path: str, x: Any, y: Any, count: int) -> list[float]:
+    """The losses of the next steps of a model that tf_keras opens."""
+    tf_keras.backend.clear_session()
+    model = tf_keras.models.load_model(path)
+    return [float(np.ravel(model.train_on_batch(x, y))[0]) for _ in range(count)]
