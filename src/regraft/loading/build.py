@@ -23,7 +23,11 @@ from regraft.loading import restore
 from regraft.loading.behaviour import let_behave_as_saved
 from regraft.loading.constraints import constrain_again
 from regraft.loading.extras import add_extras, add_losses
-from regraft.loading.frozen import freeze_directions, train_as_saved
+from regraft.loading.frozen import (
+    freeze_directions,
+    freeze_unknown,
+    train_as_saved,
+)
 from regraft.loading.functions import FunctionStore
 from regraft.loading.host_state import HostState, check_vocabularies, fill_stored
 from regraft.loading.inner_names import restore_inner_names, restore_paths
@@ -294,6 +298,7 @@ def _build_and_plan(
         # Checkpoints don't say of a variable whether it is trained.
         plan.freeze_single_variables()
         freeze_directions(plan)
+        freeze_unknown(plan, description, context)
     return model, plan
 
 

@@ -7,6 +7,7 @@ import keras
 from regraft import _compat
 from regraft.loading.restore import RestorePlan
 from regraft.model.description import ModelDescription, OrderedWeights
+from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.names import original_name
 from regraft.model.state_tree import StateNode
 
@@ -105,3 +106,24 @@ def _first(names: list[list[str]], scope: str) -> tuple[int, int] | None:
         if f"/{scope}" in f"/{name}"
     )
     return next(places, None)
+
+
+def freeze_unknown(
+    plan: RestorePlan, description: ModelDescription, context: BuildContext
+) -> None:
+    """Freezes what is no weight of the model in its SavedModel.
+
+    Before TensorFlow 2.5, Keras didn't look into a `tf.Module` for weights: its layers
+    compute with what is there, and no step trains it.
+    """
+    root = description.objects.root if description.objects is not None else None
+    listed = root.child("variables") if root is not None else None
+    if listed is None or description.extra:
+        return
+    known = {item.node_id for item in listed.children.values()}
+    for item in plan.assignments:
+        if known and item.node_id not in known and item.variable.trainable:
+            item.variable.trainable = False
+            context.note(
+                item.place, "is no weight of the model that was saved: it isn't trained"
+            )

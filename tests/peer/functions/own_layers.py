@@ -551,3 +551,29 @@ def config_words(needs: dict[str, dict[str, str]]) -> dict[str, list[str]]:
         for name, arguments in needs.items()
         if hasattr(layers, name)
     }
+
+
+class Factors(tf.Module):
+    """Holds weights, and is no layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factors = tf.Variable([1.0, 2.0, 3.0])
+
+
+class OfModule(layers.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.module = Factors()
+        self.scale = self.add_weight("scale", (3,), initializer="ones")
+
+    def call(self, inputs: Any) -> Any:
+        return inputs * self.module.factors * self.scale
+
+
+@case
+def weights_of_a_module() -> Built:
+    stack = [layers.Dense(3), OfModule(), layers.Dense(2)]
+    return _built(
+        tf_keras.Sequential([tf_keras.Input((3,)), *stack]), _batch(5, 3), 5, 2
+    )
