@@ -97,6 +97,9 @@ def _takes_float32(model: keras.Model) -> bool:
     return floats <= {"float32"}
 
 
+_NETWORKS = ("Functional", "Model", "Sequential")
+
+
 def layer_metadata(
     layer: keras.Layer | None, entry: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -185,6 +188,9 @@ def model_metadata(
     """
     found = layer_metadata(model, entry)
     found.pop("stateful")
+    if entry["class_name"] in _NETWORKS and not is_network(model):
+        # One that runs as a whole; Keras 2 would make a network of its config.
+        found["config"] = None
     spec = save_spec(model)
     found |= {
         "is_graph_network": is_network(model),

@@ -77,7 +77,10 @@ def describe_plain_layer(
     else:
         inside = _compat.all_layers(layer)[1:]
         config = {
-            key: old_words(
+            key: value
+            # A layer over traces has its config of Keras 2.
+            if isinstance(value, str) and hasattr(layer, "saved_class_name")
+            else old_words(
                 key,
                 _described(_serialized(value), inside, dialect, notes, describe),
                 name,
@@ -152,7 +155,7 @@ def _of_own_class(layer: keras.layers.Layer, config: Entry, notes: list[Note]) -
     classes: Any = type(layer).__mro__
     above = list(itertools.takewhile(lambda cls: not is_builtin(cls), classes))
     base = classes[len(above)]
-    if base.__name__ not in KERAS_2_ARGUMENTS:
+    if base is keras.layers.Layer or base.__name__ not in KERAS_2_ARGUMENTS:
         return config
     makers = [cls.__init__ for cls in above if "__init__" in vars(cls)]
     signatures = [inspect.signature(maker).parameters for maker in makers]
