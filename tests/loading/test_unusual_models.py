@@ -126,6 +126,16 @@ def test_model_computes_and_steps_as_it_did(
     assert_same(model, theirs)
 
 
+def test_shapes_in_configs_are_saved_again(tmp_path: Path, peer: Peer) -> None:
+    theirs = _saved(peer, "shape_in_a_config", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    assert_same(again(model, tmp_path / "again"), theirs)
+    wanted = {"query": [{"class_name": "TensorShape", "items": [None, 3]}]}
+    for name in ("m", "again"):
+        found = regraft.load_model(tmp_path / name).get_layer("shaped").get_config()
+        assert found["shape"] == wanted
+
+
 @pytest.mark.parametrize("save_format", ["tf", "h5"])
 def test_images_are_cut_in_windows_whatever_their_size(
     save_format: str, tmp_path: Path, peer: Peer

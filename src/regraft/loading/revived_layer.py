@@ -29,6 +29,7 @@ from regraft.loading.run_trace import (
 )
 from regraft.model.dialects.names import original_name
 from regraft.model.keras2.added_metrics import AddedMetric
+from regraft.model.metadata import spelled_shapes
 
 
 class TracedRegularizer(keras.regularizers.Regularizer):
@@ -307,7 +308,7 @@ class Revived(HoldsTables):
 
     def get_config(self) -> dict[str, Any]:
         return {
-            **self.saved_config,
+            **spelled_shapes(self.saved_config),
             "name": self.name,  # type: ignore[attr-defined]
             "trainable": self.trainable,  # type: ignore[attr-defined]
         }

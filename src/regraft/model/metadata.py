@@ -185,6 +185,17 @@ def plain(value: Any) -> Any:
     return value
 
 
+def spelled_shapes(value: Any) -> Any:
+    """Turns decoded shapes back into what they were decoded from."""
+    if isinstance(value, TensorShape):
+        return encode(value)
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return type(value)(spelled_shapes(item) for item in value)
+    if isinstance(value, dict):
+        return {key: spelled_shapes(item) for key, item in value.items()}
+    return value
+
+
 _PLAIN = (str, int, float, type(None))
 
 

@@ -1305,6 +1305,33 @@ def settings_beside_tensors() -> Built:
     return Built(model, batch[0], batch)
 
 
+class Shaped(layers.Layer):
+    """Its config has the shape that it was built with, as keras-nlp's decoder's has."""
+
+    def __init__(self, shape: Any = None, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.known = shape
+
+    def build(self, shape: Any) -> None:
+        self.known = {"query": [shape]}
+        self.dense = layers.Dense(2)
+
+    def call(self, inputs: Any) -> Any:
+        return self.dense(inputs)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "shape": self.known}
+
+
+@case
+def shape_in_a_config() -> Built:
+    model = tf_keras.Sequential([tf_keras.Input((3,)), Shaped(name="shaped")])
+    batch = _batch(4, 3), _batch(4, 2, seed=1)
+    model.compile("sgd", "mse")
+    model.fit(*batch, epochs=2, verbose=0)
+    return Built(model, batch[0], batch)
+
+
 @case
 def windows_and_heads() -> Built:
     """Cuts among windows, of which the graph knows no number."""
