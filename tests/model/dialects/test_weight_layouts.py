@@ -87,6 +87,27 @@ def test_weights_of_another_count_are_refused_by_name(tmp_path: Path) -> None:
         load_weights(model, tmp_path / "w.h5")
 
 
+@pytest.mark.parametrize("units", [3, 4, 8])
+@pytest.mark.parametrize(
+    "other",
+    [
+        keras.layers.GRU(6, name="rnn"),
+        keras.layers.LSTM(6, name="rnn"),
+        LAYERS["GRU"][0](6, name="rnn"),
+        LAYERS["LSTM"][0](6, name="rnn"),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_weights_of_another_kind_of_layer_are_refused_by_name(
+    other: keras.Layer, units: int, tmp_path: Path
+) -> None:
+    shapes = [(1, 3, 4 * units), (1, units, 4 * units), (4 * units,)]  # ConvLSTM1D's.
+    _write(tmp_path / "w.h5", [np.zeros(shape, "float32") for shape in shapes])
+    model = _model(type(other).from_config(other.get_config()))
+    with pytest.raises(MismatchError, match="rnn"):
+        load_weights(model, tmp_path / "w.h5")
+
+
 def test_local_bias_lies_as_keras_2_read_it(peer: Peer) -> None:
     shapes = [(12, 8, 3), (3, 4, 3)]
     weights = [RNG.normal(size=shape).astype("float32") for shape in shapes]

@@ -16,6 +16,7 @@ cuDNN's biases; so it holds for what an optimizer keeps for that weight, too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -246,7 +247,7 @@ def _lstm(
     if writer.generation == 1:
         gates = _gates(_LSTM_GATES, variables, shapes)
         return None if gates is None else [(indices, _joined) for indices in gates]
-    if len(variables) == 3 and shapes[2] == (2 * variables[2].shape[0],):
+    if _fits(variables, shapes, times=2) and len(shapes[2]) == 1:
         return _between_cudnn(4, from_cudnn=True, bias=_sum_of_halves)
     return None
 
@@ -257,7 +258,11 @@ def _gru(
     if writer.generation == 1:
         gates = _gates(_GRU_GATES, variables, shapes)
         return None if gates is None else [(indices, _joined) for indices in gates]
-    if len(variables) == 3 and len(shapes[2]) == 1 and len(variables[2].shape) == 2:
+    if (
+        _fits(variables, shapes)
+        and len(shapes[2]) == 1
+        and len(variables[2].shape) == 2
+    ):
         shape = tuple(variables[2].shape)
         return _between_cudnn(
             3, from_cudnn=True, bias=lambda parts: parts[0].reshape(shape)
@@ -287,6 +292,23 @@ def _conv_lstm(
 # ---------------------------------------------------------------- cuDNN
 
 
+def _fits(
+    variables: Sequence[keras.Variable], shapes: Any, *, times: float = 1
+) -> bool:
+    """Whether weights are those of a layer of the other kind.
+
+    Args:
+        variables: Of the layer.
+        shapes: Of the weights.
+        times: How many numbers their bias has for each of the layer's.
+    """
+    if len(variables) != 3 or len(shapes) != 3:
+        return False
+    kernels = [tuple(variable.shape) for variable in variables[:2]]
+    numbers = times * math.prod(variables[2].shape)
+    return list(map(tuple, shapes[:2])) == kernels and math.prod(shapes[2]) == numbers
+
+
 def _between_cudnn(gates: int, *, from_cudnn: bool, bias: Convert) -> list[Part]:
     def kernel(parts: Sequence[Array]) -> Array:
         return _joined(
@@ -314,7 +336,7 @@ def _two_halves(parts: Sequence[Array]) -> Array:
 def _cudnn_lstm(
     layer: Any, variables: Sequence[keras.Variable], shapes: Any, writer: Dialect
 ) -> list[Part] | None:
-    if len(variables) == 3 and 2 * shapes[2][0] == variables[2].shape[0]:
+    if _fits(variables, shapes, times=0.5) and len(shapes[2]) == 1:
         return _between_cudnn(4, from_cudnn=False, bias=_two_halves)
     return None
 
@@ -322,7 +344,7 @@ def _cudnn_lstm(
 def _cudnn_gru(
     layer: Any, variables: Sequence[keras.Variable], shapes: Any, writer: Dialect
 ) -> list[Part] | None:
-    if len(variables) == 3 and len(shapes[2]) == 2:
+    if _fits(variables, shapes) and len(shapes[2]) == 2:
         return _between_cudnn(
             3, from_cudnn=False, bias=lambda parts: parts[0].reshape(-1)
         )
