@@ -45,10 +45,11 @@ def ordered_by_keras_3(tree: StateNode) -> list[keras.Variable]:
 
 
 def trainable_variables(tree: StateNode) -> list[keras.Variable]:
-    """`model.trainable_variables` as Keras 2 orders them, without scales of float8."""
-    found = _in_order(tree, "", tree.owner)
-    trained = (item.variable for item in found if item.trained)
-    return [variable for variable in trained if not is_overwritten(variable)]
+    """`model.trainable_variables` as Keras 2 orders them, without scales of float8.
+
+    Keras 3 trains what a layer inside of a frozen one has, where that was made so.
+    """
+    return [v for _, v in edges_in_order(tree) if v.trainable and not is_overwritten(v)]
 
 
 def is_overwritten(variable: keras.Variable) -> bool:
