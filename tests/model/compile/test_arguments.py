@@ -398,6 +398,27 @@ def test_loss_of_another_activations_logits_is_noted(
     assert differs == bool(notes)
 
 
+class Bent:
+    """An activation that compares by value, and so has no hash."""
+
+    def __call__(self, x: Any) -> Any:
+        return keras.ops.tanh(x)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Bent)
+
+
+def test_activation_without_a_hash_remembers_no_logits() -> None:
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Dense(2, Bent())(inputs))
+    model.compile("sgd", "binary_crossentropy")
+    notes: list[Note] = []
+    config = describe_compile_arguments(model, KERAS_2, notes)
+    assert config is not None
+    assert config["loss"] == "binary_crossentropy"
+    assert not notes
+
+
 def test_metrics_names_of_keras_3_mean_and_show_the_same(peer: Peer) -> None:
     names = ["mae", "MAPE", "acc", "kl_divergence", "precision", "AUC"]
     weighted = ["root_mean_squared_error", "f1_score", "true_positives", "mse"]

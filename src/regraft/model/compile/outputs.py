@@ -13,7 +13,7 @@ from regraft._compat import compiled
 from regraft.model.compile.names import FUNCTIONS, METRIC_OF_FUNCTION
 from regraft.model.dialects.context import Note
 from regraft.model.dialects.names import original_name
-from regraft.model.keras2.logits import remember_logits
+from regraft.model.keras2.logits import remember_logits, remembering
 from regraft.model.keras2.losses import USES_LOGITS, Keras2Loss
 
 
@@ -243,15 +243,10 @@ def note_other_logits(outputs: Outputs | None, losses: Any, notes: list[Note]) -
         return
     laid = by_output(losses, outputs, spread=True) or []
     for layer, loss in zip(outputs.layers, laid, strict=False):
-        name = _crossentropy(loss)
-        activation = getattr(layer, "activation", None)
-        found = {
-            keras.activations.sigmoid: "sigmoid",
-            keras.activations.softmax: "softmax",
-        }
-        kind = found.get(activation)
-        if name is None or kind is None or isinstance(layer, keras.layers.RNN):
+        name, activation = _crossentropy(loss), remembering(layer)
+        if name is None or activation is None:
             continue
+        kind = activation.__name__
         made_for = "sigmoid" if name.startswith("binary") else "softmax"
         if kind != made_for or getattr(loss, "from_logits", False):
             text = (

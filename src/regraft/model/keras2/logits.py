@@ -60,17 +60,27 @@ _REMEMBERING: dict[Callable[..., Any], Callable[..., Any]] = {
 }
 
 
+def remembering(layer: keras.layers.Layer) -> Callable[..., Any] | None:
+    """The function that remembers what a layer's activation is computed from.
+
+    `None` for activations without logits, and for recurrent layers: what one gives out
+    of its loop has none.
+    """
+    if isinstance(layer, keras.layers.RNN):
+        return None
+    activation = getattr(layer, "activation", None)
+    # An object of the user's may have no hash.
+    known = (made for plain, made in _REMEMBERING.items() if plain is activation)
+    return next(known, None)
+
+
 def remember_logits(layers: Iterable[keras.layers.Layer]) -> None:
     """Lets layers whose activation is `sigmoid` or `softmax` remember its logits.
 
     A `Softmax` layer has no activation of its own, but its output keeps them as well.
-    What a recurrent layer gives out of its loop has none.
     """
     for layer in layers:
-        if isinstance(layer, keras.layers.RNN):
-            continue
         if type(layer) is keras.layers.Softmax:
             layer.call = partial(_softmax_call, layer)
-        activation = getattr(layer, "activation", None)
-        if activation in _REMEMBERING:
-            layer.activation = _REMEMBERING[activation]
+        if (activation := remembering(layer)) is not None:
+            layer.activation = activation
