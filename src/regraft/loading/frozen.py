@@ -118,11 +118,11 @@ def freeze_unknown(
     """
     root = description.objects.root if description.objects is not None else None
     listed = root.child("variables") if root is not None else None
-    if listed is None or description.extra:
+    if listed is None or not listed.children or description.extra:
         return
     known = {item.node_id for item in listed.children.values()}
     for item in plan.assignments:
-        if known and item.node_id not in known and item.variable.trainable:
+        if item.node_id not in known and item.variable.trainable:
             item.variable.trainable = False
             context.note(
                 item.place, "is no weight of the model that was saved: it isn't trained"
