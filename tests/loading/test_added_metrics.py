@@ -137,6 +137,22 @@ def test_metrics_by_output_key_are_read_and_saved_again(
     _assert_same_logs(found["logs"], theirs["logs"])
 
 
+def _by_key(seed: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Inputs and targets of a model with two outputs."""
+    draw = np.random.default_rng(seed)
+    x, zed, alpha = (draw.normal(size=(8, n)).astype("float32") for n in (4, 3, 2))
+    return x, {"zed": zed, "alpha": alpha}
+
+
+def _logs_of_both(
+    peer: Peer, model: keras.Model, path: str, x: Any, y: Any
+) -> tuple[dict[str, float], dict[str, float]]:
+    """What evaluation says of a model in Keras 3, and of its file in tf_keras."""
+    ours = model.evaluate(x, y, batch_size=4, verbose=0, return_dict=True)
+    regraft.save_model(model, path)
+    return ours, peer.call("added_metrics.evaluate", path, x, y)["logs"]
+
+
 class ByKey(keras.Model):
     def __init__(self) -> None:
         super().__init__()
@@ -159,34 +175,25 @@ class InOrder(ByKey):
 def test_keras_2_evaluates_metrics_of_a_class_by_output_key(
     metrics: Any, tmp_path: Path, peer: Peer
 ) -> None:
-    draw = np.random.default_rng(3)
-    x = draw.normal(size=(8, 4)).astype("float32")
-    y = {
-        "zed": draw.normal(size=(8, 3)).astype("float32"),
-        "alpha": draw.normal(size=(8, 2)).astype("float32"),
-    }
+    x, y = _by_key(3)
     model = ByKey()
     model.compile("sgd", {"zed": "mse", "alpha": "mae"}, metrics=metrics)
     model.fit(x, y, batch_size=4, verbose=0)
-    expected = model.evaluate(x, y, batch_size=4, verbose=0, return_dict=True)
-    regraft.save_model(model, tmp_path / "m")
-    found = peer.call("added_metrics.evaluate", str(tmp_path / "m"), x, y)
-    _assert_same_logs(found["logs"], expected)
+    expected, found = _logs_of_both(peer, model, str(tmp_path / "m"), x, y)
+    _assert_same_logs(found, expected)
 
 
 @pytest.mark.parametrize("metrics", [[None, ["mae"]], ["mse", "mae"]])
 def test_keras_2_gives_a_class_metrics_in_the_order_of_its_outputs(
     metrics: Any, tmp_path: Path, peer: Peer
 ) -> None:
-    draw = np.random.default_rng(4)
-    x, *y = (draw.normal(size=(8, size)).astype("float32") for size in (4, 3, 2))
+    x, targets = _by_key(4)
+    y = [targets["zed"], targets["alpha"]]
     model = InOrder()
     model.compile("sgd", ["mse", "mae"], metrics=metrics)
     model.fit(x, y, batch_size=4, verbose=0)
-    expected = model.evaluate(x, y, batch_size=4, verbose=0, return_dict=True)
-    regraft.save_model(model, tmp_path / "m")
-    found = peer.call("added_metrics.evaluate", str(tmp_path / "m"), x, y)
-    values = [value for name, value in found["logs"].items() if "loss" not in name]
+    expected, found = _logs_of_both(peer, model, str(tmp_path / "m"), x, y)
+    values = [value for name, value in found.items() if "loss" not in name]
     shown = [value for name, value in expected.items() if "loss" not in name]
     np.testing.assert_allclose(sorted(values), sorted(shown), rtol=1e-5)
 
@@ -196,12 +203,7 @@ def test_keras_2_gives_a_class_metrics_in_the_order_of_its_outputs(
 def test_keras_2_evaluates_a_network_by_keys_that_name_no_layer(
     loss: Any, end: str, tmp_path: Path, peer: Peer
 ) -> None:
-    draw = np.random.default_rng(5)
-    x = draw.normal(size=(8, 4)).astype("float32")
-    y = {
-        "zed": draw.normal(size=(8, 3)).astype("float32"),
-        "alpha": draw.normal(size=(8, 2)).astype("float32"),
-    }
+    x, y = _by_key(5)
     inputs = keras.Input((4,))
     outputs = {
         "zed": keras.layers.Dense(3, name="first")(inputs),
@@ -214,11 +216,7 @@ def test_keras_2_evaluates_a_network_by_keys_that_name_no_layer(
         metrics={"alpha": ["mae"]},
         weighted_metrics={"zed": ["mse"], "alpha": "mape"},
     )
-    expected = model.evaluate(x, y, batch_size=4, verbose=0, return_dict=True)
-    regraft.save_model(model, f"{tmp_path / 'm'}{end}")
-    found = peer.call("added_metrics.evaluate", f"{tmp_path / 'm'}{end}", x, y)
+    expected, found = _logs_of_both(peer, model, f"{tmp_path / 'm'}{end}", x, y)
     # Keras 2 names results after layers, Keras 3 after keys.
-    by_key = {
-        name.replace("first_", "zed_"): value for name, value in found["logs"].items()
-    }
+    by_key = {name.replace("first_", "zed_"): value for name, value in found.items()}
     _assert_same_logs(by_key, expected)
