@@ -10,6 +10,7 @@ import regraft
 from data.vintage import corpus
 from regraft.storage.farmhash import fingerprint64
 from regraft.storage.fingerprint import VERSION, fingerprint_of
+from regraft.storage.map_order import serialized
 from regraft.storage.proto import messages, parse
 from regraft.storage.saved_model_directory import read_saved_model_directory
 
@@ -47,8 +48,24 @@ def _dense():
     )
 
 
+def _normalized():
+    return keras.Sequential(
+        [keras.Input((3,), name="x"), keras.layers.BatchNormalization()]
+    )
+
+
+def test_both_runtimes_write_functions_with_several_updates_alike(tmp_path):
+    regraft.save_model(_normalized(), tmp_path / "m")
+    model = read_saved_model_directory(tmp_path / "m").saved_model
+    functions = model.meta_graphs[0].graph_def.library.function
+    assert max(len(function.control_ret) for function in functions) > 1
+    content = (tmp_path / "m" / "saved_model.pb").read_bytes()
+    assert serialized(model, content) is content
+
+
 def test_tensorflow_agrees_about_our_files(peer, tmp_path, vintage):
     regraft.save_model(_dense(), tmp_path / "traced")
+    regraft.save_model(_normalized(), tmp_path / "updated")
     regraft.save_model(_dense(), tmp_path / "config", save_traces=False)
     # Written by TensorFlow, so that its functions have attributes of arguments.
     found = next(
@@ -57,7 +74,7 @@ def test_tensorflow_agrees_about_our_files(peer, tmp_path, vintage):
         if (case.name, case.format) == ("custom_layer", "saved_model")
     )
     regraft.save_model(regraft.load_model(found), tmp_path / "revived")
-    for name in ("traced", "config", "revived"):
+    for name in ("traced", "updated", "config", "revived"):
         written, computed = peer.call(
             "saved_functions.fingerprints", str(tmp_path / name)
         )

@@ -300,18 +300,15 @@ def _internal_names() -> frozenset[str]:
     """Attributes that Keras itself gives every layer or model."""
     global _INTERNAL
     if not _INTERNAL:
-        inputs = keras.Input((1,))
-        sequential = keras.Sequential([keras.Input((1,)), keras.layers.Identity()])
+        # Keras 3.12 refuses a model whose output is its input.
+        # Named, so that the names of the user's next layers don't count them.
+        layer = keras.layers.Layer(name="sample")
+        inputs, same = keras.Input((1,), name="x"), keras.layers.Identity(name="same")
+        sequential = keras.Sequential([inputs, same], name="sample")
+        functional = _compat.functional_of(sequential)
+        samples = layer, keras.Model(name="sample"), functional, sequential
         _INTERNAL = frozenset(
-            name
-            for sample in (
-                keras.layers.Layer(),
-                keras.Model(),
-                # Keras 3.12 refuses a model whose output is its input.
-                keras.Model(inputs, keras.layers.Identity()(inputs)),
-                sequential,
-            )
-            for name, _ in _own_items(sample)
+            name for sample in samples for name, _ in _own_items(sample)
         )
     return _INTERNAL
 

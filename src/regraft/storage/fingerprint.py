@@ -101,17 +101,18 @@ def _signatures_hash(signatures: Any) -> int:
 
 def _objects_hash(objects: Any) -> int | None:
     """Hashes the traced functions, in the order of their numbers."""
-    functions: dict[int, str] = {}
-    for name in sorted(objects.concrete_functions):
-        number = _split(name)[1]
+    concrete = objects.concrete_functions
+    functions: dict[int, tuple[str, str]] = {}
+    for name in sorted(concrete):
+        label, number = _split(name)
         if number is None:
             return None
-        functions.setdefault(number, name)
+        functions.setdefault(number, (label, name))
 
     def hashes() -> Iterator[int]:
-        for _, name in sorted(functions.items()):
-            yield fingerprint64(_split(name)[0].encode())
-            yield fingerprint64(sorted_function(objects.concrete_functions[name]))
+        for _, (label, name) in sorted(functions.items()):
+            yield fingerprint64(label.encode())
+            yield fingerprint64(sorted_function(concrete[name]))
 
     return _joined(hashes())
 

@@ -13,6 +13,7 @@ from regraft import dtypes
 from regraft.errors import UnsupportedError
 from regraft.graph import ir, op_defs
 from regraft.graph.tracing.attributes import freeze, guess, handle, splat
+from regraft.graph.tracing.library import control_outputs
 from regraft.graph.tracing.values import (
     Array,
     Dim,
@@ -520,11 +521,12 @@ class FunctionBuilder:
             ret[label] = tensor
             outputs.append(ir.ArgDef(label, data_type(value.dtype)))
         nodes = self._live_nodes(ret.values())
+        control_ret = control_outputs(self._effects)
         signature = ir.OpDef(
             name,
             tuple(self._arguments),
             tuple(outputs),
-            control_outputs=tuple(self._effects),
+            control_outputs=tuple(control_ret),
             is_stateful=self.is_stateful,
         )
         shapes = self._shapes if keeps_shapes else {}
@@ -532,7 +534,7 @@ class FunctionBuilder:
             signature,
             nodes,
             ret,
-            {effect: effect for effect in self._effects},
+            control_ret,
             arg_attrs={i: {"_output_shapes": (shape,)} for i, shape in shapes.items()},
         )
 

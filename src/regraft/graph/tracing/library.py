@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +14,11 @@ _NUMBERED = re.compile(r"^__inference_(.*)_\d+$")
 # Of numbers with as many digits none begins with another one: protobuf's runtimes
 # agree on the order of such names, and hashes need not put them into order.
 _FIRST_NUMBER = 1000
+
+
+def control_outputs(nodes: Iterable[str]) -> dict[str, str]:
+    """Returns names for nodes that must have run when a function has, and the nodes."""
+    return {f"control_{_FIRST_NUMBER + i}": node for i, node in enumerate(nodes)}
 
 
 class FunctionLibrary:
