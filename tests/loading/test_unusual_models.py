@@ -109,6 +109,7 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("slots_of_some_weights", "h5"),
         ("windows_and_heads", "tf"),
         ("windows_and_heads", "h5"),
+        ("few_places", "tf"),
         ("regularizers_of_frozen_weights", "tf"),
         ("regularizers_of_frozen_weights", "h5"),
         ("regularizers_of_frozen_weights_of_ones_own", "tf"),

@@ -43,8 +43,13 @@ _TEXT_WRITERS = frozenset(
         "ResourceStridedSliceAssign",
     }
 )
-# What lengths are while shapes are looked for; two sets tell them from constants.
-_LENGTHS = ((7, 11, 13, 17, 19, 23), (29, 31, 37, 41, 43, 47))
+# What lengths are while shapes are looked for; two numbers tell each from constants.
+# The second row is for functions that take short lengths alone, as a table of few
+# positions does; no natural sum makes one of its pairs another one.
+_LENGTHS = (
+    ((7, 11, 13, 17, 19, 23), (29, 31, 37, 41, 43, 47)),
+    ((3, 5, 2), (5, 2, 6)),
+)
 
 
 def call_as_it_is(
@@ -198,23 +203,26 @@ def _shapes(
         for dim in tensor.shape
         if not isinstance(dim, int)
     }
-    found = [
-        _shapes_with(trace, args, kwargs, dict(zip(lengths, numbers, strict=False)))
-        for numbers in _LENGTHS
-    ]
-    first, second = found
     new = _new_lengths(lengths)
-    if first is None or second is None or len(lengths) > len(_LENGTHS[0]):
-        begin = tensors[0].shape[0] if tensors and tensors[0].shape else None
-        return [_promised(spec, begin, new) for spec in specs]
-    by_numbers = dict(zip(zip(*_LENGTHS, strict=True), lengths.values(), strict=False))
-    return [
-        tuple(
-            a if a == b else by_numbers[(a, b)] if (a, b) in by_numbers else new()
-            for a, b in zip(one, other, strict=True)
+    for pair in _LENGTHS:
+        if len(lengths) > len(pair[0]):
+            continue
+        first, second = (
+            _shapes_with(trace, args, kwargs, dict(zip(lengths, numbers, strict=False)))
+            for numbers in pair
         )
-        for one, other in zip(first, second, strict=True)
-    ]
+        if first is None or second is None:
+            continue
+        by_numbers = dict(zip(zip(*pair, strict=True), lengths.values(), strict=False))
+        return [
+            tuple(
+                a if a == b else by_numbers[(a, b)] if (a, b) in by_numbers else new()
+                for a, b in zip(one, other, strict=True)
+            )
+            for one, other in zip(first, second, strict=True)
+        ]
+    begin = tensors[0].shape[0] if tensors and tensors[0].shape else None
+    return [_promised(spec, begin, new) for spec in specs]
 
 
 def _promised(

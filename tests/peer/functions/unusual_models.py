@@ -1360,6 +1360,26 @@ def windows_of_any_image() -> Built:
     return Built(model, batch[0], batch)
 
 
+class Places(layers.Layer):
+    """Rows of a table of few, as many as there are steps."""
+
+    def build(self, shape: Any) -> None:
+        self.table = self.add_weight("table", shape=(6, int(shape[-1])))
+
+    def call(self, inputs: Any) -> Any:
+        shape = tf.shape(inputs)
+        return tf.broadcast_to(tf.slice(self.table, [0, 0], [shape[1], 4]), shape)
+
+
+@case
+def few_places() -> Built:
+    inputs = tf_keras.Input((None,), dtype="int32")
+    x = layers.Embedding(9, 4)(inputs)
+    outputs = layers.Dense(2)(layers.Add()([x, Places()(x)]))
+    given = np.random.default_rng(1).integers(0, 9, (3, 5)).astype("int32")
+    return Built(_compiled(inputs, outputs), given, (given, _batch(3, 5, 2)))
+
+
 class LooksBack(tf_keras.Model):
     """Attends to what was before."""
 
