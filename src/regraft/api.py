@@ -24,8 +24,10 @@ from regraft.loading.build import assign_weights, build_model
 from regraft.loading.loaded import LoadedModel, load_saved_model
 from regraft.loading.read import (
     holds_keras_model,
+    is_config,
     open_hdf5,
     read_checkpoint,
+    read_config,
     read_saved_model,
 )
 from regraft.loading.report import LoadReport, load_report
@@ -231,6 +233,10 @@ def load_model(
     safe_mode: bool = True,
 ) -> keras.Model:
     """Loads a model from a SavedModel directory or an HDF5 file of any Keras.
+
+    Of a file `….json`, the text of `to_json()`, and of an HDF5 file with a config alone
+    it makes a model with new weights: `regraft.load_weights` gives it those of another
+    file.
 
     Nothing of the file is run, imported or opened besides it.
 
@@ -539,6 +545,8 @@ def _open(
         )
     if is_saved_model_directory(target):
         return nullcontext(read_saved_model(target, options))
+    if is_config(target):
+        return nullcontext(read_config(target))
     if not is_remote(target):
         _check_exists(target)
     return open_hdf5(target, options)

@@ -11,7 +11,13 @@ from typing import Any
 
 from regraft import dtypes
 from regraft.errors import FormatError
-from regraft.loading.read import open_hdf5, own_functions, read_objects
+from regraft.loading.read import (
+    is_config,
+    open_hdf5,
+    own_functions,
+    read_config,
+    read_objects,
+)
 from regraft.model.description import (
     ModelDescription,
     ObjectGraph,
@@ -74,7 +80,7 @@ class Contents:
 
     Attributes:
         path: The file or directory.
-        format: `"SavedModel"` or `"HDF5"`.
+        format: `"SavedModel"`, `"HDF5"` or `"JSON"`.
         keras_version: Of the Keras that wrote it; `None` where not said.
         tensorflow_version: Of the TensorFlow that wrote it; `None` where not said.
         model_class: Class of the model; `None` where there is no Keras model.
@@ -108,7 +114,7 @@ class Contents:
 
 
 def inspect(path: str | os.PathLike[str]) -> Contents:
-    """Returns what a SavedModel directory or an HDF5 file holds.
+    """Returns what a SavedModel directory, an HDF5 file or a model's JSON holds.
 
     Neither Keras nor a backend is imported, no value is read and nothing is run.
 
@@ -133,14 +139,16 @@ def inspect(path: str | os.PathLike[str]) -> Contents:
             "Keras' own loader",
             path=target,
         )
+    if is_config(target):
+        return _inspect_description(read_config(target), "JSON")
     with open_hdf5(target, LoadOptions()) as description:
-        return _inspect_hdf5(description)
+        return _inspect_description(description, "HDF5")
 
 
-# ------------------------------------------------------------------------- HDF5
+# --------------------------------------------------------------- HDF5 and JSON
 
 
-def _inspect_hdf5(description: ModelDescription) -> Contents:
+def _inspect_description(description: ModelDescription, kind: str) -> Contents:
     weights = description.weights
     found = (
         []
@@ -154,7 +162,7 @@ def _inspect_hdf5(description: ModelDescription) -> Contents:
     config = description.config or {}
     return Contents(
         description.path,
-        "HDF5",
+        kind,
         keras_version=description.keras_version,
         model_class=config.get("class_name"),
         layers=tuple(_config_layers(config, "")),

@@ -107,7 +107,7 @@ def build_model(
     _find_by_original_names(model)
     let_behave_as_saved(model, description, plan, context, options)
     _restore_random_state(model, description)
-    report = reports.LoadReport(description.path, _written_by(description))
+    report = reports.LoadReport(description.path, description.written_by)
     if compile:
         compile_model(model, description, plan, context, report)
     if context.dialect.computes_as_keras2:
@@ -286,7 +286,9 @@ def _build_and_plan(
         HostState(reviver.store).fill_all(plan)
     fill_stored(plan)
     check_vocabularies(model)
-    if options.experimental_skip_checkpoint:
+    if description.is_topology:
+        context.note("weights", "the file holds none; all keep their initial values")
+    if options.experimental_skip_checkpoint or description.is_topology:
         return model, restore.RestorePlan()
     if plan.missing and options.allow_partial_checkpoint:
         for _, place in plan.missing:
@@ -307,7 +309,7 @@ def make_plan(description: ModelDescription, tree: StateNode) -> restore.Restore
     if description.objects is not None:
         return restore.plan_from_objects(tree, description.objects.root)
     if description.weights is None:
-        raise MismatchError(f"'{description.path}' holds no weights.")
+        return restore.RestorePlan()
     return restore.plan_from_order(
         tree, description.weights, _writer(description), path=description.path
     )
@@ -473,6 +475,8 @@ def assign_weights(
         NotImplementedError: `by_name` with a SavedModel.
     """
     skipped: list[str] = []
+    if description.is_topology:
+        raise MismatchError(f"'{description.path}' holds no weights.")
     if by_name:
         if description.weights is None:
             raise NotImplementedError("`by_name` goes with HDF5 files alone.")
@@ -535,17 +539,6 @@ def _finalize(model: keras.Model) -> None:
             finalize()
 
 
-def _written_by(description: ModelDescription) -> str:
-    parts = []
-    if description.extra.get("keras_version"):
-        parts.append(f"Keras {description.extra['keras_version']} through Regraft")
-    elif description.keras_version:
-        parts.append(f"Keras {description.keras_version}")
-    if description.tensorflow_version and not description.extra:
-        parts.append(f"TensorFlow {description.tensorflow_version}")
-    return "Written by " + (", ".join(parts) or "a Keras that doesn't say its version")
-
-
 def _fill_report(
     report: reports.LoadReport,
     model: keras.Model,
@@ -553,18 +546,17 @@ def _fill_report(
     context: BuildContext,
 ) -> None:
     filled = {id(item.variable) for item in plan.assignments}
-    for layer in _compat.all_layers(model):
-        if layer is model:
-            continue
-        report.layers.append(
-            reports.LayerReport(
-                name=original_name(layer),
-                class_name=getattr(layer, "saved_class_name", type(layer).__name__),
-                source=_source(layer),
-                reason="nobody knows its class" if _is_revived(layer) else "",
-                weights=sum(id(v) in filled for v in layer.variables),
-            )
+    report.layers += [
+        reports.LayerReport(
+            name=original_name(layer),
+            class_name=getattr(layer, "saved_class_name", type(layer).__name__),
+            source=_source(layer),
+            reason="nobody knows its class" if _is_revived(layer) else "",
+            weights=sum(id(v) in filled for v in layer.variables),
         )
+        for layer in _compat.all_layers(model)
+        if layer is not model
+    ]
     report.notes += [f"{note.object_path}: {note.text}" for note in context.notes]
     report.unused += plan.unused
 

@@ -33,6 +33,7 @@ OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 EXTRA_KEY = "regraft"
 _EXPORTED_CONFIG = "saved_model.json"
 _MAX_CONFIG_BYTES = 1 << 28
+_KERAS_3 = "3"
 _KERAS_IDENTIFIERS = ("_tf_keras_sequential", "_tf_keras_network", "_tf_keras_model")
 # What Keras 2 saves with every layer; names that begin with `_` are no one's to call.
 _KERAS_FUNCTIONS = (
@@ -69,7 +70,9 @@ def _describe_hdf5(path: str, found: hdf5_file.Hdf5ModelFile) -> ModelDescriptio
         backend=found.backend,
         config=_decoded(found.model_config),
         training_config=_decoded(found.training_config),
-        weights=OrderedWeights(
+        weights=None
+        if found.layers is None
+        else OrderedWeights(
             tuple(LayerWeights(layer.name, layer.weights) for layer in found.layers),
             found.top_level_weights,
         ),
@@ -201,16 +204,7 @@ def _describe_export(directory: SavedModelDirectory) -> ModelDescription:
             "graph, as TensorFlow 1 writes it. Open it with `regraft.load` to call "
             "its signatures."
         )
-    data = filesystem.read_bytes(config_path, max_bytes=_MAX_CONFIG_BYTES)
-    config = keras_json.parse_json(data, path=config_path, object_path="model")
-    if not isinstance(config, dict):
-        raise FormatError(
-            "Invalid model config",
-            path=config_path,
-            expected="an object",
-            received=type(config).__name__,
-        )
-    config = keras_json.decode(config)
+    config = _read_config(config_path)
     infos = [graph.meta_info_def for graph in directory.saved_model.meta_graphs]
     found = _describe_checkpoint(directory.variables, path)
     return dataclasses.replace(
@@ -222,6 +216,45 @@ def _describe_export(directory: SavedModelDirectory) -> ModelDescription:
         backend=config.get("backend") or "tensorflow",
         config={key: config.get(key) for key in ("class_name", "config")},
     )
+
+
+def is_config(path: str) -> bool:
+    """Whether a file is named as the text of a model's `to_json()`."""
+    return path.endswith(".json")
+
+
+def read_config(path: str) -> ModelDescription:
+    """Reads what `model.to_json()` of any Keras gives: a topology, no weights.
+
+    Raises:
+        FormatError: The file is broken, or holds something else.
+    """
+    config = _read_config(path)
+    # Keras 3 leaves its version out, but says where classes are.
+    said = _KERAS_3 if "module" in config else None
+    return ModelDescription(
+        path=path,
+        format="json",
+        keras_version=config.get("keras_version") or said,
+        tensorflow_version=None,
+        backend=config.get("backend"),
+        config=config,
+        training_config=None,
+    )
+
+
+def _read_config(path: str) -> dict[str, Any]:
+    data = filesystem.read_bytes(path, max_bytes=_MAX_CONFIG_BYTES)
+    config = keras_json.parse_json(data, path=path, object_path="model")
+    if not isinstance(config, dict) or "class_name" not in config:
+        raise FormatError(
+            "Invalid model config",
+            path=path,
+            expected="an object with a 'class_name'",
+            received=type(config).__name__,
+        )
+    found: dict[str, Any] = keras_json.decode(config)
+    return found
 
 
 def _no_keras_model(path: str, root: ObjectNode) -> str:

@@ -163,7 +163,7 @@ class ModelDescription:
 
     Attributes:
         path: File or directory that it came from, for messages.
-        format: `"tf"` or `"h5"`.
+        format: `"tf"`, `"h5"` or `"json"`.
         keras_version: Version of the Keras that wrote it; `None` where the file
             does not say.
         tensorflow_version: Of the TensorFlow that wrote it; `None` likewise.
@@ -172,7 +172,8 @@ class ModelDescription:
             where the file holds weights alone.
         training_config: Compile arguments in the writer's dialect, or `None`.
         objects: The object graph of a SavedModel.
-        weights: The ordered weights of an HDF5 file.
+        weights: The ordered weights of an HDF5 file; `None` where it has the config
+            alone.
         optimizer_weights: The optimizer's state in the order of an HDF5 file.
         accumulated_gradients: What the optimizer of an HDF5 file has summed up for its
             next step, where Keras 2 has no place for it.
@@ -193,3 +194,22 @@ class ModelDescription:
     accumulated_gradients: tuple[tuple[str, StoredTensor], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
     functions: Any = None
+
+    @property
+    def written_by(self) -> str:
+        """Who wrote it, as a sentence without its full stop."""
+        parts = []
+        if self.extra.get("keras_version"):
+            parts.append(f"Keras {self.extra['keras_version']} through Regraft")
+        elif self.keras_version:
+            parts.append(f"Keras {self.keras_version}")
+        if self.tensorflow_version and not self.extra:
+            parts.append(f"TensorFlow {self.tensorflow_version}")
+        return "Written by " + (
+            ", ".join(parts) or "a Keras that doesn't say its version"
+        )
+
+    @property
+    def is_topology(self) -> bool:
+        """Whether it has a config alone, and no value of any weight."""
+        return self.objects is None and self.weights is None

@@ -76,7 +76,8 @@ class Hdf5ModelFile:
         model_config: The model's class and configuration; `None` in a file of
             weights alone.
         training_config: Arguments of `compile`; `None` if it was not compiled.
-        layers: All layers in the model's order, those without weights too.
+        layers: All layers in the model's order, those without weights too; `None` in
+            a file of the config alone.
         top_level_weights: Weights that the model owns itself.
         optimizer_weights: The optimizer's state; `None` where there is none.
         accumulated_gradients: What the optimizer has summed up for its next step;
@@ -89,7 +90,7 @@ class Hdf5ModelFile:
     backend: str | None = None
     model_config: dict[str, Any] | None = None
     training_config: dict[str, Any] | None = None
-    layers: tuple[Hdf5Layer, ...] = ()
+    layers: tuple[Hdf5Layer, ...] | None = ()
     top_level_weights: Weights = ()
     optimizer_weights: Weights | None = None
     accumulated_gradients: Weights = ()
@@ -211,8 +212,14 @@ def _read_model(root: h5py.Group, file: SafeFile) -> Hdf5ModelFile:
         place, weights_only = f"/{MODEL_WEIGHTS}", False
     else:
         group, place, weights_only = root, "", True
-    layers, top_level = _read_layers(group, file, place)
     attributes = _read_root_attributes(root, file)
+    layers: tuple[Hdf5Layer, ...] | None = None
+    top_level: Weights = ()
+    names = hdf5_attributes.read_names(group, LAYER_NAMES, file, place)
+    if names is None and weights_only and attributes.get("model_config") is not None:
+        weights_only = False
+    else:
+        layers, top_level = _read_layers(group, names, file, place)
     versions = {
         name: attributes.pop(name, None)
         or hdf5_attributes.read_attribute(group, name, file, place)
@@ -235,9 +242,8 @@ def _read_model(root: h5py.Group, file: SafeFile) -> Hdf5ModelFile:
 
 
 def _read_layers(
-    group: h5py.Group, file: SafeFile, place: str
+    group: h5py.Group, names: list[str] | None, file: SafeFile, place: str
 ) -> tuple[tuple[Hdf5Layer, ...], Weights]:
-    names = hdf5_attributes.read_names(group, LAYER_NAMES, file, place)
     if names is None:
         raise FormatError(
             "Not an HDF5 file of Keras' models: it has no list of layers. (A file "
