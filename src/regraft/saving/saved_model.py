@@ -22,8 +22,8 @@ from regraft.model.optimizers import (
     describe_optimizer_state,
     state_from_keras,
 )
-from regraft.model.optimizers.object_graph import LOOKAHEAD_CHILD
-from regraft.model.optimizers.slots import SLOW
+from regraft.model.optimizers.slots import AROUND_SLOTS
+from regraft.model.optimizers.style import INNER_CHILDREN
 from regraft.model.ordering import (
     Child,
     children_in_order,
@@ -357,9 +357,13 @@ class ModelAssembly:
             (self._parts.training_config or {}).get("optimizer_config"),
         )
         node = self._builder.add_checkpoint_tree(root, "optimizer", tree)
-        inner = self._builder.child(node, LOOKAHEAD_CHILD)
+        inner = next(
+            (self._builder.child(node, key) for key in tree if key in INNER_CHILDREN),
+            None,
+        )
         for index, slot_name, value in slots:
             original = self._builder.variable_id(variables[index])
             if original is not None:
-                holder = node if inner is None or slot_name == SLOW else inner
+                within = inner if slot_name not in AROUND_SLOTS.values() else None
+                holder = node if within is None else within
                 self._builder.add_slot(holder, original, slot_name, value)

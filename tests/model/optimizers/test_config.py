@@ -181,7 +181,7 @@ def test_optimizer_of_the_caller(name: str) -> None:
 
 def test_unknown_optimizer_names_custom_objects() -> None:
     with pytest.raises(ValueError, match="custom_objects"):
-        build("Addons>Yogi", {"learning_rate": 0.1})
+        build("Addons>MultiOptimizer", {"learning_rate": 0.1})
 
 
 def test_argument_that_keras_3_lacks_is_unsupported() -> None:

@@ -216,9 +216,8 @@ class LAMB(_Moments):
         self.assign_sub(variable, rate * update)
 
 
-@keras.saving.register_keras_serializable(_PACKAGE)
-class RectifiedAdam(_Moments):
-    """`RectifiedAdam`: momentum alone until the second moment is known well enough.
+class AdaptiveMoments(_Moments):
+    """Momentum alone until the second moment is known well enough.
 
     Args:
         sma_threshold: From which length of the average on it is.
@@ -281,17 +280,26 @@ class RectifiedAdam(_Moments):
         power = ops.power(beta_2, step)
         longest = 2.0 / (1.0 - beta_2) - 1.0
         length = longest - 2.0 * step * power / (1.0 - power)
-        trusted = length >= self.sma_threshold
-        # Where it isn't trusted the root may be of a negative number.
-        ratio = (length - 4.0) / (longest - 4.0) * (length - 2.0) / (longest - 2.0)
-        root = ops.sqrt(ops.where(trusted, ratio * longest / length, 1.0))
+        trusted, factor = self._trust(length, longest)
         update = ops.where(
-            trusted, root * first / (ops.sqrt(second) + self.epsilon), first
+            trusted, factor * first / (ops.sqrt(second) + self.epsilon), first
         )
         if self._decays(variable):
             update = update + self._decay(variable) * variable
         rate = self._warmed_up(ops.cast(learning_rate, dtype), step)
         self.assign_sub(variable, rate * update)
+
+    def _trust(self, length: Any, longest: Any) -> tuple[Any, Any]:
+        """Whether an average of a length is long enough, and what then scales it."""
+        trusted = length >= self.sma_threshold
+        # Where it isn't trusted the root may be of a negative number.
+        ratio = (length - 4.0) / (longest - 4.0) * (length - 2.0) / (longest - 2.0)
+        return trusted, ops.sqrt(ops.where(trusted, ratio * longest / length, 1.0))
+
+
+@keras.saving.register_keras_serializable(_PACKAGE)
+class RectifiedAdam(AdaptiveMoments):
+    """`RectifiedAdam`: Adam that waits for its second moment."""
 
 
 CLASSES: dict[str, type[OptimizerV2]] = {

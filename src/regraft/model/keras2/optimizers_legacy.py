@@ -15,14 +15,15 @@ They are Keras 3's optimizers with the arithmetic of those years, which differs 
 * hyperparameters, which are float32 (`1 - beta_2` isn't 0.001).
 
 Each can be the inner one of TensorFlow Addons' `Lookahead`, which goes part of the
-way back to a slow copy of the variables every few steps.
+way back to a slow copy of the variables every few steps, or of its `SWA` and
+`MovingAverage`, see `optimizers_averages`.
 
 `get_config` gives Keras 2's config.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -30,6 +31,7 @@ import numpy as np
 from keras import ops
 
 from regraft.model.keras2.optimizers import ValueOf
+from regraft.model.keras2.optimizers_averages import describe_average, make_average
 from regraft.model.keras2.registration import PACKAGE
 
 _PACKAGE = f"{PACKAGE}Legacy"
@@ -72,6 +74,8 @@ class OptimizerV2(keras.optimizers.Optimizer):
         sync_period: After how many steps variables go back to the slow copy; `None`:
             there is none.
         slow_step_size: How far the slow copy goes with them.
+        average: Which average of each variable is kept, see `make_average`; `None`:
+            none.
         **arguments: Of the Keras 3 optimizer.
     """
 
@@ -80,6 +84,8 @@ class OptimizerV2(keras.optimizers.Optimizer):
     _lazy_slots: tuple[str, ...] | None = None
     # Those that are variables in Keras 2, besides the learning rate.
     hyperparameters: tuple[str, ...] = ("decay",)
+    # Whether a learning rate is one of them.
+    has_rate = True
 
     def __init__(
         self,
@@ -92,6 +98,7 @@ class OptimizerV2(keras.optimizers.Optimizer):
         sparse_rows: bool = True,
         sync_period: int | None = None,
         slow_step_size: float = 0.5,
+        average: Mapping[str, Any] | None = None,
         **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
@@ -107,9 +114,10 @@ class OptimizerV2(keras.optimizers.Optimizer):
         self.sparse_rows = sparse_rows
         self.sync_period = sync_period
         self.slow_step_size = _float32(slow_step_size)
+        self.average = None if average is None else make_average(average)
 
     def build(self, variables: Sequence[Any]) -> None:
-        """Makes the slots, the slow copy among them."""
+        """Makes the slots, the slow copy and the averages among them."""
         if self.built:
             return
         super().build(variables)
@@ -118,6 +126,29 @@ class OptimizerV2(keras.optimizers.Optimizer):
                 self.add_variable_from_reference(variable, "slow", ValueOf(variable))
                 for variable in variables
             ]
+        if self.average is not None:
+            self._averages = [
+                self.add_variable_from_reference(
+                    variable,
+                    "average",
+                    ValueOf(variable) if self.average.starts_at_value else "zeros",
+                )
+                for variable in variables
+            ]
+
+    def assign_average_vars(self, var_list: Sequence[Any]) -> None:
+        """Gives variables their averages, as TensorFlow Addons' method does.
+
+        Args:
+            var_list: Variables of a model; those without an average stay as they are.
+        """
+        for variable in var_list:
+            if self.average is not None and self._has_index(variable):
+                average = self._averages[self._get_variable_index(variable)]
+                variable.assign(average)
+
+    def _has_index(self, variable: Any) -> bool:
+        return any(each is variable for each in self._trainable_variables)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -134,6 +165,8 @@ class OptimizerV2(keras.optimizers.Optimizer):
         if self.sync_period is not None:
             config["sync_period"] = self.sync_period
             config["slow_step_size"] = self.slow_step_size
+        if self.average is not None:
+            config["average"] = describe_average(self.average)
         return {**config, "decay": self.decay}
 
     def _clip_gradients(self, grads: Sequence[Any]) -> list[Any]:
@@ -173,7 +206,7 @@ class OptimizerV2(keras.optimizers.Optimizer):
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         if self._lazy_slots is None or not self._has_sparse_gradient(variable):
             self._update(gradient, variable, learning_rate)
-            self._look_ahead(variable)
+            self._after_step(variable)
             return
         index = self._get_variable_index(variable)
         changed = [variable]
@@ -187,16 +220,23 @@ class OptimizerV2(keras.optimizers.Optimizer):
         looked_up = ops.any(ops.not_equal(gradient, 0), axis=axes, keepdims=True)
         for item, old in zip(changed, before, strict=True):
             item.assign(ops.where(looked_up, ops.convert_to_tensor(item), old))
-        self._look_ahead(variable)
+        self._after_step(variable)
 
-    def _look_ahead(self, variable: Any) -> None:
-        if self.sync_period is None:
-            return
+    def _after_step(self, variable: Any) -> None:
+        if self.sync_period is not None:
+            self._look_ahead(variable, self.sync_period)
+        if self.average is not None:
+            average = self._averages[self._get_variable_index(variable)]
+            value = ops.convert_to_tensor(variable)
+            before = ops.convert_to_tensor(average)
+            self.assign(average, self.average.moved(before, value, self.iterations))
+
+    def _look_ahead(self, variable: Any, period: int) -> None:
         copy = self._slow[self._get_variable_index(variable)]
         slow, fast = ops.convert_to_tensor(copy), ops.convert_to_tensor(variable)
         step = ops.cast(self.slow_step_size, fast.dtype)
         back = slow + step * (fast - slow)
-        now = ops.equal((self.iterations + 1) % self.sync_period, 0)
+        now = ops.equal((self.iterations + 1) % period, 0)
         self.assign(copy, ops.where(now, back, slow))
         self.assign(variable, ops.where(now, back, fast))
 

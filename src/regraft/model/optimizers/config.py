@@ -15,6 +15,7 @@ from regraft.model.dialects.registry import find_custom, make_custom
 from regraft.model.keras2 import (
     optimizers,
     optimizers_addons,
+    optimizers_addons_steps,
     optimizers_legacy,
 )
 from regraft.model.optimizers.schedules import (
@@ -27,9 +28,9 @@ from regraft.model.optimizers.style import (
     KERAS_3,
     LEGACY,
     Entry,
+    around_of,
     class_name_of,
     inner_entry,
-    is_lookahead,
     is_loss_scale,
     style_of,
 )
@@ -39,6 +40,7 @@ _KERAS_3 = {
     for name, value in vars(keras.optimizers).items()
     if isinstance(value, type) and issubclass(value, keras.optimizers.Optimizer)
 }
+_ADDONS = {**optimizers_addons.CLASSES, **optimizers_addons_steps.CLASSES}
 # Files spell built-in classes in any case: `"adam"`, `"SGD"`, `"rmsprop"`.
 _SPELLING = {name.lower(): name for name in _KERAS_3}
 _CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
@@ -81,15 +83,16 @@ def build_optimizer(
     entry = _normalize(optimizer_config)
     if is_loss_scale(entry):
         return _build_loss_scale(entry, context)
-    if is_lookahead(entry):
-        return _build_lookahead(entry, context)
+    around = around_of(entry)
+    if around is not None:
+        return _build_around(around, entry, context)
     name = str(entry.get("registered_name") or entry["class_name"])
     cls = find_custom(name, context)
     if cls is not None:
         return _build_custom(cls, entry, context)
     package, _, plain = class_name_of(entry).rpartition(">")
-    if package == "Addons" and plain in optimizers_addons.CLASSES:
-        return _build_addon(optimizers_addons.CLASSES[plain], entry, context)
+    if package == "Addons" and plain in _ADDONS:
+        return _build_addon(_ADDONS[plain], entry, context)
     name = _SPELLING.get(plain.lower(), "")
     # Of another package, such as TensorFlow Addons, it is another class.
     if not name or package not in ("", "Custom"):
@@ -201,11 +204,11 @@ def _build_addon(cls: Any, entry: Entry, context: BuildContext) -> keras.Optimiz
     return _build_legacy(cls, config, context)
 
 
-def _build_lookahead(entry: Entry, context: BuildContext) -> keras.Optimizer:
-    """The inner optimizer, which looks ahead; only the outer one's clips count."""
+def _build_around(around: str, entry: Entry, context: BuildContext) -> keras.Optimizer:
+    """The inner optimizer, with what is around it; only the outer one's clips count."""
     config, inner = entry["config"], inner_entry(entry)
-    if inner is entry or is_loss_scale(config["optimizer"]):
-        raise UnsupportedError(f"Lookahead around no plain optimizer: {config!r}.")
+    if inner is entry or inner is not config["optimizer"]:
+        raise UnsupportedError(f"{around} around no plain optimizer: {config!r}.")
     arguments = dict(inner.get("config") or {})
     for key in _CLIPS:
         arguments.pop(key, None)
@@ -215,10 +218,13 @@ def _build_lookahead(entry: Entry, context: BuildContext) -> keras.Optimizer:
     if name in ("AdamW", "SGDW"):
         # They learn from `apply_gradients` what doesn't decay, which is never called.
         arguments.pop("exclude_from_weight_decay", None)
-    if name in optimizers_addons.CLASSES:
+    if name in _ADDONS:
         name = optimizers_addons.ADDONS + name  # HDF5 files leave the package out.
-    arguments["sync_period"] = int(config["sync_period"])
-    arguments["slow_step_size"] = config["slow_step_size"]
+    if around == "Lookahead":
+        arguments["sync_period"] = int(config["sync_period"])
+        arguments["slow_step_size"] = config["slow_step_size"]
+    else:
+        arguments["average"] = {"class_name": around, "config": config}
     arguments["is_legacy_optimizer"] = True
     found = {"class_name": name, "config": arguments}
     return build_optimizer(found, context)
@@ -395,23 +401,34 @@ def _own_legacy_entry(
     """The config of an `OptimizerV2` of Keras 2 or of TensorFlow Addons."""
     period = config.pop("sync_period", None)
     step_size = config.pop("slow_step_size", None)
+    average = config.pop("average", None)
     if optimizers_legacy.CLASSES.get(cls.__name__) is cls:
         entry = _legacy_entry(cls.__name__, config, notes)
-    elif optimizers_addons.CLASSES.get(cls.__name__) is cls:
+    elif _ADDONS.get(cls.__name__) is cls:
+        if not cls.has_rate:
+            config.pop("learning_rate")
         entry = {
             "class_name": f"{optimizers_addons.ADDONS}{cls.__name__}",
             "config": {k: v for k, v in config.items() if k != "sparse_rows"},
         }
     else:
         return None
-    if period is None:
-        return entry
-    around = {"name": "Lookahead", "sync_period": period, "slow_step_size": step_size}
+    if period is not None:
+        outer = {"sync_period": period, "slow_step_size": step_size}
+        return _entry_around("Lookahead", outer, entry)
+    if average is not None:
+        return _entry_around(average["class_name"], average["config"], entry)
+    return entry
+
+
+def _entry_around(
+    around: str, config: Mapping[str, Any], entry: dict[str, Any]
+) -> dict[str, Any]:
+    config = {"name": around, **config, "optimizer": entry}
     for key in _CLIPS:
         if key in entry["config"]:
-            around[key] = entry["config"].pop(key)
-    around["optimizer"] = entry
-    return {"class_name": f"{optimizers_addons.ADDONS}Lookahead", "config": around}
+            config[key] = entry["config"].pop(key)
+    return {"class_name": f"{optimizers_addons.ADDONS}{around}", "config": config}
 
 
 def _has_legacy_twin(optimizer: keras.Optimizer, config: Mapping[str, Any]) -> bool:

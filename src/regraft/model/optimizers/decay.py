@@ -11,12 +11,19 @@ from collections.abc import Iterable
 import keras
 
 from regraft import _compat
+from regraft.model.keras2.optimizers_legacy import OptimizerV2
 from regraft.model.optimizers.state import inner_optimizer
 
 
 def decays(optimizer: keras.Optimizer) -> bool:
-    """Whether an optimizer makes weights smaller in each step."""
-    return bool(getattr(inner_optimizer(optimizer), "weight_decay", None))
+    """Whether an optimizer makes weights smaller in each step, but for some.
+
+    Those of TensorFlow Addons say in their configs which they spare.
+    """
+    inner = inner_optimizer(optimizer)
+    if isinstance(inner, OptimizerV2):
+        return False
+    return bool(getattr(inner, "weight_decay", None))
 
 
 def spared_from_decay(

@@ -25,9 +25,10 @@ import numpy as np
 from regraft.model.dialects.context import Note
 from regraft.model.optimizers.slots import (
     ACCUMULATED,
+    AROUND_SLOTS,
     AVERAGE,
     LEGACY_BY_VARIABLE,
-    SLOW,
+    OTHER_SHAPES,
     U_PRODUCT,
     Slot,
     is_factored,
@@ -36,12 +37,13 @@ from regraft.model.optimizers.slots import (
 )
 from regraft.model.optimizers.state import OptimizerState, Slots
 from regraft.model.optimizers.style import (
+    AROUND,
     KERAS_3,
     LEGACY,
     NEW,
     Entry,
+    around_of,
     inner_entry,
-    is_lookahead,
     is_loss_scale,
     style_of,
 )
@@ -64,7 +66,7 @@ def slot_order(
     entry: Entry, style: str, shapes: Sequence[tuple[int, ...]]
 ) -> list[tuple[str, int]]:
     """Slot name and index of the variable of each slot variable, in order."""
-    looks_ahead = is_lookahead(entry)
+    around = around_of(entry)
     entry = inner_entry(entry)
     config = entry.get("config") or {}
     name = plain_name(str(entry["class_name"]))
@@ -74,8 +76,8 @@ def slot_order(
         order = [(slot.name, i) for slot in found for i in _column(slot, shapes)]
         if name in LEGACY_BY_VARIABLE:
             order.sort(key=lambda place: place[1])
-        if looks_ahead:
-            order = [(SLOW, i) for i in range(len(shapes))] + order
+        if around is not None:
+            order = [(AROUND[around].slot, i) for i in range(len(shapes))] + order
         return order
     always = style == NEW and name == "SGD"
     found = [slot for slot in rows if always or slot.exists(config)]
@@ -232,8 +234,7 @@ def _aligned(
         return None
     slots: dict[str, list[StoredTensor | None]] = {}
     for (name, index), (_, tensor) in zip(order, weights, strict=False):
-        factored = name in ("r", "c")
-        if not factored and tuple(tensor.shape) != shapes[index]:
+        if name not in OTHER_SHAPES and tuple(tensor.shape) != shapes[index]:
             return None
         slots.setdefault(name, [None] * len(shapes))[index] = tensor
     return {name: tuple(found) for name, found in slots.items()}
@@ -391,7 +392,7 @@ def _known(
     state: OptimizerState, entry: Entry, style: str, scope: str, names: list[str]
 ) -> list[tuple[str, StoredTensor]]:
     rows = slots_of(str(inner_entry(entry)["class_name"])) or ()
-    legacy = {SLOW: SLOW, **{row.name: row.legacy for row in rows}}
+    legacy = {**AROUND_SLOTS, **{row.name: row.legacy for row in rows}}
     shapes = shapes_of(state, len(names))
     found = []
     for slot, index in slot_order(entry, style, shapes):
@@ -411,7 +412,7 @@ def shapes_of(state: OptimizerState, count: int) -> list[tuple[int, ...]]:
     """Shapes of the variables, as far as the slots tell."""
     shapes: list[tuple[int, ...]] = [()] * count
     for name, found in state.slots.items():
-        if name not in ("r", "c"):
+        if name not in OTHER_SHAPES:
             for index, tensor in enumerate(found):
                 if tensor is not None:
                     shapes[index] = tuple(tensor.shape)

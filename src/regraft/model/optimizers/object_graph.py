@@ -9,6 +9,8 @@ OptimizerV2  optimizer/iter, learning_rate, decay, beta_1, …, momentum_cache
                        slot records: (variable's node, slot name, slot's node)
 Lookahead    optimizer/iter, sync_period, slow_step_size; the slot `slow`;
              lh_base_optimizer/learning_rate, … and the slots of the inner one
+SWA          optimizer/iter; the slot `average`; awg_optimizer/learning_rate, … and
+             the slots of the inner one; MovingAverage as well
 mixed        the same and optimizer/loss_scale/current_loss_scale, good_steps;
              up to 2.2 the optimizer proper is the child base_optimizer, which
              is empty afterwards
@@ -26,18 +28,20 @@ from regraft.model.description import ObjectNode, Variable
 from regraft.model.dialects.context import Note
 from regraft.model.optimizers.hdf5 import as_int64, shapes_of, slot_order
 from regraft.model.optimizers.slots import (
+    AROUND_SLOTS,
     COMMON_SLOTS,
-    SLOW,
     U_PRODUCT,
     slots_of,
 )
 from regraft.model.optimizers.state import OptimizerState, Slots
 from regraft.model.optimizers.style import (
+    AROUND,
+    INNER_CHILDREN,
     LEGACY,
     NEW,
     Entry,
+    around_of,
     inner_entry,
-    is_lookahead,
     style_of,
 )
 from regraft.storage.tensor import ArrayTensor, StoredTensor
@@ -46,8 +50,6 @@ _ITERATIONS = ("_iterations", "iter", "iterations")
 _PRODUCTS = ("_u_product", "momentum_cache")
 _RATES = ("_learning_rate", "learning_rate")
 _NOT_HYPERPARAMETERS = {*_ITERATIONS, *_PRODUCTS, *_RATES, "_current_learning_rate"}
-# Where Lookahead of TensorFlow Addons keeps the optimizer that does the steps.
-LOOKAHEAD_CHILD = "lh_base_optimizer"
 _NOT_SLOTS = {"_variables", "_index_dict", "loss_scale", "_trainable_variables"}
 
 # Those of `OptimizerV2` that are variables.
@@ -96,10 +98,11 @@ def state_from_object_graph(
         node = base if base.children else node
     iterations: dict[str, StoredTensor] = {}
     _put(iterations, "iterations", node, _ITERATIONS)
-    ahead = node.child(LOOKAHEAD_CHILD)
-    if ahead is not None:
-        records = records + ahead.slot_variables
-        node = ahead
+    for child in INNER_CHILDREN & node.children.keys():
+        inner = node.child(child)
+        if inner is not None:
+            records = records + inner.slot_variables
+            node = inner
     _put(scalars, U_PRODUCT, node, _PRODUCTS)
     hyperparameters: dict[str, StoredTensor] = {}
     _put(hyperparameters, "learning_rate", node, _RATES)
@@ -239,15 +242,16 @@ def describe_optimizer_state(
 
     Returns:
         The optimizer's children (tensor, list or dict by name), and its slots as
-        (index of the variable, slot name, value). Of Lookahead all but `slow` are
-        slots of its child.
+        (index of the variable, slot name, value). Of one around another (`AROUND`)
+        all but its own are slots of its child.
     """
     entry = optimizer_config or state.optimizer_config or {"class_name": ""}
     inner = inner_entry(entry)
     if style_of(inner) == LEGACY:
         tree, records = _legacy_tree(state, inner)
-        if is_lookahead(entry):
-            tree = _lookahead_tree(tree, entry.get("config") or {})
+        around = around_of(entry)
+        if around is not None:
+            tree = _tree_around(tree, around, entry.get("config") or {})
     else:
         tree, records = _new_tree(state, inner, len(variables)), []
     if "loss_scale" in state.scalars:
@@ -269,7 +273,7 @@ def _legacy_tree(state: OptimizerState, entry: Entry) -> tuple[Tree, list[SlotRe
         if slot in state.slots:
             tree[child] = _present(state.slots[slot])
     names = {s.name: s.legacy for s in slots_of(str(entry["class_name"])) or ()}
-    names[SLOW] = SLOW
+    names |= AROUND_SLOTS
     records = [
         (index, names[slot] or slot, tensor)
         for slot, found in state.slots.items()
@@ -280,12 +284,13 @@ def _legacy_tree(state: OptimizerState, entry: Entry) -> tuple[Tree, list[SlotRe
     return tree, records
 
 
-def _lookahead_tree(inner: Tree, config: Mapping[str, Any]) -> Tree:
+def _tree_around(inner: Tree, around: str, config: Mapping[str, Any]) -> Tree:
     tree: Tree = {
-        "sync_period": ArrayTensor(np.int64(config["sync_period"])),
-        "slow_step_size": ArrayTensor(np.float32(config["slow_step_size"])),
-        LOOKAHEAD_CHILD: {key: item for key, item in inner.items() if key != "iter"},
+        AROUND[around].child: {k: item for k, item in inner.items() if k != "iter"}
     }
+    if around == "Lookahead":
+        tree["sync_period"] = ArrayTensor(np.int64(config["sync_period"]))
+        tree["slow_step_size"] = ArrayTensor(np.float32(config["slow_step_size"]))
     return {**tree, "iter": inner["iter"]} if "iter" in inner else tree
 
 

@@ -22,6 +22,11 @@ COMMON_SLOTS = {AVERAGES: AVERAGE, ACCUMULATED_ATTRIBUTE: ACCUMULATED}
 # The copy of each variable that `Lookahead` of TensorFlow Addons goes back to.
 SLOW = "slow"
 SLOW_ATTRIBUTE = "_slow"
+# The average of each variable that its `SWA` and `MovingAverage` keep.
+AVERAGED = "averaged"
+AVERAGED_ATTRIBUTE = "_averages"
+# What those around an optimizer keep, by their name here and in files.
+AROUND_SLOTS = {SLOW: "slow", AVERAGED: "average"}
 # The product of Nadam's momenta so far.
 U_PRODUCT = "u_product"
 
@@ -51,6 +56,11 @@ class Slot:
         return self.needs is None or bool(config.get(self.needs))
 
 
+# The second moments of NovoGrad, one number for each variable.
+SPREAD = "spread"
+# Slots whose shapes aren't their variables'.
+OTHER_SHAPES = frozenset({"r", "c", SPREAD})
+
 _M = Slot("m", "_momentums", "_momentums", "m")
 _V = Slot("v", "_velocities", "_velocities", "v")
 _ADAM = (_M, _V, Slot("vhat", "_velocity_hats", "_velocity_hats", "vhat", "amsgrad", 1))
@@ -63,6 +73,22 @@ SLOTS: Mapping[str, tuple[Slot, ...]] = {
     "LazyAdam": _ADAM,
     "RectifiedAdam": _ADAM,
     "LAMB": (_M, _V),
+    "AdaBelief": _ADAM,
+    "Yogi": (_V, Slot("m", "_momentums", "_momentums", "m", "beta1")),
+    "NovoGrad": (_M, Slot(SPREAD, "_spreads", "_spreads", "v")),
+    "COCOB": (
+        Slot("lr", "_largest", "_largest", "lr"),
+        Slot("grad_norm_sum", "_norm_sums", "_norm_sums", "grad_norm_sum"),
+        Slot("gradients_sum", "_gradient_sums", "_gradient_sums", "gradients_sum"),
+        Slot("tilde_w", "_bets", "_bets", "tilde_w"),
+        Slot("reward", "_rewards", "_rewards", "reward"),
+    ),
+    "ConditionalGradient": (
+        Slot("unused", "_unused", "_unused", "conditional_gradient"),
+    ),
+    "ProximalAdagrad": (
+        Slot("accumulator", "_accumulators", "_accumulators", "accumulator"),
+    ),
     "SGDW": (Slot("m", "momentums", "momentums", "momentum", "momentum"),),
     "Adamax": (Slot("m", "_m", "_m", "m"), Slot("u", "_u", "_u", "v")),
     "Nadam": (_M, _V),
@@ -104,7 +130,7 @@ SLOTS: Mapping[str, tuple[Slot, ...]] = {
 
 # Legacy optimizers whose HDF5 order is one variable after the other; all others
 # have one slot after the other.
-LEGACY_BY_VARIABLE = frozenset({"Ftrl"})
+LEGACY_BY_VARIABLE = frozenset({"Ftrl", "Yogi", "COCOB"})
 
 
 def plain_name(class_name: str) -> str:

@@ -16,7 +16,10 @@ from regraft.model.keras2.optimizers import Keras2Optimizer
 from regraft.model.keras2.optimizers_legacy import OptimizerV2
 from regraft.model.optimizers.config import describe_optimizer
 from regraft.model.optimizers.slots import (
+    AROUND_SLOTS,
     AVERAGE,
+    AVERAGED,
+    AVERAGED_ATTRIBUTE,
     COMMON_SLOTS,
     SLOW,
     SLOW_ATTRIBUTE,
@@ -79,7 +82,8 @@ def _slot_lists(optimizer: keras.Optimizer) -> dict[str, list[Any]]:
 
     Of a class without row every list that pairs with the trainable variables is one.
     """
-    named = {**COMMON_SLOTS, SLOW_ATTRIBUTE: SLOW}
+    around = {SLOW_ATTRIBUTE: SLOW, AVERAGED_ATTRIBUTE: AVERAGED}
+    named = {**COMMON_SLOTS, **around}
     row = slots_of(base_class_name(optimizer))
     if row is not None:
         named |= {slot.attribute: slot.name for slot in row}
@@ -177,6 +181,8 @@ def _hyperparameters(optimizer: keras.Optimizer) -> dict[str, StoredTensor]:
     if isinstance(optimizer._learning_rate, keras.Variable):
         found["learning_rate"] = _tensor(optimizer._learning_rate)
     if isinstance(optimizer, OptimizerV2):
+        if not optimizer.has_rate:
+            found.clear()
         for name in optimizer.hyperparameters:
             value = getattr(optimizer, name)
             if not callable(value):
@@ -331,7 +337,8 @@ def _names_in_files(class_name: str, style: str) -> dict[str, str]:
     """What an object graph calls each slot."""
     rows = slots_of(class_name) or ()
     if style == "legacy":
-        return {slot.name: slot.legacy for slot in rows if slot.legacy}
+        names = {slot.name: slot.legacy for slot in rows if slot.legacy}
+        return {**AROUND_SLOTS, **names}
     return {slot.name: slot.child for slot in rows}
 
 

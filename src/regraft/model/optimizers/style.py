@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from regraft.model.optimizers.slots import plain_name, slots_of
+from regraft.model.optimizers.slots import AVERAGED, SLOW, plain_name, slots_of
 
 Entry = Mapping[str, Any]
 
@@ -35,14 +36,36 @@ def class_name_of(entry: Entry) -> str:
     return str(entry.get("class_name", ""))
 
 
-def is_lookahead(entry: Entry) -> bool:
-    """Whether a config is of the `Lookahead` of TensorFlow Addons."""
-    return class_name_of(entry) == f"{_ADDONS}Lookahead"
+@dataclass(frozen=True)
+class Around:
+    """An optimizer of TensorFlow Addons that is around another one.
+
+    Attributes:
+        child: Where the object graph has the inner one.
+        slot: What it keeps for each variable.
+    """
+
+    child: str
+    slot: str
+
+
+AROUND: Mapping[str, Around] = {
+    "Lookahead": Around("lh_base_optimizer", SLOW),
+    "SWA": Around("awg_optimizer", AVERAGED),
+    "MovingAverage": Around("awg_optimizer", AVERAGED),
+}
+INNER_CHILDREN = frozenset(around.child for around in AROUND.values())
+
+
+def around_of(entry: Entry) -> str | None:
+    """Which optimizer of TensorFlow Addons a config puts around another one."""
+    package, _, name = class_name_of(entry).rpartition(">")
+    return name if f"{package}>" == _ADDONS and name in AROUND else None
 
 
 def inner_entry(entry: Entry) -> Entry:
     """The config of the optimizer that does the steps."""
-    while is_loss_scale(entry) or is_lookahead(entry):
+    while is_loss_scale(entry) or around_of(entry) is not None:
         config = entry.get("config") or {}
         found = next((config[key] for key in _INNER if key in config), None)
         if not isinstance(found, Mapping):
@@ -57,7 +80,7 @@ def style_of(entry: Entry) -> str:
     Since 2.11 a config says `is_legacy_optimizer`; without the word it is legacy, as
     `tf_keras` has it too.
     """
-    if is_lookahead(entry):
+    if around_of(entry) is not None:
         return LEGACY
     entry = inner_entry(entry)
     config = entry.get("config") or {}

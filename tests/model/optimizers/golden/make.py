@@ -214,6 +214,27 @@ def addons_cases(addons, legacy):
     yield "triangular2", legacy.SGD(found.Triangular2CyclicalLearningRate(0.01, 0.1, 1))
     rate = found.ExponentialCyclicalLearningRate(0.01, 0.1, 3, gamma=0.7)
     yield "exponential_cycles", legacy.SGD(rate)
+    penalties = {"l1_regularization_strength": 0.1, "l2_regularization_strength": 0.2}
+    yield "yogi", found.Yogi(0.05)
+    yield "yogi_penalties", found.Yogi(0.05, decay=0.1, activation="tanh", **penalties)
+    yield "yogi_still", found.Yogi(0.05, beta1=0.0, l2_regularization_strength=0.3)
+    yield "novograd", found.NovoGrad(0.05)
+    yield "novograd_averaging", found.NovoGrad(grad_averaging=True, **decay)
+    yield "swa", found.SWA(legacy.SGD(0.1), average_period=2, start_averaging=1)
+    inner = legacy.Adam(0.05, clipnorm=0.1)
+    yield "swa_clipnorm", found.SWA(inner, average_period=1, clipnorm=0.7)
+    yield "average", found.MovingAverage(legacy.Adam(0.05), average_decay=0.8)
+    inner = found.LAMB(**decay)
+    yield "average_dynamic", found.MovingAverage(inner, start_step=2, dynamic_decay=True)
+    yield "average_known", found.MovingAverage(found.Yogi(0.05), num_updates=4)
+    yield "adabelief", found.AdaBelief(0.05)
+    yield "adabelief_trusted", found.AdaBelief(beta_2=0.6, amsgrad=True, **decay)
+    yield "adabelief_plain", found.AdaBelief(0.05, rectify=False, total_steps=5)
+    yield "proximal", found.ProximalAdagrad(0.1)
+    yield "proximal_penalties", found.ProximalAdagrad(0.1, **penalties)
+    yield "conditional", found.ConditionalGradient(0.9, lambda_=0.5)
+    yield "conditional_nuclear", found.ConditionalGradient(0.9, 0.5, ord="nuclear")
+    yield "cocob_dense", found.COCOB(10.0)
 
 
 def state(optimizer, legacy):
@@ -245,6 +266,8 @@ def trajectory(optimizer, start, gradients, legacy, arrays, prefix):
             tf.IndexedSlices(value, rows, SHAPES[name]) if name == "table" else value
             for name, value in zip(SHAPES, values)
         ]
+        if "dense" in prefix:
+            slices = [tf.convert_to_tensor(value) for value in slices]
         if legacy and hasattr(optimizer, "_clip_gradients"):
             # Up to 2.3 `Model.fit` clips before it applies.
             slices = optimizer._clip_gradients(slices)
