@@ -26,7 +26,7 @@ BATCH = 4
 
 def data(seed=5):
     random = np.random.RandomState(seed)
-    return random.normal(size=(10, 4)).astype("float32")
+    return random.normal(size=(11, 4)).astype("float32")
 
 
 def classifier(activation=None, units=3):
@@ -40,7 +40,7 @@ def classifier(activation=None, units=3):
 
 
 def regression():
-    return np.random.RandomState(6).normal(size=(10, 3)).astype("float32")
+    return np.random.RandomState(6).normal(size=(11, 3)).astype("float32")
 
 
 def optimizers():
@@ -61,11 +61,75 @@ def optimizers():
     yield "ranger", found.Lookahead(found.RectifiedAdam(0.05), sync_period=2), False
 
 
+def one_hot():
+    return np.eye(3, dtype="float32")[[0, 1, 2, 0, 1, 2, 2, 1, 0, 1, 1]]
+
+
+def boxes():
+    random = np.random.RandomState(8)
+    low = random.uniform(size=(11, 2))
+    return np.concatenate([low, low + random.uniform(size=(11, 2))], 1).astype("f")
+
+
+def box_model():
+    model = classifier(units=2)
+    sides = keras.layers.Dense(2, "sigmoid", name="sides")(model.output)
+    low = keras.layers.Dense(2, "tanh", name="low")(model.output)
+    high = keras.layers.Add(name="high")([low, sides])
+    return keras.Model(model.input, keras.layers.Concatenate(name="box")([low, high]))
+
+
+def similarities():
+    """Of each row to all of its batch."""
+    model = classifier()
+    pairs = tf.matmul(model.output, model.output, transpose_b=True)
+    return keras.Model(model.input, pairs)
+
+
+def losses():
+    """Name, model, loss and targets."""
+    found = tfa.losses
+    classes = np.array([0, 0, 1, 1, 0, 1, 0, 1, 2, 2, 0], "float32")[:, None]
+    some = (one_hot() + one_hot()[::-1] > 0).astype("float32")
+    pairs = (regression()[:, :1] > 0).astype("float32")
+    # Of what isn't reduced `evaluate` counts larger batches for more than their size.
+    focal = found.SigmoidFocalCrossEntropy()
+    yield "focal", classifier("sigmoid"), focal, some[: 2 * BATCH]
+    focal = found.SigmoidFocalCrossEntropy(True, 0.4, 1.5, reduction="sum")
+    yield "focal_logits", classifier(), focal, some
+    focal = found.SigmoidFocalCrossEntropy(reduction="sum_over_batch_size", alpha=0.0)
+    yield "focal_mean", classifier("softmax"), focal, one_hot()
+    yield "focal_function", classifier("sigmoid"), found.sigmoid_focal_crossentropy, some
+    yield "contrastive", classifier(units=1), found.ContrastiveLoss(0.7), pairs
+    yield "pinball", classifier(), found.PinballLoss(0.3), regression()
+    yield "pinball_function", classifier(), found.pinball_loss, regression()
+    yield "giou", box_model(), found.GIoULoss(), boxes()
+    yield "iou", box_model(), found.GIoULoss("iou"), boxes()
+    yield "sparsemax", classifier(), found.SparsemaxLoss(), one_hot()
+    kappa = found.WeightedKappaLoss(num_classes=3)
+    yield "kappa", classifier("softmax"), kappa, one_hot()
+    kappa = found.WeightedKappaLoss(num_classes=3, weightage="linear", epsilon=0.01)
+    yield "kappa_linear", classifier("softmax"), kappa, one_hot()
+    yield "semihard", classifier(), found.TripletSemiHardLoss(), classes
+    semihard = found.TripletSemiHardLoss(0.5, "angular")
+    yield "semihard_angular", classifier(), semihard, classes
+    yield "hard", classifier(), found.TripletHardLoss(), classes
+    hard = found.TripletHardLoss(soft=True, distance_metric="squared-L2")
+    yield "hard_soft", classifier(), hard, classes
+    yield "lifted", classifier(), found.LiftedStructLoss(1.5), classes
+    yield "npairs", similarities(), found.NpairsMultilabelLoss(), some
+    mean = keras.losses.MeanSquaredError(reduction="none")
+    yield "of_each", classifier(), mean, regression()[: 2 * BATCH]
+
+
 def cases():
     """Name, uncompiled model, compile arguments, targets, and whether as SavedModel."""
     for name, optimizer, both in optimizers():
         arguments = {"optimizer": optimizer, "loss": "mse"}
         yield "optimizer_" + name, classifier(), arguments, regression(), both
+    for name, model, loss, y in losses():
+        arguments = {"optimizer": legacy.SGD(0.1), "loss": loss}
+        yield "loss_" + name, model, arguments, y, name == "focal"
 
 
 def step(model, x, y):
@@ -82,7 +146,7 @@ def write(folder):
     for name, model, arguments, y, both in cases():
         keras.utils.set_random_seed(1)
         model = keras.models.clone_model(model)
-        x = data()
+        x = data()[: len(y)]
         model.compile(**arguments)
         for _ in range(3):
             step(model, x, y)

@@ -23,6 +23,7 @@ from regraft.model.dialects.context import BuildContext, Note
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.late_arguments import loss_without_late_arguments
 from regraft.model.dialects.registry import find_custom, make_custom
+from regraft.model.keras2 import losses_addons
 from regraft.model.keras2.losses import FUNCTIONS as KERAS_2_FUNCTIONS
 from regraft.model.keras2.losses import (
     OLD_LOGITS,
@@ -123,6 +124,11 @@ def _build_named(
         return custom()
     if custom is not None:
         return _masked_steps(custom, spelled, rules) or custom
+    addon = losses_addons.FUNCTIONS.get(name.removeprefix(losses_addons.ADDONS))
+    if addon is not None and rules.keras2:
+        return Keras2Loss(
+            addon, {}, spelled, rules.counts_masked_steps, name=addon.__name__
+        )
     plain = FUNCTIONS.get(plain_name(name), plain_name(name))
     if LOSS_CLASSES.get(plain, plain) in _CLASSES:
         return _build_class({"class_name": plain, "config": {}}, context, rules)
@@ -183,6 +189,8 @@ def _build_class(
             config["reduction"] = _reduction(config["reduction"])
         return from_config(custom, config, context)
     plain = plain_name(entry["class_name"])
+    if name.startswith(losses_addons.ADDONS) and plain in losses_addons.CLASSES:
+        return _build_addon(losses_addons.CLASSES[plain], entry, context, rules)
     plain = LOSS_CLASSES.get(plain, plain)
     if plain == "LossFunctionWrapper" or plain not in _CLASSES:
         if "fn" not in config:
@@ -211,7 +219,7 @@ def _build_class(
     if not rules.keras2 and config.get("dtype") is not None:
         given["dtype"] = config["dtype"]
     loss = cls(**_accepted(cls, arguments, plain, context), **given)
-    if not (rules.masks and rules.keras2):
+    if not rules.keras2 or not (rules.masks or reduction == "none"):
         return loss
     # The function and its arguments: a bound method has no name to be saved by.
     return Keras2Loss(
@@ -221,6 +229,25 @@ def _build_class(
         rules.counts_masked_steps,
         reduction,
         loss.name,
+    )
+
+
+def _build_addon(
+    addon: losses_addons.Addon,
+    entry: Mapping[str, Any],
+    context: BuildContext,
+    rules: LossRules,
+) -> Keras2Loss:
+    """A loss of TensorFlow Addons."""
+    config = dict(entry.get("config") or {})
+    given = {k: v for k, v in config.items() if k not in _OF_THE_LOSS}
+    return Keras2Loss(
+        addon.function,
+        _accepted(addon.function, given, addon.name, context),
+        _entry(entry),
+        rules.counts_masked_steps,
+        _reduction(config.get("reduction", addon.reduction)),
+        config.get("name") or addon.name,
     )
 
 
