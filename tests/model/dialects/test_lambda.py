@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from regraft.errors import UnsafeFileError
+from regraft.errors import UnsafeFileError, UnsupportedError
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.describe_topology import describe_layer
 from regraft.model.dialects.dialect import KERAS_2, KERAS_3, Dialect
@@ -34,6 +34,16 @@ def test_bytecode_is_refused(dialect):
 def test_bytecode_runs_where_it_is_trusted(dialect):
     layer = build_layer(_bytecode(dialect), BuildContext(dialect, safe_mode=False))
     np.testing.assert_array_equal(layer(np.ones(2)), [2, 2])
+
+
+def test_bytecode_of_another_python_is_said_to_be_that():
+    entry = _bytecode(KERAS_2)
+    # It ends where this Python expects more, as that of Python 3.5 does.
+    code, *rest = entry["config"]["function"]
+    entry["config"]["function"] = [code[:4] + "\n", *rest]
+    context = BuildContext(KERAS_2, safe_mode=False)
+    with pytest.raises(UnsupportedError, match=r"'twice' .* another version wrote it"):
+        build_layer(entry, context)
 
 
 @pytest.mark.parametrize("dialect", [KERAS_2, KERAS_3])

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from regraft.errors import UnknownNameError, UnsafeFileError
+from regraft.errors import UnknownNameError, UnsafeFileError, UnsupportedError
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.objects import array_value, function_name, is_entry
 from regraft.model.dialects.registry import find_custom
@@ -24,6 +24,7 @@ def translate_lambda(config: Config, context: BuildContext) -> None:
 
     Raises:
         UnsafeFileError: The function is bytecode, and safe mode is on.
+        UnsupportedError: It is bytecode of another Python.
         ValueError: Nobody knows the function.
     """
     name = str(config.get("name"))
@@ -86,5 +87,13 @@ def _from_bytecode(code: Any, name: str, context: BuildContext) -> Any:
         )
     inner = dict(zip(("code", "defaults", "closure"), code, strict=True))
     entry = {"class_name": "__lambda__", "config": inner}
-    made = keras.layers.Lambda.from_config({"function": entry}, safe_mode=False)
+    try:
+        made = keras.layers.Lambda.from_config({"function": entry}, safe_mode=False)
+    # What `marshal` and base64 raise; each Python writes bytecode in its own way.
+    except (EOFError, TypeError, ValueError) as error:
+        raise UnsupportedError(
+            f"Lambda layer {name!r} holds bytecode that this Python can't read "
+            f"({type(error).__name__}: {error}): another version wrote it. Pass its "
+            f"function in `custom_objects={{{name!r}: …}}`."
+        ) from error
     return made.function
