@@ -22,6 +22,12 @@ import tensorflow_addons as tfa  # noqa: E402
 keras = tf.keras
 legacy = keras.optimizers.legacy
 BATCH = 4
+# What no file of the package opens without.
+UNREGISTERED = {
+    "HammingLoss": tfa.metrics.HammingLoss,
+    "sigmoid_focal_crossentropy": tfa.losses.sigmoid_focal_crossentropy,
+    "pinball_loss": tfa.losses.pinball_loss,
+}
 
 
 def data(seed=5):
@@ -122,6 +128,43 @@ def losses():
     yield "of_each", classifier(), mean, regression()[: 2 * BATCH]
 
 
+def metrics_by_target():
+    """Name, model, metrics and targets."""
+    found = tfa.metrics
+    kinds = ["micro", "macro", "weighted"]
+    some = (one_hot() + one_hot()[::-1] > 0).astype("float32")
+    metrics = [found.F1Score(3, kind, name="f1_" + kind) for kind in kinds]
+    metrics += [
+        found.F1Score(3),
+        found.FBetaScore(3, "macro", beta=2.0, threshold=0.4),
+        found.CohenKappa(3),
+        found.CohenKappa(3, name="linear", weightage="linear"),
+        found.CohenKappa(3, name="quadratic", weightage="quadratic"),
+        found.MatthewsCorrelationCoefficient(3),
+        found.HammingLoss("multiclass"),
+    ]
+    yield "classes", classifier("softmax"), metrics, one_hot()
+    metrics = [
+        found.F1Score(3, "macro", threshold=0.5),
+        found.HammingLoss("multilabel", threshold=0.5),
+    ]
+    yield "labels", classifier("sigmoid"), metrics, some
+    metrics = [
+        found.RSquare(),
+        found.RSquare("raw", multioutput="raw_values"),
+        found.RSquare("weighted", multioutput="variance_weighted"),
+    ]
+    yield "values", classifier(), metrics, regression()
+    binary = (regression()[:, :1] > 0).astype("float32")
+    yield "binary", classifier("sigmoid", 1), [found.CohenKappa(2)], binary
+    ratings = np.argmax(one_hot(), 1).astype("float32")[:, None]
+    metrics = [
+        found.CohenKappa(3, sparse_labels=True, regression=True),
+        found.RSquare(),
+    ]
+    yield "ratings", classifier(units=1), metrics, ratings
+
+
 def cases():
     """Name, uncompiled model, compile arguments, targets, and whether as SavedModel."""
     for name, optimizer, both in optimizers():
@@ -130,6 +173,9 @@ def cases():
     for name, model, loss, y in losses():
         arguments = {"optimizer": legacy.SGD(0.1), "loss": loss}
         yield "loss_" + name, model, arguments, y, name == "focal"
+    for name, model, metrics, y in metrics_by_target():
+        arguments = {"optimizer": legacy.SGD(0.1), "loss": "mse", "metrics": metrics}
+        yield "metrics_" + name, model, arguments, y, name == "classes"
 
 
 def step(model, x, y):
@@ -178,7 +224,9 @@ def check(folder, again):
     for path in sorted(os.listdir(again)):
         name = path.split(".")[0]
         expected = np.load(os.path.join(folder, name + ".npz"))
-        model = keras.models.load_model(os.path.join(again, path))
+        if name == "loss_npairs":
+            continue  # The package can't make the loss of its config.
+        model = keras.models.load_model(os.path.join(again, path), UNREGISTERED)
         x, y = expected["x"], expected["y"]
         out, names, values = computed(model, x, y)
         assert names == list(expected["names"]), (path, names)

@@ -26,6 +26,7 @@ from regraft.model.dialects.late_arguments import metric_without_late_arguments
 from regraft.model.dialects.objects import array_value
 from regraft.model.dialects.registry import find_custom
 from regraft.model.keras2 import metrics as keras2_metrics
+from regraft.model.keras2 import metrics_addons
 
 _CLASSES = {
     name: value
@@ -58,6 +59,17 @@ def _class(name: str, context: BuildContext) -> Any | None:
     if context.dialect.generation < 3 and name in _KERAS_2:
         return _KERAS_2[name]
     return _CLASSES.get(name)
+
+
+def _addon(
+    entry: Mapping[str, Any], plain: str, context: BuildContext
+) -> type[keras.metrics.Metric] | None:
+    """The class of TensorFlow Addons that a file names."""
+    name = str(entry.get("registered_name") or entry["class_name"])
+    known = name.startswith(metrics_addons.ADDONS)
+    if context.dialect.generation < 3 and name in metrics_addons.UNREGISTERED:
+        known = True
+    return metrics_addons.CLASSES.get(plain) if known else None
 
 
 def build_metric(entry: Any, context: BuildContext, loss: Any = None) -> Any:
@@ -154,7 +166,7 @@ def _build_class(entry: Mapping[str, Any], context: BuildContext) -> Any:
     function = config.get("fn")
     if plain in ("MeanMetricWrapper", "SumOverBatchSizeMetricWrapper"):
         return _build_wrapper(function, arguments, given, context)
-    cls = _class(plain, context)
+    cls = _addon(entry, plain, context) or _class(plain, context)
     if cls is None:
         if function is not None:
             return _build_wrapper(function, arguments, given, context)
@@ -194,7 +206,8 @@ def _build_wrapper(
 def _accepted(
     cls: Any, arguments: Mapping[str, Any], name: str, context: BuildContext
 ) -> dict[str, Any]:
-    known = inspect.signature(_CLASSES.get(name, cls)).parameters
+    told = cls if cls in metrics_addons.CLASSES.values() else _CLASSES.get(name, cls)
+    known = inspect.signature(told).parameters
     for key in set(arguments) - set(known):
         if arguments[key] is not None:
             context.note("compile", f"metric {name}: argument '{key}' is left out")
@@ -237,6 +250,9 @@ def describe_metric(metric: Any, dialect: Dialect, notes: list[Note]) -> Any:
             notes.append(Note("compile", text))
         config.pop(key, None)
     config = {key: _plain(value) for key, value in config.items()}
+    if metrics_addons.CLASSES.get(name) is type(metric):
+        package = "" if name in metrics_addons.UNREGISTERED else metrics_addons.ADDONS
+        return {"class_name": f"{package}{name}", "config": config}
     if type(metric) not in (_CLASSES.get(name), _KERAS_2.get(name)):
         registered = keras.saving.get_registered_name(type(metric))
         return {"class_name": registered, "config": config}
