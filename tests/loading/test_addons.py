@@ -50,3 +50,14 @@ def test_the_next_step_is_the_same(name: str, folder: Path, tmp_path: Path) -> N
     for each in (model, again):
         each.train_on_batch(expected["x"][:BATCH], expected["y"][:BATCH])
         agrees(each, expected, "next")
+
+
+def test_losses_that_nothing_reduces_give_one_value_for_each_row(folder: Path) -> None:
+    model = regraft.load_model(folder / "loss_of_each.h5")
+    expected = np.load(folder / "loss_of_each.npz")
+    found = np.asarray(model.loss(expected["y"], expected["out"]))
+    by_row = np.mean(np.square(expected["y"] - expected["out"]), axis=-1)
+    np.testing.assert_allclose(found, by_row, rtol=1e-5)
+    focal = regraft.load_model(folder / "loss_focal").loss
+    rows = np.full((4, 3), 0.5, "float32")
+    assert focal(rows, rows).shape == (4,)

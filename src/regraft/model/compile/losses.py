@@ -219,7 +219,7 @@ def _build_class(
     if not rules.keras2 and config.get("dtype") is not None:
         given["dtype"] = config["dtype"]
     loss = cls(**_accepted(cls, arguments, plain, context), **given)
-    if not rules.keras2 or not (rules.masks or reduction == "none"):
+    if not (rules.masks and rules.keras2):
         return loss
     # The function and its arguments: a bound method has no name to be saved by.
     return Keras2Loss(

@@ -9,8 +9,6 @@
 * A hinge has a gradient where a margin is just kept: all of it, JAX's is half.
 * Where an output is what it should be, TensorFlow's gradient of the absolute error is
   0, JAX's is 1; a cosine similarity has a gradient where an output is 0.
-* Losses that aren't reduced are shown as their mean, and train by their sum; on JAX
-  Keras 3 can't train by them.
 * Up to 2.10 a mask only zeroes the steps: the mean is over all of them. Weights per
   row go with a mask per step, which Keras 3 refuses.
 """
@@ -321,11 +319,7 @@ class Keras2Loss(keras.losses.Loss):
             losses = losses * weights
         if self.reduction == "sum_over_batch_size":
             return ops.mean(losses)
-        total = ops.sum(losses)
-        if self.reduction == "sum":
-            return total
-        # Keras 2 shows the mean and has the gradient of the sum.
-        return ops.stop_gradient(ops.mean(losses) - total) + total
+        return ops.sum(losses) if self.reduction == "sum" else losses
 
     def _mask_weights(self, mask: Any, dtype: str) -> Any:
         weights = ops.cast(mask, dtype)
