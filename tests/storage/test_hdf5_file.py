@@ -86,6 +86,15 @@ def test_what_is_written_is_read_again(tmp_path):
         assert plain(read) == plain(small_model())
 
 
+def test_config_alone_is_written_and_read(tmp_path):
+    given = small_model(layers=None, top_level_weights=(), optimizer_weights=None)
+    write_hdf5(tmp_path / "model.h5", given)
+    with h5py.File(tmp_path / "model.h5") as file:
+        assert not list(file)
+    with read_hdf5(tmp_path / "model.h5") as read:
+        assert read == given
+
+
 def test_file_object_and_group_are_written_and_read():
     with h5py.File("memory", "w", driver="core", backing_store=False) as file:
         write_hdf5(file, small_model())

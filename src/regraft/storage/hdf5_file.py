@@ -382,8 +382,10 @@ def _write_model(root: h5py.Group, model: Hdf5ModelFile) -> None:
         group = root
         if not model.weights_only:
             _write_attributes(root, model)
-            group = root.create_group(MODEL_WEIGHTS)
-        _write_layers(group, model)
+        if model.layers is not None:
+            if not model.weights_only:
+                group = root.create_group(MODEL_WEIGHTS)
+            _write_layers(group, model, model.layers)
         if model.optimizer_weights is not None:
             optimizer = root.create_group(OPTIMIZER_WEIGHTS)
             _write_weights(optimizer, model.optimizer_weights)
@@ -426,16 +428,18 @@ def _write_attributes(root: h5py.Group, model: Hdf5ModelFile) -> None:
         root.attrs[name] = value
 
 
-def _write_layers(group: h5py.Group, model: Hdf5ModelFile) -> None:
-    for layer in model.layers:
+def _write_layers(
+    group: h5py.Group, model: Hdf5ModelFile, layers: Sequence[Hdf5Layer]
+) -> None:
+    for layer in layers:
         _check_name(layer.name)
-    _write_names(group, LAYER_NAMES, [layer.name for layer in model.layers])
+    _write_names(group, LAYER_NAMES, [layer.name for layer in layers])
     for name in ("backend", "keras_version"):
         value = getattr(model, name)
         if value is not None:
             group.attrs[name] = value.encode("utf-8")
     # In this order a layer `a` comes before a layer `a/b`.
-    for layer in sorted(model.layers, key=lambda layer: layer.name):
+    for layer in sorted(layers, key=lambda layer: layer.name):
         _write_weights(group.require_group(layer.name), layer.weights)
     if TOP_LEVEL_WEIGHTS not in group:
         _write_weights(group.create_group(TOP_LEVEL_WEIGHTS), model.top_level_weights)
