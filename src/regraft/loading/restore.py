@@ -34,7 +34,7 @@ from regraft.model.description import (
 )
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.names import original_name
-from regraft.model.dialects.weight_layouts import Placed, RawWeight, place
+from regraft.model.dialects.weight_layouts import Placed, RawWeight, counts, place
 from regraft.model.keras2.added_metrics import AddMetric
 from regraft.model.keras2.host_layers import HostLayer
 from regraft.model.ordering import ordered_variables
@@ -453,8 +453,14 @@ def _top_layers(tree: StateNode) -> Iterator[StateNode]:
 def _pair_layers(
     live: Sequence[StateNode], stored: Iterable[LayerWeights], path: str
 ) -> list[tuple[StateNode, LayerWeights]]:
-    ours = [(node.owner, node) for node in live if ordered_variables(node)]
     theirs = [layer for layer in stored if layer.weights]
+    listed = {layer.name for layer in theirs}
+    ours = [
+        (node.owner, node)
+        for node in live
+        if ordered_variables(node)
+        or (node.owner and original_name(node.owner) in listed and counts(node.owner))
+    ]
     by_name = {original_name(layer): node for layer, node in ours if layer is not None}
     if by_name.keys() == {layer.name for layer in theirs} and len(by_name) == len(
         theirs

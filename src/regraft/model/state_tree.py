@@ -65,8 +65,8 @@ class StateNode:
 
     Attributes:
         kind: `"layer"`; `"network"` (Sequential or Functional, whose children are
-            `layer-0`, …); `"list"` or `"dict"`, which only group.
-        owner: The live layer; `None` for lists and dicts.
+            `layer-0`, …); `"list"` or `"dict"`, which only group; `"metric"`.
+        owner: The live layer; `None` for lists, dicts and metrics.
         variables: Own variables by child name, in the order they were made.
         children: Objects below by child name, in the order they were made.
         held: Variables that are its own, in lists and dicts of its own or, under an
@@ -108,10 +108,16 @@ def state_tree(layer: keras.Layer) -> StateNode:
     return _Walk().layer(layer)
 
 
+def state_tree_with_metrics(layer: keras.Layer) -> StateNode:
+    """Returns the tree of a layer's variables and of the metrics that it holds."""
+    return _Walk(metrics=True).layer(layer)
+
+
 class _Walk:
     """One walk; an object that comes again belongs to where it came first."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: bool = False) -> None:
+        self._metrics = metrics
         self._seen: set[int] = set()
         self._open: set[int] = set()
 
@@ -190,7 +196,16 @@ class _Walk:
             return self._group("list", enumerate(value))
         if isinstance(value, dict):
             return self._group("dict", value.items())
+        if isinstance(value, keras.Metric) and self._metrics:
+            return self._metric(value)
         return None
+
+    def _metric(self, metric: keras.Metric) -> StateNode | None:
+        if id(metric) in self._seen:
+            return None
+        self._seen.add(id(metric))
+        variables = tuple((v.name, v) for v in metric.variables)
+        return StateNode("metric", None, variables, ())
 
     def _group(self, kind: str, items: Any) -> StateNode | None:
         variables, children, aliases = [], [], []
@@ -213,7 +228,7 @@ class _Walk:
 
 def grouped(tree: StateNode) -> list[keras.Variable]:
     """Variables in a list or dict and in those in it, in Keras 2's order."""
-    if tree.owner is not None:
+    if tree.owner is not None or tree.kind == "metric":
         return []
     found = [(name, [variable]) for name, variable in tree.variables]
     found += [(k, [v]) for k, v in tree.aliases if isinstance(v, keras.Variable)]
@@ -228,7 +243,7 @@ def _attributes(layer: keras.Layer) -> Iterator[tuple[str, Any]]:
     skipped = _skipped(layer)
     kept_off = vars(layer).get(_KEPT_OFF, {})
     for name, value in _own_items(layer):
-        if name in skipped or isinstance(value, (keras.Optimizer, keras.Metric)):
+        if name in skipped or isinstance(value, keras.Optimizer):
             continue
         # What a property keeps was never set.
         if isinstance(getattr(type(layer), name, None), cached_property):

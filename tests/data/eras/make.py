@@ -465,6 +465,60 @@ def shared_layers():
     return m, [f32(1, 3, 4, 3)], [f32(2, 6, 4, 3)], [f32(3, 6, 1)], ["head"]
 
 
+class Counting:
+    """Metrics among layers and weights; names of one group must differ."""
+
+    def __init__(self, units=3, **kw):
+        super(Counting, self).__init__(**kw)
+        self.units = units
+        self.seen = keras.metrics.Mean(name="seen")
+        self.inner = L.BatchNormalization(name="inner")
+        self.listed = [keras.metrics.Precision()]
+        self.last = L.Dense(units, name="last")
+
+    def build(self, shape):
+        self.scale = self.add_weight("scale", (), initializer="ones", trainable=False)
+        self.made = keras.metrics.TruePositives()
+        super(Counting, self).build(shape)
+
+    def call(self, x, training=None):
+        y = self.last(self.inner(x, training=training)) * self.scale
+        self.seen.update_state(y)
+        return y
+
+    def get_config(self):
+        return {"name": self.name, "units": self.units}
+
+
+class CountingLayer(Counting, L.Layer):
+    pass
+
+
+class CountingModel(Counting, keras.Model):
+    pass
+
+
+class OnlyCounts(L.Layer):
+    def __init__(self, **kw):
+        super(OnlyCounts, self).__init__(**kw)
+        self.seen = keras.metrics.Mean(name="seen")
+
+    def call(self, x):
+        self.seen.update_state(x)
+        return x * 2.0
+
+
+@model(since=(2, 1), v1=False)
+def held_metrics():
+    """Metrics that own layers and models hold as attributes."""
+    x = keras.Input((3,), name="in0")
+    y = L.Dense(3, name="first")(OnlyCounts(name="only")(x))
+    y = CountingModel(4, name="model")(CountingLayer(3, name="layer")(y))
+    m = keras.Model(x, L.Dense(2, name="head")(y))
+    m.compile(keras.optimizers.SGD(0.05, 0.9), "mse")
+    return m, [f32(1, 3, 3)], [f32(2, 6, 3)], [f32(3, 6, 2)], ["head"]
+
+
 # ------------------------------------------------------------------ losses and metrics
 
 LOSSES = (

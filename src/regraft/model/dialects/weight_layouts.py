@@ -17,6 +17,7 @@ cuDNN's biases; so it holds for what an optimizer keeps for that weight, too.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,7 +33,7 @@ from regraft.model.ordering import (
     ordered_variables,
     owned_in_order,
 )
-from regraft.model.state_tree import StateNode
+from regraft.model.state_tree import StateNode, state_tree_with_metrics
 from regraft.storage.tensor import StoredTensor
 
 Array = np.ndarray[Any, Any]
@@ -118,8 +119,23 @@ def place(
     """Finds each variable of a top-level layer in its list of weights.
 
     Returns:
-        One per variable, in Keras 2's order; `None` if the numbers don't agree.
+        One per variable, in Keras 2's order, and then those of the layer's metrics,
+        where they are listed; `None` if the numbers don't agree.
     """
+    placed = _place_all(tree, weights, writer)
+    if placed is not None or tree.owner is None or writer.generation == 3:
+        return placed
+    split = _split_metrics(tree.owner, weights)
+    if split is None:
+        return None
+    others, counted = split
+    placed = _place_all(tree, others, writer)
+    return None if placed is None else [*placed, *counted]
+
+
+def _place_all(
+    tree: StateNode, weights: Sequence[RawWeight], writer: Dialect
+) -> list[Placed] | None:
     owned = owned_in_order(tree)
     if any(is_overwritten(item.variable) for item in owned):
         named = _by_name(tree, weights)
@@ -147,6 +163,51 @@ def place(
             used = {part.position for item in placed for part in item.parts}
             waiting = [weight for weight in waiting if weight.position not in used]
     return None if waiting else placed
+
+
+def counts(layer: keras.Layer) -> bool:
+    """Whether a layer, or one below it, holds metrics."""
+    return bool(_metric_variables(state_tree_with_metrics(layer)))
+
+
+def _split_metrics(
+    layer: keras.Layer, weights: Sequence[RawWeight]
+) -> tuple[list[RawWeight], list[Placed]] | None:
+    """Splits a layer's list of weights that has its metrics' variables, too.
+
+    Source: metrics are layers for Keras 2. Those that a model of an own class holds are
+    listed among its layers, and until TensorFlow 2.4 those of a layer, too.
+
+    Returns:
+        The weights of its layers, and those of its metrics with their variables;
+        `None` if the list has no such variables.
+    """
+    tree = state_tree_with_metrics(layer)
+    counted = {id(v) for v in _metric_variables(tree)}
+    listed = ordered_variables(tree)
+    if not counted or len(listed) != len(weights):
+        return None
+    others, found = [], []
+    for variable, weight in zip(listed, weights, strict=True):
+        if id(variable) not in counted:
+            others.append(weight)
+            continue
+        if not _is_of_metric(variable, weight):
+            return None
+        found.append(Placed(variable, (weight,), None))
+    return others, found
+
+
+def _metric_variables(tree: StateNode) -> list[keras.Variable]:
+    own = [v for _, v in tree.variables] if tree.kind == "metric" else []
+    return own + [v for _, child in tree.children for v in _metric_variables(child)]
+
+
+def _is_of_metric(variable: keras.Variable, weight: RawWeight) -> bool:
+    """Whether shape and name agree; names are numbered where one comes again."""
+    name = weight.path.rpartition("/")[2].partition(":")[0]
+    same = re.sub(r"_\d+$", "", name) == re.sub(r"_\d+$", "", variable.name)
+    return same and tuple(weight.tensor.shape) == tuple(variable.shape)
 
 
 def _by_name(tree: StateNode, weights: Sequence[RawWeight]) -> list[Placed] | None:
