@@ -148,6 +148,22 @@ def test_images_are_cut_in_windows_whatever_their_size(
     assert_same(model, theirs)
 
 
+@pytest.mark.parametrize("case", ["steps_counted", "sizes_counted"])
+@pytest.mark.parametrize("save_format", ["tf", "h5"])
+def test_sizes_that_a_network_counts_stay_open(
+    case: str, save_format: str, tmp_path: Path, peer: Peer
+) -> None:
+    path = file_of(tmp_path, save_format)
+    theirs = _saved(peer, case, path, save_format=save_format)
+    model = regraft.load_model(path)
+    assert_same(again(model, tmp_path / "again"), theirs)
+    found, _ = peer.call(
+        "saved_functions.call", str(tmp_path / "again"), theirs["longer"]
+    )
+    np.testing.assert_allclose(found[0], theirs["their"], atol=1e-5)
+    assert_same(model, theirs)
+
+
 def test_network_with_a_layer_without_functions_says_that_it_runs_as_a_whole(
     tmp_path: Path, peer: Peer
 ) -> None:

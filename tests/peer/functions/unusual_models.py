@@ -1380,6 +1380,45 @@ def few_places() -> Built:
     return Built(_compiled(inputs, outputs), given, (given, _batch(3, 5, 2)))
 
 
+@case
+def steps_counted() -> Built:
+    """Operations whose sizes and places are made of the number of steps."""
+    inputs = tf_keras.Input((None, 4))
+    steps = tf.shape(inputs)[1]
+    x = inputs + layers.Embedding(20, 4)(tf.range(steps))
+    x += tf.reduce_sum(tf.pad(x, [[0, 0], [0, steps], [0, 0]]), 1, keepdims=True)
+    lengths = tf.cast(tf.reduce_sum(inputs, [1, 2]), "int32") % 5
+    seen = tf.sequence_mask(lengths, steps, dtype="float32")
+    x = x * seen[:, :, None] + x[:, steps - 1][:, None]
+    first = tf.one_hot(lengths, steps)[:, :, None]
+    return _sized(inputs, layers.Dense(2)(tf.concat([x, first], -1)), (3, 7, 4))
+
+
+@case
+def sizes_counted() -> Built:
+    """Operations whose sizes are those of images."""
+    inputs = tf_keras.Input((None, None, 3))
+    count, rows, columns = (tf.shape(inputs)[axis] for axis in range(3))
+    places = tf.cast(tf.range(rows), "float32")[None, :, None, None]
+    places = tf.tile(places, [count, 1, columns, 1])
+    x = layers.Conv2D(2, 3, strides=2, padding="same")(inputs)
+    x = tf.image.resize(x, tf.shape(inputs)[1:3])
+    x = tf.concat([x, places, tf.ones((count, rows, columns, 1))], -1)
+    x = layers.Conv2D(2, 1)(tf.image.resize(x, (rows * 2, columns * 2), "nearest"))
+    return _sized(inputs, x, (2, 5, 8, 3))
+
+
+def _sized(inputs: Any, outputs: Any, shape: tuple[int, ...]) -> Built:
+    model = tf_keras.Model(inputs, outputs)
+    model.compile("sgd", "mse")
+    given = _batch(*shape)
+    batch = given, np.ones_like(model.predict(given, verbose=0))
+    model.fit(*batch, verbose=0)
+    longer = _batch(shape[0] + 1, *(n + 4 for n in shape[1:-1]), shape[-1], seed=5)
+    more = {"longer": longer, "their": model.predict(longer, verbose=0)}
+    return Built(model, given, batch, more=more)
+
+
 class LooksBack(tf_keras.Model):
     """Attends to what was before."""
 

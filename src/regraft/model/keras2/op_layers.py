@@ -8,6 +8,7 @@ computed shape compiles; see `_Static`.
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -50,6 +51,9 @@ _SHAPES_THEN = "_regraft_shapes"
 # What differs between the two is unknown. Models cut lengths in windows and heads,
 # which both have many of.
 _STAND_INS = (6_720, 10_080)
+# Elements of the largest array that is made to be known: a mask of all positions has
+# the square of a length. Of larger ones the shape is known.
+_MAX_KNOWN = 1 << 20
 
 
 def carry_shapes(layer: keras.layers.Layer, given: Any, made: Any) -> None:
@@ -187,7 +191,10 @@ class _OpLayer(keras.layers.Layer):
             return self._target(*args, **_unnamed(kwargs))
         if any(isinstance(leaf, keras.KerasTensor) for leaf in _leaves((args, kwargs))):
             return self._spec(args, kwargs)
-        return self.call(*args, **kwargs)
+        shapes = Traced(lambda: self._target(*args, **_unnamed(kwargs)))
+        found = shapes.compute_output_spec()
+        sizes = [math.prod(leaf.shape) for leaf in keras.tree.flatten(found)]
+        return found if max(sizes) > _MAX_KNOWN else self.call(*args, **kwargs)
 
     def _spec(self, args: Any, kwargs: Any) -> Any:
         def is_symbolic(leaf: Any) -> bool:

@@ -199,7 +199,8 @@ def _subscript(part: Any) -> Any:
         return Ellipsis
     if part == "..." if isinstance(part, str) else False:
         return Ellipsis
-    return part
+    # A place that is counted from an unknown length.
+    return values.to_tensor(part) if isinstance(part, values.SymbolicArray) else part
 
 
 def _bound(value: Any) -> int | None:
@@ -315,6 +316,8 @@ def range_(start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None) -> 
     if limit is None:
         start, limit = 0, start
     bounds = [integers(part)[0] for part in (start, limit, delta)]
+    if any(map(values.is_symbol, bounds)):
+        return ops.arange(*bounds, dtype=dtype or "int32")
     return np.arange(*bounds, dtype=dtype or "int32")
 
 

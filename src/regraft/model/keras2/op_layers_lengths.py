@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from regraft.graph.runtime.kernels import values as kernel_values
-from regraft.model.keras2 import op_layers_array, op_layers_math
+from regraft.model.keras2 import op_layers_array, op_layers_math, op_layers_nn
 
 SymbolicArray = kernel_values.SymbolicArray
 
@@ -140,7 +140,11 @@ def _by_name() -> dict[str, Callable[..., Any]]:
     }
 
 
-_KNOWN = {**op_layers_array.SYMBOLS, **op_layers_math.SYMBOLS}
+_KNOWN = {
+    **op_layers_array.SYMBOLS,
+    **op_layers_math.SYMBOLS,
+    **op_layers_nn.SYMBOLS,
+}
 _ON_LENGTHS = {
     _KNOWN[name]: function for name, function in _by_name().items() if name in _KNOWN
 }
@@ -161,6 +165,11 @@ _TAKE_SHAPES = frozenset(
         "repeat",
         "eye",
         "cast",
+        "pad",
+        "one_hot",
+        "sequence_mask",
+        "scatter_nd",
+        "image.resize",
     )
     if name in _KNOWN
 )
