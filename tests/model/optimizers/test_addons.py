@@ -160,14 +160,20 @@ def test_the_next_steps_are_the_same(
             np.testing.assert_allclose(mine.value, other.value, rtol=1e-6)
 
 
-def test_slots_stand_where_lookahead_keeps_them(tmp_path: Path) -> None:
-    regraft.save_model(stepped(RANGER), tmp_path / "saved")
-    found = read_saved_model(str(tmp_path / "saved"), LoadOptions())
+def saved_nodes(entry: dict[str, Any], child: str, folder: Path) -> tuple[Any, Any]:
+    """The objects of a saved optimizer and of the one within it."""
+    regraft.save_model(stepped(entry), folder / "saved")
+    found = read_saved_model(str(folder / "saved"), LoadOptions())
     assert found.objects is not None
     optimizer = found.objects.root.child("optimizer")
     assert optimizer is not None
-    inner = optimizer.child("lh_base_optimizer")
+    inner = optimizer.child(child)
     assert inner is not None
+    return optimizer, inner
+
+
+def test_slots_stand_where_lookahead_keeps_them(tmp_path: Path) -> None:
+    optimizer, inner = saved_nodes(RANGER, "lh_base_optimizer", tmp_path)
     assert {record.slot_name for record in optimizer.slot_variables} == {"slow"}
     assert {record.slot_name for record in inner.slot_variables} == {"m", "v", "vhat"}
     assert "iter" in optimizer.children
@@ -176,13 +182,7 @@ def test_slots_stand_where_lookahead_keeps_them(tmp_path: Path) -> None:
 
 
 def test_averages_stand_beside_the_optimizer_within(tmp_path: Path) -> None:
-    regraft.save_model(stepped(SWA), tmp_path / "saved")
-    found = read_saved_model(str(tmp_path / "saved"), LoadOptions())
-    assert found.objects is not None
-    optimizer = found.objects.root.child("optimizer")
-    assert optimizer is not None
-    inner = optimizer.child("awg_optimizer")
-    assert inner is not None
+    optimizer, inner = saved_nodes(SWA, "awg_optimizer", tmp_path)
     assert {record.slot_name for record in optimizer.slot_variables} == {"average"}
     assert set(optimizer.children) == {"iter", "awg_optimizer"}
     assert {"learning_rate", "decay", "momentum"} <= set(inner.children)
