@@ -30,6 +30,7 @@ from regraft.model.keras2.losses import (
     Keras2Loss,
     averaged_cosine_proximity,
 )
+from regraft.model.keras2.registration import ADDONS
 
 _CLASSES = {
     name: value
@@ -124,7 +125,7 @@ def _build_named(
         return custom()
     if custom is not None:
         return _masked_steps(custom, spelled, rules) or custom
-    addon = losses_addons.FUNCTIONS.get(name.removeprefix(losses_addons.ADDONS))
+    addon = losses_addons.FUNCTIONS.get(name.removeprefix(ADDONS))
     if addon is not None and rules.keras2:
         return Keras2Loss(
             addon, {}, spelled, rules.counts_masked_steps, name=addon.__name__
@@ -189,7 +190,7 @@ def _build_class(
             config["reduction"] = _reduction(config["reduction"])
         return from_config(custom, config, context)
     plain = plain_name(entry["class_name"])
-    if name.startswith(losses_addons.ADDONS) and plain in losses_addons.CLASSES:
+    if name.startswith(ADDONS) and plain in losses_addons.CLASSES:
         return _build_addon(losses_addons.CLASSES[plain], entry, context, rules)
     plain = LOSS_CLASSES.get(plain, plain)
     if plain == "LossFunctionWrapper" or plain not in _CLASSES:

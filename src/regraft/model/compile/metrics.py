@@ -27,6 +27,7 @@ from regraft.model.dialects.objects import array_value
 from regraft.model.dialects.registry import find_custom
 from regraft.model.keras2 import metrics as keras2_metrics
 from regraft.model.keras2 import metrics_addons
+from regraft.model.keras2.registration import ADDONS
 
 _CLASSES = {
     name: value
@@ -66,7 +67,7 @@ def _addon(
 ) -> type[keras.metrics.Metric] | None:
     """The class of TensorFlow Addons that a file names."""
     name = str(entry.get("registered_name") or entry["class_name"])
-    known = name.startswith(metrics_addons.ADDONS)
+    known = name.startswith(ADDONS)
     if context.dialect.generation < 3 and name in metrics_addons.UNREGISTERED:
         known = True
     return metrics_addons.CLASSES.get(plain) if known else None
@@ -251,7 +252,7 @@ def describe_metric(metric: Any, dialect: Dialect, notes: list[Note]) -> Any:
         config.pop(key, None)
     config = {key: _plain(value) for key, value in config.items()}
     if metrics_addons.CLASSES.get(name) is type(metric):
-        package = "" if name in metrics_addons.UNREGISTERED else metrics_addons.ADDONS
+        package = "" if name in metrics_addons.UNREGISTERED else ADDONS
         return {"class_name": f"{package}{name}", "config": config}
     if type(metric) not in (_CLASSES.get(name), _KERAS_2.get(name)):
         registered = keras.saving.get_registered_name(type(metric))

@@ -16,8 +16,6 @@ from regraft.graph.runtime.kernels import kinks
 from regraft.model.keras2.losses import binary_of_each
 from regraft.model.keras2.registration import registered
 
-ADDONS = "Addons>"
-
 
 @registered
 def sigmoid_focal_crossentropy(

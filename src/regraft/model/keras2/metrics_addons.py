@@ -9,10 +9,7 @@ import keras
 from keras import ops
 
 from regraft.errors import UnsupportedError
-from regraft.model.keras2.registration import PACKAGE
-
-ADDONS = "Addons>"
-_PACKAGE = f"{PACKAGE}Addons"
+from regraft.model.keras2.registration import ADDONS_PACKAGE
 
 
 def _one_of(value: Any, known: tuple[Any, ...], argument: str) -> Any:
@@ -30,7 +27,7 @@ def _chosen(y_pred: Any, threshold: float | None) -> Any:
     return ops.logical_and(y_pred >= largest, ops.abs(y_pred) > 1e-12)
 
 
-@keras.saving.register_keras_serializable(_PACKAGE)
+@keras.saving.register_keras_serializable(ADDONS_PACKAGE)
 class FBetaScore(keras.metrics.Metric):
     """The harmonic mean of precision and recall, where recall weighs `beta` squared.
 
@@ -102,7 +99,7 @@ class FBetaScore(keras.metrics.Metric):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-@keras.saving.register_keras_serializable(_PACKAGE)
+@keras.saving.register_keras_serializable(ADDONS_PACKAGE)
 class F1Score(FBetaScore):
     """`FBetaScore` where both weigh the same."""
 
@@ -147,7 +144,7 @@ class _Confusion(keras.metrics.Metric):
         return {**super().get_config(), "num_classes": self.num_classes}
 
 
-@keras.saving.register_keras_serializable(_PACKAGE)
+@keras.saving.register_keras_serializable(ADDONS_PACKAGE)
 class CohenKappa(_Confusion):
     """How much better than chance two raters agree.
 
@@ -208,7 +205,7 @@ class CohenKappa(_Confusion):
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-@keras.saving.register_keras_serializable(_PACKAGE)
+@keras.saving.register_keras_serializable(ADDONS_PACKAGE)
 class MatthewsCorrelationCoefficient(_Confusion):
     """How well classes and what outputs take them for correlate.
 
@@ -240,7 +237,7 @@ class MatthewsCorrelationCoefficient(_Confusion):
         return ops.where(ops.isnan(score), ops.zeros_like(score), score)
 
 
-@keras.saving.register_keras_serializable(_PACKAGE)
+@keras.saving.register_keras_serializable(ADDONS_PACKAGE)
 class RSquare(keras.metrics.Metric):
     """How much of the spread of targets outputs explain.
 
@@ -303,7 +300,7 @@ class RSquare(keras.metrics.Metric):
         return {**super().get_config(), "multioutput": self.multioutput}
 
 
-@keras.saving.register_keras_serializable(_PACKAGE)
+@keras.saving.register_keras_serializable(ADDONS_PACKAGE)
 class HammingLoss(keras.metrics.Mean):
     """Which part of labels is wrong.
 

@@ -18,10 +18,8 @@ from keras import ops
 
 from regraft.errors import UnsupportedError
 from regraft.model.keras2.optimizers_legacy import OptimizerV2
-from regraft.model.keras2.registration import PACKAGE
+from regraft.model.keras2.registration import ADDONS_PACKAGE
 
-ADDONS = "Addons>"
-_PACKAGE = f"{PACKAGE}Addons"
 # What may stand in a pattern of names: a search for anything else may take forever.
 _PLAIN = re.compile(r"\^?[\w /:.-]*\$?")
 Schedule = keras.optimizers.schedules.LearningRateSchedule
@@ -118,14 +116,14 @@ def looked_up(gradient: Any) -> Any:
     return ops.any(ops.not_equal(gradient, 0), axis=axes, keepdims=True)
 
 
-@keras.saving.register_keras_serializable(_PACKAGE)
+@keras.saving.register_keras_serializable(ADDONS_PACKAGE)
 class AdamW(_Decoupled, keras.optimizers.Adam):
     """`Adam` with a decay of its own, which no learning rate scales."""
 
     hyperparameters = ("decay", "beta_1", "beta_2", "weight_decay")
 
 
-@keras.saving.register_keras_serializable(_PACKAGE)
+@keras.saving.register_keras_serializable(ADDONS_PACKAGE)
 class SGDW(_Decoupled, keras.optimizers.SGD):
     """`SGD` with a decay of its own, which no learning rate scales."""
 
@@ -138,7 +136,7 @@ class SGDW(_Decoupled, keras.optimizers.SGD):
         return super()._decays(variable) and not past
 
 
-@keras.saving.register_keras_serializable(_PACKAGE)
+@keras.saving.register_keras_serializable(ADDONS_PACKAGE)
 class LazyAdam(OptimizerV2, keras.optimizers.Adam):
     """`Adam` that rests in rows that weren't looked up."""
 
@@ -174,7 +172,7 @@ class _Moments(Addon, keras.optimizers.Adam):
         )
 
 
-@keras.saving.register_keras_serializable(_PACKAGE)
+@keras.saving.register_keras_serializable(ADDONS_PACKAGE)
 class LAMB(_Moments):
     """`LAMB`: Adam's step, as long as the variable itself.
 
@@ -297,7 +295,7 @@ class AdaptiveMoments(_Moments):
         return trusted, ops.sqrt(ops.where(trusted, ratio * longest / length, 1.0))
 
 
-@keras.saving.register_keras_serializable(_PACKAGE)
+@keras.saving.register_keras_serializable(ADDONS_PACKAGE)
 class RectifiedAdam(AdaptiveMoments):
     """`RectifiedAdam`: Adam that waits for its second moment."""
 

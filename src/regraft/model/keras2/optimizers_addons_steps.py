@@ -14,11 +14,11 @@ from keras import ops
 
 from regraft.errors import UnsupportedError
 from regraft.model.keras2.optimizers_addons import (
-    _PACKAGE,
     AdaptiveMoments,
     looked_up,
 )
 from regraft.model.keras2.optimizers_legacy import OptimizerV2
+from regraft.model.keras2.registration import ADDONS_PACKAGE
 
 
 def _float32(value: Any) -> float:
@@ -60,7 +60,7 @@ class _OwnSteps(OptimizerV2):
         return config
 
 
-@keras.saving.register_keras_serializable(_PACKAGE)
+@keras.saving.register_keras_serializable(ADDONS_PACKAGE)
 class Yogi(_OwnSteps):
     """`Yogi`: Adam whose second moment goes up and down by what a gradient adds.
 
@@ -166,7 +166,7 @@ def _shrunk(value: Any, rate: Any, l1: float, l2: float) -> Any:
     return value / (1.0 + l2 * rate) if l1 > 0.0 or l2 > 0.0 else value
 
 
-@keras.saving.register_keras_serializable(_PACKAGE)
+@keras.saving.register_keras_serializable(ADDONS_PACKAGE)
 class ProximalAdagrad(_OwnSteps):
     """`Adagrad` whose penalties are no part of the gradient.
 
@@ -223,7 +223,7 @@ class ProximalAdagrad(_OwnSteps):
         )
 
 
-@keras.saving.register_keras_serializable(_PACKAGE)
+@keras.saving.register_keras_serializable(ADDONS_PACKAGE)
 class NovoGrad(_OwnSteps):
     """`NovoGrad`: one second moment for all of a variable.
 
@@ -307,7 +307,7 @@ class NovoGrad(_OwnSteps):
         self.assign_add(variable, ops.convert_to_tensor(momentum))
 
 
-@keras.saving.register_keras_serializable(_PACKAGE)
+@keras.saving.register_keras_serializable(ADDONS_PACKAGE)
 class COCOB(_OwnSteps):
     """`COCOB`, which bets coins and has no learning rate.
 
@@ -356,7 +356,7 @@ class COCOB(_OwnSteps):
         self.assign(bet, now)
 
 
-@keras.saving.register_keras_serializable(_PACKAGE)
+@keras.saving.register_keras_serializable(ADDONS_PACKAGE)
 class ConditionalGradient(_OwnSteps):
     """`ConditionalGradient`: goes to where a ball of some norm ends.
 
@@ -418,7 +418,7 @@ def _of_rank_one(matrix: Any) -> Any:
     return ops.reshape(ops.matmul(left[:, :1], right[:1]), shape)
 
 
-@keras.saving.register_keras_serializable(_PACKAGE)
+@keras.saving.register_keras_serializable(ADDONS_PACKAGE)
 class AdaBelief(AdaptiveMoments):
     """`AdaBelief`: the second moment is of how far gradients are from their mean.
 

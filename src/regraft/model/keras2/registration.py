@@ -7,6 +7,9 @@ from typing import Any, TypeVar
 import keras
 
 PACKAGE = "Regraft"
+# Classes of TensorFlow Addons: as files name them, and ours as Keras does.
+ADDONS = "Addons>"
+ADDONS_PACKAGE = f"{PACKAGE}Addons"
 
 Registered = TypeVar("Registered", bound=Any)
 

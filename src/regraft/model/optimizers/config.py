@@ -18,6 +18,7 @@ from regraft.model.keras2 import (
     optimizers_addons_steps,
     optimizers_legacy,
 )
+from regraft.model.keras2.registration import ADDONS
 from regraft.model.optimizers.schedules import (
     build_learning_rate,
     describe_learning_rate,
@@ -219,7 +220,7 @@ def _build_around(around: str, entry: Entry, context: BuildContext) -> keras.Opt
         # They learn from `apply_gradients` what doesn't decay, which is never called.
         arguments.pop("exclude_from_weight_decay", None)
     if name in _ADDONS:
-        name = optimizers_addons.ADDONS + name  # HDF5 files leave the package out.
+        name = ADDONS + name  # HDF5 files leave the package out.
     if around == "Lookahead":
         arguments["sync_period"] = int(config["sync_period"])
         arguments["slow_step_size"] = config["slow_step_size"]
@@ -408,7 +409,7 @@ def _own_legacy_entry(
         if not cls.has_rate:
             config.pop("learning_rate")
         entry = {
-            "class_name": f"{optimizers_addons.ADDONS}{cls.__name__}",
+            "class_name": f"{ADDONS}{cls.__name__}",
             "config": {k: v for k, v in config.items() if k != "sparse_rows"},
         }
     else:
@@ -428,7 +429,7 @@ def _entry_around(
     for key in _CLIPS:
         if key in entry["config"]:
             config[key] = entry["config"].pop(key)
-    return {"class_name": f"{optimizers_addons.ADDONS}{around}", "config": config}
+    return {"class_name": f"{ADDONS}{around}", "config": config}
 
 
 def _has_legacy_twin(optimizer: keras.Optimizer, config: Mapping[str, Any]) -> bool:

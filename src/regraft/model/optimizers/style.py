@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from regraft.model.keras2.registration import ADDONS
 from regraft.model.optimizers.slots import AVERAGED, SLOW, plain_name, slots_of
 
 Entry = Mapping[str, Any]
@@ -17,8 +18,6 @@ _ONLY_NEW = frozenset({"AdamW", "Lion", "Adafactor"})
 _ONLY_KERAS_3 = frozenset(
     {"loss_scale_factor", "gradient_accumulation_steps", "schedule_free"}
 )
-# All of TensorFlow Addons' are below `OptimizerV2`.
-_ADDONS = "Addons>"
 # Where an optimizer around another one keeps that.
 _INNER = ("inner_optimizer", "optimizer")
 
@@ -31,7 +30,7 @@ def is_loss_scale(entry: Entry) -> bool:
 def class_name_of(entry: Entry) -> str:
     """The class of a config, with the package where that is TensorFlow Addons."""
     registered = str(entry.get("registered_name") or "")
-    if registered.startswith(_ADDONS):
+    if registered.startswith(ADDONS):
         return registered
     return str(entry.get("class_name", ""))
 
@@ -60,7 +59,7 @@ INNER_CHILDREN = frozenset(around.child for around in AROUND.values())
 def around_of(entry: Entry) -> str | None:
     """Which optimizer of TensorFlow Addons a config puts around another one."""
     package, _, name = class_name_of(entry).rpartition(">")
-    return name if f"{package}>" == _ADDONS and name in AROUND else None
+    return name if f"{package}>" == ADDONS and name in AROUND else None
 
 
 def inner_entry(entry: Entry) -> Entry:
@@ -86,7 +85,8 @@ def style_of(entry: Entry) -> str:
     config = entry.get("config") or {}
     class_name = class_name_of(entry)
     module = str(entry.get("module") or "")
-    if class_name.startswith(_ADDONS):
+    # All of TensorFlow Addons' are below `OptimizerV2`.
+    if class_name.startswith(ADDONS):
         return LEGACY
     if "is_legacy_optimizer" in config:
         return LEGACY if config["is_legacy_optimizer"] else NEW
