@@ -162,6 +162,15 @@ def test_trace_whose_shapes_follow_from_values_is_saved_as_it_is(
     assert_same_outputs(model, theirs, training=False)
 
 
+def test_chain_that_keras_2_could_not_draw_is_saved_again(
+    tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "chain_without_a_graph", tmp_path / "m")
+    model = again(regraft.load_model(tmp_path / "m"), tmp_path / "again")
+    _opens_in_tf_keras(peer, tmp_path / "again", theirs)
+    assert_same(model, theirs)
+
+
 def test_layer_that_only_another_one_calls_keeps_its_functions(
     tmp_path: Path, peer: Peer
 ) -> None:

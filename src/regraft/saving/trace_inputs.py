@@ -273,12 +273,18 @@ def _network_inputs(layer: keras.Layer) -> Any:
 
 
 def _symbolic(model: keras.Model, side: str) -> Any:
-    """Returns the symbolic inputs or outputs of a network; `None` without."""
+    """Returns the symbolic inputs or outputs of a network; `None` without.
+
+    Where a chain was called first tells nothing of its own ones.
+    """
+    if isinstance(model, keras.Sequential) and (
+        own := getattr(model, f"{side}s", None)
+    ):
+        return own[0]
     try:
         return getattr(model, side)
     except (AttributeError, ValueError):
-        found = getattr(model, f"{side}s", None)
-    return found[0] if isinstance(model, keras.Sequential) and found else None
+        return None
 
 
 def _named(model: keras.Model, side: str) -> list[Any] | None:

@@ -577,3 +577,25 @@ def weights_of_a_module() -> Built:
     return _built(
         tf_keras.Sequential([tf_keras.Input((3,)), *stack]), _batch(5, 3), 5, 2
     )
+
+
+class Downhill(layers.Layer):
+    """Takes a step along a gradient, which nobody can say of what is not there yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = layers.Dense(4, "tanh")
+
+    def call(self, inputs: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            height = tf.reduce_sum(self.inner(inputs) ** 2)
+        return inputs - 0.1 * tape.gradient(height, inputs)
+
+
+@case
+def chain_without_a_graph() -> Built:
+    model = tf_keras.Sequential([layers.Dense(3), Downhill(), layers.Dense(2)])
+    given = _batch(5, 3)
+    model(given)
+    return _built(model, given, 5, 2)
