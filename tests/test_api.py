@@ -311,7 +311,7 @@ def test_model_of_another_origin_has_no_report() -> None:
 def test_weights_load_into_a_built_model(tmp_path: Path, name: str) -> None:
     saved, other = _model(), _model(steps=9)
     regraft.save_model(saved, tmp_path / name)
-    regraft.api.load_weights(other, tmp_path / name)
+    regraft.load_weights(other, tmp_path / name)
     np.testing.assert_array_equal(
         other.predict(INPUTS, verbose=0), saved.predict(INPUTS, verbose=0)
     )
@@ -325,9 +325,9 @@ def test_weights_of_another_shape_are_named(tmp_path: Path, name: str) -> None:
     )
     before = other.layers[-1].get_weights()
     with pytest.raises(MismatchError, match=r"\(4, 5\).*\(4, 2\)"):
-        regraft.api.load_weights(other, tmp_path / name)
+        regraft.load_weights(other, tmp_path / name)
     with pytest.warns(UserWarning, match="Skipped"):
-        regraft.api.load_weights(other, tmp_path / name, skip_mismatch=True)
+        regraft.load_weights(other, tmp_path / name, skip_mismatch=True)
     np.testing.assert_array_equal(other.layers[-1].get_weights()[0], before[0])
 
 
@@ -356,9 +356,9 @@ def test_weights_that_tensorflow_2_5_left_out_are_named(tmp_path: Path) -> None:
     model = _OwnWeight()
     model.build((None, 3))
     with pytest.raises(MismatchError, match="top_level_model_weights/own"):
-        regraft.api.load_weights(model, tmp_path / "w.h5")
+        regraft.load_weights(model, tmp_path / "w.h5")
     with pytest.warns(UserWarning, match="own': the file has no value"):
-        regraft.api.load_weights(model, tmp_path / "w.h5", skip_mismatch=True)
+        regraft.load_weights(model, tmp_path / "w.h5", skip_mismatch=True)
     np.testing.assert_array_equal(model.dense.kernel, kernel)
     np.testing.assert_array_equal(model.own, [1, 1])
 

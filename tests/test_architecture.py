@@ -40,15 +40,20 @@ ROOMS: dict[str, set[str]] = {
         *("errors", "options", "graph", "model", "_compat", "saving", "loading")
     },
     "trace_process": {"api"},
+    "filepaths": {"errors", "options", "storage", "model", "loading"},
     "inspection": {
         *("errors", "dtypes", "options", "storage", "graph", "model", "loading")
     },
     "api": {
         *("errors", "dtypes", "options", "storage", "graph", "model", "_compat"),
         *("saving", "loading", "signatures", "inspection", "other_backends"),
-        "blame",
+        *("blame", "filepaths"),
     },
-    "keras_hook": {"errors", "options", "api", "storage", "_compat"},
+    "weights": {
+        *("errors", "options", "storage", "model", "_compat", "saving", "loading"),
+        "filepaths",
+    },
+    "keras_hook": {"options", "api", "storage", "filepaths", "weights"},
     "cli": {
         *("errors", "dtypes", "options", "storage", "graph", "model", "inspection"),
         *("api", "loading", "_version"),
@@ -81,12 +86,13 @@ LIBRARIES: dict[str, set[str]] = {
         "api",
         "other_backends",
         "trace_process",
+        "weights",
         "keras_hook",
     },
     "jax": {"_compat", "graph.tracing", "graph.runtime", "loading", "saving", "api"},
     "google.protobuf": {"storage.proto"},
     "google_crc32c": {"storage"},
-    "h5py": {"storage", "api"},
+    "h5py": {"storage", "filepaths"},
     "fsspec": {"storage.filesystem"},
     "re2": {"graph.runtime.kernels.regex"},
     "typer": {"cli"},
@@ -104,7 +110,10 @@ LIBRARIES: dict[str, set[str]] = {
 LATE_IMPORTS: dict[tuple[str, str], str] = {
     ("regraft._compat", "jax"): "Where Keras runs on JAX only.",
     ("regraft._compat.lengths", "jax"): "Where Keras runs on JAX only.",
-    ("regraft.api", "h5py"): "Where it is missing, the error says how to install it.",
+    (
+        "regraft.filepaths",
+        "h5py",
+    ): "Its absence has an error that helps.",
     ("regraft.graph.runtime.kernels.values", "jax"): "Where Keras runs on JAX only.",
     ("regraft.storage.filesystem", "fsspec"): "An extra; missing for most users.",
     ("regraft.graph.runtime.kernels.regex", "re2"): "Few graphs need it.",

@@ -8,7 +8,7 @@ import numpy as np
 
 import regraft
 from peer import Peer
-from regraft.api import load_weights
+from regraft.weights import load_weights
 
 INPUTS = (np.arange(24) % 9).reshape(4, 6).astype("int32")
 

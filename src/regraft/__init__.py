@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from regraft.api import accept_text as accept_text
     from regraft.api import load as load
     from regraft.api import load_model as load_model
-    from regraft.api import load_weights as load_weights
     from regraft.api import save_model as save_model
     from regraft.inspection import inspect as inspect
     from regraft.keras_hook import install as install
     from regraft.keras_hook import uninstall as uninstall
     from regraft.loading.report import load_report as load_report
     from regraft.signatures import export_signature as export_signature
+    from regraft.weights import load_weights as load_weights
 
 _choose_backend()
 
@@ -50,7 +50,7 @@ _LAZY = {
     "save_model": "regraft.api",
     "load": "regraft.api",
     "load_model": "regraft.api",
-    "load_weights": "regraft.api",
+    "load_weights": "regraft.weights",
     "load_report": "regraft.loading.report",
     "export_signature": "regraft.signatures",
     "inspect": "regraft.inspection",

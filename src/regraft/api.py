@@ -7,7 +7,7 @@ import gc
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -20,15 +20,19 @@ from regraft.errors import (
     RegraftError,
     UnsupportedError,
 )
-from regraft.loading.build import assign_weights, build_model
+from regraft.filepaths import (
+    check_exists,
+    format_of,
+    is_keras_archive,
+    may_overwrite,
+    open_model,
+    require_h5py,
+    target_of,
+)
+from regraft.loading.build import build_model
 from regraft.loading.loaded import LoadedModel, load_saved_model
 from regraft.loading.read import (
     holds_keras_model,
-    is_config,
-    open_hdf5,
-    read_checkpoint,
-    read_config,
-    read_saved_model,
 )
 from regraft.loading.report import LoadReport, load_report
 from regraft.loading.step_by_step import run_step_by_step
@@ -47,8 +51,7 @@ from regraft.saving.trace_inputs import SignatureRequest
 from regraft.saving.trace_layers import trace_model
 from regraft.saving.traces import ModelTraces
 from regraft.signatures import requested
-from regraft.storage.filesystem import is_remote, is_zip_archive, open_seekable
-from regraft.storage.hdf5_file import is_keras3_weights_file
+from regraft.storage.filesystem import is_remote
 from regraft.storage.saved_model_directory import is_saved_model_directory
 
 _HDF5_ENDINGS = (".h5", ".hdf5")
@@ -97,14 +100,14 @@ def save_model(
             be written, in HDF5 or without its functions.
         ImportError: h5py is not installed and the format is HDF5.
     """
-    save_format = _save_format(filepath, save_format)
+    save_format = format_of(filepath, save_format)
     if save_format == "keras":
         _compat.keras_save_model(model, filepath, overwrite=overwrite)
         _warn(_lost_functions(model, "no `.keras` file is loaded without them"))
         return
     if save_format == "h5":
         _check_hdf5_arguments(signatures, options)
-        _require_h5py()
+        require_h5py()
     elif signatures is not None and not save_traces:
         raise ValueError("`signatures` are functions: they need `save_traces=True`.")
     options = options or SaveOptions()
@@ -117,9 +120,9 @@ def save_model(
     check_built(model)
     requests = requested(signatures, model)
     check_aliases(aliases, model, requests)
-    if not overwrite and not _may_overwrite(filepath):
+    if not overwrite and not may_overwrite(filepath):
         return
-    target = _target(filepath)
+    target = target_of(filepath)
     # All that is made lives in calls that have returned when the block ends.
     with _collected_later():
         if save_format == "h5":
@@ -264,13 +267,13 @@ def load_model(
             Regraft can't do what it asks for.
     """
     options = options or LoadOptions()
-    target = _target(filepath)
-    if _is_keras_archive(target):
+    target = target_of(filepath)
+    if is_keras_archive(target):
         model = _compat.keras_load_model(
             target, custom_objects=custom_objects, compile=compile, safe_mode=safe_mode
         )
         return accept_text(model)
-    with _collected_later(), _open(target, options) as description:
+    with _collected_later(), open_model(target, options) as description:
         model = _build(description, custom_objects, compile, safe_mode, options)
     if options.verify and (differing := load_report(model).differing):
         raise MismatchError(
@@ -329,12 +332,12 @@ def verify_file(filepath: Any) -> LoadReport:
         FormatError: The file is broken.
     """
     options = LoadOptions(verify=True)
-    target = _target(filepath)
-    if _is_keras_archive(target):
+    target = target_of(filepath)
+    if is_keras_archive(target):
         raise ValueError(f"'{target}' is a `.keras` file: it holds nothing to compare.")
     if is_saved_model_directory(target) and not holds_keras_model(target):
         return LoadReport(target, "no Keras model", tensors_checked=check_file(target))
-    with _open(target, options) as description:
+    with open_model(target, options) as description:
         return load_report(_build(description, None, True, True, options))
 
 
@@ -379,53 +382,8 @@ def load(
     """
     target = os.fspath(path)
     if not is_remote(target) and not is_saved_model_directory(target):
-        _check_exists(target)
+        check_exists(target)
     return load_saved_model(target, tags, options or LoadOptions())
-
-
-def load_weights(
-    model: keras.Model,
-    filepath: Any,
-    *,
-    by_name: bool = False,
-    skip_mismatch: bool = False,
-    options: LoadOptions | None = None,
-) -> None:
-    """Gives a built model the weights of a SavedModel, HDF5 file or checkpoint.
-
-    Args:
-        model: A built model with the same layers as the one in the file.
-        filepath: As for `load_model`; an HDF5 file may hold weights alone. Or what
-            `save_weights` of Keras 2 was given for a checkpoint: `ckpt` for
-            `ckpt.index`. Layers are matched by their order there, as Keras 2 does.
-        by_name: Whether only layers with the same name in the file get their weights
-            from it, and all others are left alone. For HDF5 alone.
-        skip_mismatch: Whether a variable without a value of its shape in the file
-            keeps the one it has, with a warning, instead of being an error.
-        options: See `LoadOptions`.
-
-    A file of Keras 3's `save_weights` goes to Keras' own loader.
-
-    Raises:
-        OSError: There is no such file or directory.
-        MismatchError: A variable has no value in the file, or of another shape.
-        NotImplementedError: `by_name` with a SavedModel.
-    """
-    options = options or LoadOptions()
-    target = _target(filepath)
-    if isinstance(target, str) and is_keras3_weights_file(target):
-        keywords = {"by_name": True} if by_name else {}
-        _compat.keras_load_weights(model, target, skip_mismatch, **keywords)
-        return
-    if isinstance(target, str) and is_checkpoint(target):
-        opened: Any = nullcontext(read_checkpoint(target, options))
-    else:
-        opened = _open(target, options)
-    with opened as description:
-        for skipped in assign_weights(
-            model, description, skip_mismatch=skip_mismatch, by_name=by_name
-        ):
-            warnings.warn(f"Skipped loading of {skipped}", stacklevel=2)
 
 
 # -------------------------------------------------------------------- arguments
@@ -443,38 +401,6 @@ def _traces(
             "and give the signatures there."
         )
     return trace_elsewhere(model)
-
-
-def _save_format(filepath: Any, save_format: str | None) -> str:
-    if _is_hdf5_object(filepath):
-        if save_format not in (None, "h5", "hdf5"):
-            raise ValueError(
-                f"`save_format={save_format!r}` doesn't go with an h5py.File."
-            )
-        return "h5"
-    name = os.fspath(filepath) if isinstance(filepath, os.PathLike) else filepath
-    if not isinstance(name, str):
-        raise TypeError(
-            "Invalid `filepath`: expected a str, a Path or an h5py.File. "
-            f"Received: {filepath!r} of type {type(filepath).__name__}"
-        )
-    if save_format is None:
-        if name.endswith(".keras"):
-            return "keras"
-        return "h5" if name.endswith(_HDF5_ENDINGS) else "tf"
-    known = {"tf": "tf", "tensorflow": "tf", "h5": "h5", "hdf5": "h5", "keras": "keras"}
-    if save_format.lower() not in known:
-        raise ValueError(
-            "Invalid `save_format`: expected 'tf', 'h5' or 'keras'. "
-            f"Received: {save_format!r}"
-        )
-    chosen = known[save_format.lower()]
-    if chosen == "tf" and name.endswith(_HDF5_ENDINGS):
-        raise ValueError(
-            f"`save_format='tf'` writes a directory, but '{name}' ends as an HDF5 "
-            "file does. Leave the ending out, or the `save_format`."
-        )
-    return chosen
 
 
 def _check_hdf5_arguments(signatures: Any, options: Any) -> None:
@@ -501,90 +427,8 @@ def _check_hdf5_arguments(signatures: Any, options: Any) -> None:
         )
 
 
-def _require_h5py() -> None:
-    try:
-        import h5py  # noqa: F401
-    except ImportError:
-        raise ImportError(
-            "Saving to HDF5 needs h5py. Install it with `pip install h5py`."
-        ) from None
-
-
-def _is_hdf5_object(filepath: Any) -> bool:
-    return type(filepath).__module__.partition(".")[0] == "h5py"
-
-
-def _target(filepath: Any) -> Any:
-    if _is_hdf5_object(filepath):
-        return filepath
-    return os.fspath(filepath) if isinstance(filepath, os.PathLike) else filepath
-
-
-def _may_overwrite(filepath: Any) -> bool:
-    """Asks whether to replace what is there, as Keras does."""
-    if _is_hdf5_object(filepath) or not os.path.exists(filepath):
-        return True
-    answer = input(f"[WARNING] {filepath} already exists - overwrite? [y/n]")
-    while answer.strip().lower() not in ("y", "n"):
-        answer = input('Enter "y" (overwrite) or "n" (cancel).')
-    return answer.strip().lower() == "y"
-
-
-# ---------------------------------------------------------------------- opening
-
-
-def _open(
-    target: Any, options: LoadOptions
-) -> AbstractContextManager[ModelDescription]:
-    if _is_hdf5_object(target):
-        return open_hdf5(target, options)
-    if not isinstance(target, str):
-        raise TypeError(
-            "Invalid `filepath`: expected a str, a Path or an h5py.File. "
-            f"Received: {target!r} of type {type(target).__name__}"
-        )
-    if is_saved_model_directory(target):
-        return nullcontext(read_saved_model(target, options))
-    if is_config(target):
-        return nullcontext(read_config(target))
-    if not is_remote(target):
-        _check_exists(target)
-    return open_hdf5(target, options)
-
-
-def is_checkpoint(path: str) -> bool:
-    """Whether `path` is the prefix of a checkpoint, as `save_weights` takes it."""
-    return not os.path.exists(path) and os.path.isfile(f"{path}.index")
-
-
-def _check_exists(path: str) -> None:
-    if os.path.isdir(path):
-        raise OSError(
-            f"SavedModel file does not exist at: '{path}': the directory has neither "
-            "saved_model.pb nor saved_model.pbtxt."
-        )
-    if not os.path.exists(path):
-        raise OSError(f"No file or directory found at '{path}'.")
-    with open_seekable(path) as file:
-        magic = file.read(len(_HDF5_MAGIC))
-    if magic != _HDF5_MAGIC:
-        raise FormatError(
-            "This is neither a SavedModel directory nor an HDF5 or `.keras` file",
-            path=path,
-            offset_bytes=0,
-            expected=f"the bytes {_HDF5_MAGIC!r} of HDF5",
-            received=magic,
-        )
-
-
 def _has_registered_classes() -> bool:
     """Whether anybody but Regraft registered something with Keras."""
     return any(
         not name.startswith("Regraft") for name in keras.saving.get_custom_objects()
     )
-
-
-def _is_keras_archive(target: Any) -> bool:
-    if not isinstance(target, str) or is_remote(target) or not os.path.isfile(target):
-        return isinstance(target, str) and target.endswith(".keras")
-    return is_zip_archive(target)

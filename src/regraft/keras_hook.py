@@ -16,7 +16,9 @@ from typing import Any
 import keras
 
 from regraft import api
+from regraft.filepaths import is_checkpoint
 from regraft.storage.saved_model_directory import is_saved_model_directory
+from regraft.weights import load_weights
 
 _ERA_KEYWORDS = (
     "include_optimizer",
@@ -110,8 +112,8 @@ def _load_weights(
     name = os.fspath(filepath) if isinstance(filepath, os.PathLike) else filepath
     if isinstance(name, str) and (
         is_saved_model_directory(name)
-        or api.is_checkpoint(name)
+        or is_checkpoint(name)
         or name.endswith((".h5", ".hdf5"))
     ):
-        return api.load_weights(model, name, skip_mismatch=skip_mismatch, **keywords)
+        return load_weights(model, name, skip_mismatch=skip_mismatch, **keywords)
     return original(model, filepath, skip_mismatch, **keywords)

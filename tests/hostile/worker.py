@@ -28,11 +28,11 @@ warnings.simplefilter("ignore")
 import numpy as np  # noqa: E402
 
 import regraft  # noqa: E402
-from regraft.api import load_weights  # noqa: E402
 from regraft.errors import RegraftError  # noqa: E402
 from regraft.graph import ir  # noqa: E402
 from regraft.graph.runtime import structure  # noqa: E402
 from regraft.graph.runtime.kernels import values  # noqa: E402
+from regraft.weights import load_weights  # noqa: E402
 
 # Beyond what the process has after its imports.
 MORE_MEMORY_BYTES = 3 << 30

@@ -168,7 +168,7 @@ def test_compiled_model_that_never_trained_trains_on(kind: str, tmp_path: Path) 
     loaded.fit(x, y, verbose=0)
     assert loaded.evaluate(x, y, verbose=0) < before
     regraft.save_model(loaded, tmp_path / "trained")
-    regraft.api.load_weights(model, tmp_path / "trained")
+    regraft.load_weights(model, tmp_path / "trained")
     np.testing.assert_allclose(
         model.predict(x, verbose=0), loaded.predict(x, verbose=0), rtol=1e-6
     )

@@ -13,8 +13,8 @@ from keras import layers
 import regraft
 from peer import Peer
 from promises.checks import assert_same_weights, saved
-from regraft.api import load_weights
 from regraft.errors import MismatchError
+from regraft.weights import load_weights
 
 X = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
 

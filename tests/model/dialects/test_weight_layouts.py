@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from peer import Peer
-from regraft.api import load_weights
 from regraft.errors import MismatchError
 from regraft.model.keras2.layers_local import LocallyConnected2D
 from regraft.model.keras2.layers_recurrent import CuDNNGRU, CuDNNLSTM
 from regraft.storage.hdf5_file import Hdf5Layer, Hdf5ModelFile, write_hdf5
 from regraft.storage.tensor import ArrayTensor
+from regraft.weights import load_weights
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(size=(2, 5, 3)).astype("float32")
