@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from regraft.loading.report import load_report as load_report
     from regraft.signatures import export_signature as export_signature
     from regraft.weights import load_weights as load_weights
+    from regraft.weights import save_weights as save_weights
 
 _choose_backend()
 
@@ -51,6 +52,7 @@ _LAZY = {
     "load": "regraft.api",
     "load_model": "regraft.api",
     "load_weights": "regraft.weights",
+    "save_weights": "regraft.weights",
     "load_report": "regraft.loading.report",
     "export_signature": "regraft.signatures",
     "inspect": "regraft.inspection",
@@ -80,6 +82,7 @@ __all__ = [
     "load_report",
     "load_weights",
     "save_model",
+    "save_weights",
     "uninstall",
 ]
 

@@ -1,9 +1,9 @@
 """`install()`: Keras' own `save` and `load_model` open and write TensorFlow's files.
 
-After it, `model.save("model")`, `keras.saving.save_model`, `keras.models.load_model`
-and `model.load_weights(directory)` do what they did in `tf.keras`, in Keras 3's
-order of arguments; the keywords of the TensorFlow era are accepted too. What Keras 3
-does itself (`.keras` files, `.weights.h5`, …) still goes to Keras.
+After it, `model.save("model")`, `keras.saving.save_model`, `keras.models.load_model`,
+`model.save_weights` and `model.load_weights` do what they did in `tf.keras`, in Keras
+3's order of arguments; the keywords of the TensorFlow era are accepted too. What Keras
+3 does itself (`.keras` files, `.weights.h5`, …) still goes to Keras.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import keras
 from regraft import api
 from regraft.filepaths import is_checkpoint
 from regraft.storage.saved_model_directory import is_saved_model_directory
-from regraft.weights import load_weights
+from regraft.weights import load_weights, save_weights
 
 _ERA_KEYWORDS = (
     "include_optimizer",
@@ -34,6 +34,7 @@ _PLACES = (
     (keras.models, "load_model"),
     (keras.Model, "save"),
     (keras.Model, "load_weights"),
+    (keras.Model, "save_weights"),
 )
 _originals: dict[tuple[Any, str], Callable[..., Any]] = {}
 
@@ -60,6 +61,7 @@ def _wrap(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         "save": _save,
         "load_model": _load,
         "load_weights": _load_weights,
+        "save_weights": _save_weights,
     }
     hook = hooks[name]
 
@@ -100,6 +102,22 @@ def _load(
     return api.load_model(
         filepath, custom_objects, compile, options=options, safe_mode=safe_mode
     )
+
+
+def _save_weights(
+    original: Callable[..., Any],
+    model: keras.Model,
+    filepath: Any,
+    overwrite: bool = True,
+    *sharded: Any,
+    **keywords: Any,
+) -> None:
+    name = os.fspath(filepath) if isinstance(filepath, os.PathLike) else filepath
+    keras_3 = isinstance(name, str) and name.endswith((".weights.h5", ".weights.json"))
+    if sharded or "max_shard_size" in keywords or (keras_3 and not keywords):
+        original(model, filepath, overwrite, *sharded, **keywords)
+        return
+    save_weights(model, filepath, overwrite, **keywords)
 
 
 def _load_weights(

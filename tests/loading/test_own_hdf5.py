@@ -12,6 +12,7 @@ from keras import layers, ops
 
 import regraft
 from peer import Peer
+from peer.functions import weight_files
 from promises.checks import assert_same_losses, assert_same_outputs
 
 pytestmark = pytest.mark.peer
@@ -307,3 +308,46 @@ def test_keras_2_takes_the_words_that_a_class_has_of_keras_and_of_its_layers(
     loss = np.ravel(model.train_on_batch(x, y))[0]
     np.testing.assert_allclose(loss, theirs["loss"], rtol=1e-5)
     np.testing.assert_allclose(model(x), theirs["after"], rtol=1e-4, atol=1e-5)
+
+
+def _assert_same_counts(ours: keras.Model, theirs: list[Any]) -> None:
+    for value, other in zip(weight_files.counted(ours), theirs, strict=True):
+        np.testing.assert_array_equal(value, other)
+
+
+def _assert_same_steps(model: keras.Model, theirs: list[Any]) -> None:
+    for expected in theirs:
+        predicted = model.predict(weight_files.INPUTS, verbose=0)
+        np.testing.assert_allclose(predicted, expected, rtol=1e-4, atol=1e-5)
+        model.train_on_batch(weight_files.INPUTS, weight_files.TARGETS)
+
+
+def test_metrics_of_own_models_are_found_among_the_weights(
+    peer: Peer, tmp_path: Path
+) -> None:
+    """Also in layers whose own metrics aren't listed."""
+    counts, steps = peer.call("weight_files.save_holders", str(tmp_path / "m.h5"))
+    _, classes = weight_files.network_of_holders(keras)
+    model = regraft.load_model(tmp_path / "m.h5", custom_objects=classes)
+    _assert_same_counts(model, counts)
+    _assert_same_steps(model, steps)
+
+
+def test_metrics_of_own_models_are_written_among_the_weights(
+    peer: Peer, tmp_path: Path
+) -> None:
+    model, classes = weight_files.network_of_holders(keras)
+    model.train_on_batch(weight_files.INPUTS, weight_files.TARGETS)
+    regraft.save_model(model, tmp_path / "m.h5")
+    options = regraft.SaveOptions(dialect="keras3")
+    regraft.save_model(model, tmp_path / "keras3.h5", options=options)
+    counts, steps = peer.call("weight_files.load_holders", str(tmp_path / "m.h5"))
+    _assert_same_counts(model, counts)
+    again = regraft.load_model(tmp_path / "m.h5", custom_objects=classes)
+    _assert_same_counts(again, counts)
+    theirs = keras.models.load_model(tmp_path / "keras3.h5", custom_objects=classes)
+    for loaded in (model, again):
+        _assert_same_steps(loaded, steps)
+    np.testing.assert_allclose(
+        theirs.predict(weight_files.INPUTS, verbose=0), steps[0], rtol=1e-5, atol=1e-6
+    )

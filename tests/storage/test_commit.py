@@ -177,6 +177,52 @@ def test_failure_of_any_system_call_leaves_the_old_file(tmp_path, monkeypatch):
     assert path.read_bytes() == b"new"
 
 
+def test_failure_of_any_system_call_never_leaves_the_index_alone_new(
+    tmp_path, monkeypatch
+):
+    names = ("data", "index")
+    old, new = ({name: word for name in names} for word in (b"old", b"new"))
+    for passes in range(80):
+        target = tmp_path / str(passes)
+        fill(target, {**old, "other": b"mine"})
+        with monkeypatch.context() as patch:
+            failing = Failing(patch, passes)
+            with (
+                contextlib.suppress(OSError),
+                commit.replace_files(target, names) as made,
+            ):
+                for name in names:
+                    Path(made, name).write_bytes(b"new")
+        found = {name: (target / name).read_bytes() for name in names}
+        assert found in (old, new, {"data": b"new", "index": b"old"})
+        assert (target / "other").read_bytes() == b"mine"
+        if failing.failed is None:
+            break
+    assert failing.failed is None
+    assert found == new
+    assert sorted(os.listdir(target)) == ["data", "index", "other"]
+
+
+def test_files_are_replaced_together_or_not(tmp_path):
+    fill(tmp_path, {"data": b"old"})
+    (tmp_path / "index").mkdir()
+    with (
+        pytest.raises(IsADirectoryError),
+        commit.replace_files(tmp_path, ("data", "index")),
+    ):
+        pass
+
+    def fail():
+        with commit.replace_files(tmp_path, ("data",)) as new:
+            Path(new, "data").write_bytes(b"new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert content_of(tmp_path) == {"data": b"old"}
+    assert sorted(os.listdir(tmp_path)) == ["data", "index"]
+
+
 def test_everything_is_replaced_unless_told_otherwise(tmp_path):
     fill(tmp_path / "model", OLD)
     with commit.replace_directory(tmp_path / "model") as new:

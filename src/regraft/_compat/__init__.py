@@ -214,6 +214,7 @@ def all_layers(
 keras_save_model = keras.saving.save_model
 keras_load_model = keras.saving.load_model
 keras_load_weights = keras.Model.load_weights
+keras_save_weights = keras.Model.save_weights
 
 
 def recorded_calls(model: keras.Model) -> dict[int, list[Any]]:

@@ -33,7 +33,7 @@ from regraft.loading.host_state import HostState, check_vocabularies, fill_store
 from regraft.loading.inner_names import restore_inner_names, restore_paths
 from regraft.loading.low_rank import add_low_rank_updates
 from regraft.loading.namesakes import find_lookalikes, find_namesakes
-from regraft.loading.optimizer import compile_model
+from regraft.loading.optimizer import compile_model, restore_optimizer
 from regraft.loading.places import with_nodes
 from regraft.loading.revive import MODELS, Reviver
 from regraft.loading.revived_layer import Revived, RevivedModel
@@ -458,6 +458,7 @@ def assign_weights(
     *,
     skip_mismatch: bool,
     by_name: bool = False,
+    optimizer: bool = False,
 ) -> list[str]:
     """Gives a live model the values of a description.
 
@@ -466,6 +467,7 @@ def assign_weights(
         description: Its config is not looked at.
         skip_mismatch: Whether to leave a variable without a fitting value as it is.
         by_name: Whether only layers of the same name are matched, in an HDF5 file.
+        optimizer: Whether the model's optimizer, if it has one, gets its state.
 
     Returns:
         What was skipped and why.
@@ -498,6 +500,10 @@ def assign_weights(
     restore.apply(plan, values, path=description.path)
     values.assign_existing()
     _finalize(model)
+    if optimizer:
+        context = BuildContext(_writer(description))
+        restore_optimizer(model, description, plan, context)
+        skipped += [f"'{note.object_path}': {note.text}" for note in context.notes]
     return skipped
 
 

@@ -33,7 +33,7 @@ from regraft.model.optimizers import (
     state_from_object_graph,
 )
 from regraft.model.optimizers.slots import U_PRODUCT
-from regraft.model.ordering import is_overwritten
+from regraft.model.ordering import is_overwritten, trainable_variables
 from regraft.model.state_tree import state_tree
 from regraft.storage.tensor import ArrayTensor, StoredTensor
 
@@ -82,8 +82,37 @@ def compile_model(
         _clip_rows(optimizer, model, description, context)
         _spare(optimizer, model, description, context)
         report.optimizer = _restore_optimizer(
-            optimizer, model, description, plan, context
+            optimizer,
+            model,
+            description,
+            trainable_in_file_order(description, plan),
+            plan,
+            context,
         )
+
+
+def restore_optimizer(
+    model: keras.Model,
+    description: ModelDescription,
+    plan: restore.RestorePlan,
+    context: BuildContext,
+) -> None:
+    """Gives the optimizer of a compiled model the state that a checkpoint has.
+
+    What can't be given becomes a note. Without one on either side, nothing happens.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    objects = description.objects
+    if optimizer is None or objects is None or objects.root.child("optimizer") is None:
+        return
+    # The file has no list of what is trained; it is that of the model's code.
+    variables = trainable_variables(state_tree(model))
+    known = plan.node_ids()
+    if all(id(variable) in known for variable in variables):
+        _restore_optimizer(optimizer, model, description, variables, plan, context)
+    else:
+        text = "some of the model's weights are not in the file; it keeps its state"
+        context.note("optimizer", text)
 
 
 def _clip_rows(
@@ -162,15 +191,12 @@ def _restore_optimizer(
     optimizer: keras.Optimizer,
     model: keras.Model,
     description: ModelDescription,
+    in_order: Sequence[keras.Variable],
     plan: restore.RestorePlan,
     context: BuildContext,
 ) -> str:
     trained = {id(variable) for variable in model.trainable_variables}
-    variables = [
-        variable
-        for variable in trainable_in_file_order(description, plan)
-        if id(variable) in trained
-    ]
+    variables = [variable for variable in in_order if id(variable) in trained]
     state = _read_state(optimizer, description, plan, variables, context)
     if state is None:
         if variables:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -38,7 +38,7 @@ from regraft.model.dialects.weight_layouts import Placed, RawWeight, counts, pla
 from regraft.model.keras2.added_metrics import AddMetric
 from regraft.model.keras2.host_layers import HostLayer
 from regraft.model.ordering import ordered_variables
-from regraft.model.state_tree import StateNode, network_layers, state_tree
+from regraft.model.state_tree import StateNode, own_tree, state_tree, top_layers
 from regraft.storage.tensor import StoredTensor
 
 
@@ -356,11 +356,7 @@ def plan_from_order(
         MismatchError: The number of layers or of a layer's weights differs.
     """
     plan = RestorePlan()
-    # Each by itself: what one shares with a layer before it is stored with both.
-    if tree.kind == "network" and tree.owner is not None:
-        live = [state_tree(layer) for layer in network_layers(tree.owner)]
-    else:  # lists of layers of a subclassed model, in order
-        live = list(_top_layers(tree))
+    live = _top_trees(tree)
     outside = {
         original_name(node.owner): node.owner
         for node in live
@@ -380,7 +376,7 @@ def plan_from_order(
         ]
         count += len(raw)
         _plan_layer(plan, node, layer.name, raw, writer, path)
-    own = replace(tree, children=())
+    own = own_tree(tree)
     name = "top_level_model_weights"
     if weights.top_level:
         raw = [
@@ -389,7 +385,12 @@ def plan_from_order(
         ]
         _plan_layer(plan, own, name, raw, writer, path)
     else:  # TensorFlow 2.5 and before leave them out.
-        plan.missing += [(live, f"{name}/{edge}") for edge, live in own.variables]
+        found = {id(item.variable) for item in plan.assignments}
+        plan.missing += [
+            (live, f"{name}/{edge}")
+            for edge, live in own.variables
+            if id(live) not in found
+        ]
     return plan
 
 
@@ -421,7 +422,7 @@ def plan_from_names(
     plan = RestorePlan()
     skipped = []
     named = {layer.name: (k, layer) for k, layer in enumerate(weights.layers)}
-    for node in _top_layers(tree):
+    for node in _top_trees(tree):
         if node.owner is None or original_name(node.owner) not in named:
             continue
         index, layer = named[original_name(node.owner)]
@@ -442,12 +443,9 @@ def plan_from_names(
     return plan, skipped
 
 
-def _top_layers(tree: StateNode) -> Iterator[StateNode]:
-    for _, child in tree.children:
-        if child.owner is None:
-            yield from _top_layers(child)
-        else:
-            yield child
+def _top_trees(tree: StateNode) -> list[StateNode]:
+    """Each layer by itself: what it shares with one before it is stored with both."""
+    return [state_tree(layer) for layer in top_layers(tree.owner)]
 
 
 def _pair_layers(

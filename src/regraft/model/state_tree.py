@@ -103,25 +103,79 @@ def network_layers(model: keras.Model) -> list[keras.Layer]:
     return list(model.layers)
 
 
+def top_layers(model: keras.Layer) -> list[keras.Layer]:
+    """Layers of any model as Keras 2 lists them, and its HDF5 files.
+
+    Those of a subclass are in the order of its attributes, and come once; those in a
+    list or dict in its place. One that is in another, too, is listed with both.
+    """
+    if is_network(model):
+        return network_layers(model)
+    found = [
+        layer
+        for _, value in in_order(model, _attributes(model))
+        for layer in _layers_in(value)
+    ]
+    found += _compat.sublayers(model)
+    return list({id(layer): layer for layer in found}.values())
+
+
+def _layers_in(value: Any) -> Iterator[keras.Layer]:
+    if isinstance(value, keras.Layer):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _layers_in(item)
+    elif isinstance(value, dict):
+        # Source: a dict that is tracked gives its values by the order of their keys.
+        for key in sorted(value, key=str):
+            yield from _layers_in(value[key])
+
+
+def own_tree(tree: StateNode) -> StateNode:
+    """The tree of what a model itself has: its layers are not part.
+
+    Those in lists and dicts of its own are, and what it holds of its layers under an
+    attribute.
+    """
+    held = tuple((variable.name, variable) for variable in tree.held)
+    return StateNode(tree.kind, tree.owner, held, (), tree.held)
+
+
 def state_tree(layer: keras.Layer) -> StateNode:
     """Returns the tree of a layer's variables; seed generators are not part."""
     return _Walk().layer(layer)
 
 
-def state_tree_with_metrics(layer: keras.Layer) -> StateNode:
-    """Returns the tree of a layer's variables and of the metrics that it holds."""
-    return _Walk(metrics=True).layer(layer)
+def state_tree_with_metrics(
+    layer: keras.Layer, holders: type[keras.Layer] = keras.Model
+) -> StateNode:
+    """Returns the tree of a layer's variables and of metrics in it.
+
+    Args:
+        layer: The layer.
+        holders: The class of those, it or below, whose metrics are part.
+    """
+    return _Walk(holders).layer(layer)
 
 
 class _Walk:
     """One walk; an object that comes again belongs to where it came first."""
 
-    def __init__(self, metrics: bool = False) -> None:
-        self._metrics = metrics
+    def __init__(self, holders: type[keras.Layer] | tuple[()] = ()) -> None:
+        self._holders = holders
+        self._holder: keras.Layer | None = None
         self._seen: set[int] = set()
         self._open: set[int] = set()
 
     def layer(self, layer: keras.Layer) -> StateNode:
+        around, self._holder = self._holder, layer
+        try:
+            return self._walk(layer)
+        finally:
+            self._holder = around
+
+    def _walk(self, layer: keras.Layer) -> StateNode:
         self._seen.add(id(layer))
         self._open.add(id(layer))
         children: list[tuple[str, StateNode]] = []
@@ -196,7 +250,8 @@ class _Walk:
             return self._group("list", enumerate(value))
         if isinstance(value, dict):
             return self._group("dict", value.items())
-        if isinstance(value, keras.Metric) and self._metrics:
+        counts = isinstance(self._holder, self._holders)
+        if isinstance(value, keras.Metric) and counts:
             return self._metric(value)
         return None
 

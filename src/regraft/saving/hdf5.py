@@ -25,7 +25,14 @@ from regraft.model.ordering import (
     ordered_variables,
     trainable_variables,
 )
-from regraft.model.state_tree import StateNode, network_layers, state_tree
+from regraft.model.state_tree import (
+    StateNode,
+    network_layers,
+    own_tree,
+    state_tree,
+    state_tree_with_metrics,
+    top_layers,
+)
 from regraft.model.values import KerasVariableTensor
 from regraft.options import SaveOptions
 from regraft.saving.bilingual import (
@@ -58,7 +65,7 @@ def write_model(file: Any, parts: SavedModelParts, options: SaveOptions) -> None
             f"Saving '{parts.model.name}' to HDF5 needs a Functional or Sequential "
             f"model, and {type(parts.model).__name__} is a subclassed one: HDF5 holds "
             "a model's configuration, not its code. Save it as a SavedModel "
-            "(`save_format='tf'`), or save its weights with `save_weights`."
+            "(`save_format='tf'`), or its weights alone with `regraft.save_weights`."
         )
     training_config = _training_config(parts)
     keras3 = options.dialect == "keras3"
@@ -73,13 +80,38 @@ def write_model(file: Any, parts: SavedModelParts, options: SaveOptions) -> None
             layers=tuple(
                 _layers(parts, ordered_by_keras_3 if keras3 else ordered_variables)
             ),
-            top_level_weights=_weights([v for _, v in parts.tree.variables]),
+            top_level_weights=_weights(ordered_variables(own_tree(parts.tree))),
             **_optimizer_state(parts, words["training_config"]),
             extra={
                 EXTRA_KEY: keras_json.dump(
                     {**parts.extra, **_scalars(parts), "of": _checksums(words)}
                 )
             },
+        ),
+    )
+
+
+def write_weights(file: Any, model: keras.Model) -> None:
+    """Writes the weights of any model into an HDF5 file, as `save_weights` of Keras 2.
+
+    Args:
+        file: Path, or an `h5py.File` open for writing.
+        model: Built.
+
+    Raises:
+        ValueError: Two of its layers have the same name.
+    """
+    write_hdf5(
+        file,
+        Hdf5ModelFile(
+            keras_version=KERAS_2_VERSION,
+            backend="tensorflow",
+            layers=tuple(
+                _layer(original_name(layer), layer, ordered_variables)
+                for layer in top_layers(model)
+            ),
+            top_level_weights=_weights(ordered_variables(own_tree(state_tree(model)))),
+            weights_only=True,
         ),
     )
 
@@ -195,15 +227,26 @@ def _layers(
         name = entry.get("name") or entry["config"]["name"]
         if isinstance(parts.model, keras.Sequential) and name not in live:
             continue  # a Sequential's input layer is not among its layers
-        # By itself: what it shares with a layer before it is written with both.
-        tree = state_tree(live[name]) if name in live else None
-        weights = () if tree is None else _weights(ordered(tree))
-        yield Hdf5Layer(name, weights or _token_weights(name, tree))
+        layer = live.get(name)
+        yield Hdf5Layer(name) if layer is None else _layer(name, layer, ordered)
 
 
-def _token_weights(name: str, tree: StateNode | None) -> Weights:
+def _layer(
+    name: str,
+    layer: keras.Layer,
+    ordered: Callable[[StateNode], list[keras.Variable]],
+) -> Hdf5Layer:
+    # By itself: what it shares with a layer before it is written with both. For Keras
+    # 2 the metrics that a model holds are layers of it.
+    keras2 = ordered is ordered_variables
+    tree = state_tree_with_metrics(layer) if keras2 else state_tree(layer)
+    weights = _weights(ordered(tree))
+    return Hdf5Layer(name, weights or _token_weights(name, layer))
+
+
+def _token_weights(name: str, layer: keras.Layer) -> Weights:
     """What Keras 2 has as a variable of a layer that weighs its tokens."""
-    idf = None if tree is None else getattr(tree.owner, "idf", None)
+    idf = getattr(layer, "idf", None)
     if idf is None:
         return ()
     return ((f"{name}/Variable:0", ArrayTensor(idf.astype("float32"))),)

@@ -46,9 +46,10 @@ from regraft.saving.trace_graph import add_function_objects, write_functions
 from regraft.saving.trace_tables import add_table, with_tables
 from regraft.saving.traces import ModelTraces
 from regraft.storage import proto
+from regraft.storage.checkpoint import write_checkpoint
 from regraft.storage.proto import messages
 from regraft.storage.saved_model_directory import new_saved_model_directory
-from regraft.storage.tensor import ArrayTensor
+from regraft.storage.tensor import ArrayTensor, StoredTensor
 
 OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 EXTRA_KEY = "regraft"
@@ -90,8 +91,7 @@ def write_saved_model(
             root = assembly.node_ids[id(parts.model)]
             add_function_objects(builder, traces, assembly.node_ids, root)
         checkpoint = builder.checkpoint()
-        graph_text = ArrayTensor(_bytes_scalar(proto.serialize(checkpoint)))
-        writer.add_tensors([(OBJECT_GRAPH_KEY, graph_text)])
+        writer.add_tensors([_object_graph(checkpoint)])
         saved_model = messages.SavedModel(saved_model_schema_version=1)
         meta_graph = saved_model.meta_graphs.add()
         meta_graph.meta_info_def.tags.extend(("serve", *(options.extra_tags or ())))
@@ -113,10 +113,30 @@ def write_saved_model(
         )
 
 
-def _bytes_scalar(value: bytes) -> Any:
+def write_weights(
+    prefix: str | os.PathLike[str], parts: SavedModelParts, options: SaveOptions
+) -> None:
+    """Writes a model's weights and optimizer as a checkpoint of TensorFlow.
+
+    Args:
+        prefix: Of the names of its files; those that are there are replaced.
+        parts: The described model.
+        options: See `SaveOptions`.
+    """
+    builder = GraphBuilder()
+    ModelAssembly(builder, parts, traced=False).add_weights()
+    write_checkpoint(
+        prefix,
+        [*builder.tensors(), _object_graph(builder.checkpoint())],
+        alignment_bytes=options.alignment_bytes,
+        progress=options.progress,
+    )
+
+
+def _object_graph(checkpoint: Any) -> tuple[str, StoredTensor]:
     scalar = np.empty((), object)
-    scalar[()] = value
-    return scalar
+    scalar[()] = proto.serialize(checkpoint)
+    return OBJECT_GRAPH_KEY, ArrayTensor(scalar)
 
 
 class ModelAssembly:
@@ -142,6 +162,17 @@ class ModelAssembly:
 
     def add(self) -> None:
         """Adds the model with its layers, variables and optimizer."""
+        root = self._add_root()
+        self._add_variable_lists(root)
+        self._add_optimizer(root)
+        signatures = self._builder.add_object("signature_map")
+        self._builder.add_child(root, "signatures", signatures)
+
+    def add_weights(self) -> None:
+        """Adds what `save_weights` of Keras 2 keeps: no lists and no signatures."""
+        self._add_optimizer(self._add_root())
+
+    def _add_root(self) -> int:
         parts = self._parts
         metadata = model_metadata(parts.model, parts.entry, parts.training_config)
         metadata[EXTRA_KEY] = parts.extra
@@ -150,11 +181,7 @@ class ModelAssembly:
         )
         self.node_ids[id(parts.model)] = root
         self._add_children(root, parts.tree, parts.entry)
-        self._add_variable_lists(root)
-        if parts.training_config is not None:
-            self._add_optimizer(root)
-        signatures = self._builder.add_object("signature_map")
-        self._builder.add_child(root, "signatures", signatures)
+        return root
 
     def _add_variable_lists(self, root: int) -> None:
         """Adds what `tf.saved_model.load(path).variables` gives."""
@@ -348,13 +375,13 @@ class ModelAssembly:
 
     def _add_optimizer(self, root: int) -> None:
         optimizer = getattr(self._parts.model, "optimizer", None)
-        if optimizer is None:
+        if optimizer is None or self._parts.training_config is None:
             return
         variables = trainable_variables(self._parts.tree)
         tree, slots = describe_optimizer_state(
             state_from_keras(optimizer, variables),
             variables,
-            (self._parts.training_config or {}).get("optimizer_config"),
+            self._parts.training_config.get("optimizer_config"),
         )
         node = self._builder.add_checkpoint_tree(root, "optimizer", tree)
         inner = next(

@@ -23,10 +23,10 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["replace_directory", "replace_file"]
+__all__ = ["replace_directory", "replace_file", "replace_files"]
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -109,6 +109,43 @@ def replace_directory(
     _flush_directory(target if stays else os.path.dirname(target))
     if leftover is not None:
         shutil.rmtree(leftover, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def replace_files(
+    directory: str | os.PathLike[str], names: Sequence[str]
+) -> Iterator[str]:
+    """Yields a new directory, whose files replace those in `directory` at the end.
+
+    They do so one by one. If the block raises, all is as it was.
+
+    Args:
+        directory: Made if it is missing.
+        names: Of the files, in the order in which they come to their places.
+
+    Raises:
+        IsADirectoryError: There is a directory of such a name.
+    """
+    target = os.path.realpath(directory)
+    os.makedirs(target, exist_ok=True)
+    for name in names:
+        if os.path.isdir(os.path.join(target, name)):
+            raise IsADirectoryError(
+                errno.EISDIR,
+                "Can't replace a directory by a file",
+                os.path.join(target, name),
+            )
+    new = _make_sibling(os.path.join(target, names[0]), os.mkdir)
+    try:
+        yield new
+        for name in names:
+            _keep_mode(os.path.join(target, name), os.path.join(new, name))
+            _flush(os.path.join(new, name))
+        for name in names:
+            os.replace(os.path.join(new, name), os.path.join(target, name))
+        _flush_directory(target)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def _make_sibling(target: str, create: Callable[[str], None]) -> str:

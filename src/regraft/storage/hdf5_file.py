@@ -431,8 +431,14 @@ def _write_attributes(root: h5py.Group, model: Hdf5ModelFile) -> None:
 def _write_layers(
     group: h5py.Group, model: Hdf5ModelFile, layers: Sequence[Hdf5Layer]
 ) -> None:
+    taken: set[str] = set()
     for layer in layers:
         _check_name(layer.name)
+        if layer.name in taken:
+            raise ValueError(
+                f"Two layers are named {layer.name!r}: an HDF5 file can't hold both."
+            )
+        taken.add(layer.name)
     _write_names(group, LAYER_NAMES, [layer.name for layer in layers])
     for name in ("backend", "keras_version"):
         value = getattr(model, name)

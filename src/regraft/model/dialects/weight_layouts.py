@@ -167,7 +167,7 @@ def _place_all(
 
 def counts(layer: keras.Layer) -> bool:
     """Whether a layer, or one below it, holds metrics."""
-    return bool(_metric_variables(state_tree_with_metrics(layer)))
+    return bool(_metric_variables(state_tree_with_metrics(layer, keras.Layer)))
 
 
 def _split_metrics(
@@ -182,7 +182,16 @@ def _split_metrics(
         The weights of its layers, and those of its metrics with their variables;
         `None` if the list has no such variables.
     """
-    tree = state_tree_with_metrics(layer)
+    for holders in (keras.Model, keras.Layer):
+        found = _split_listed(state_tree_with_metrics(layer, holders), weights)
+        if found is not None:
+            return found
+    return None
+
+
+def _split_listed(
+    tree: StateNode, weights: Sequence[RawWeight]
+) -> tuple[list[RawWeight], list[Placed]] | None:
     counted = {id(v) for v in _metric_variables(tree)}
     listed = ordered_variables(tree)
     if not counted or len(listed) != len(weights):

@@ -190,9 +190,23 @@ def _aligned(
 ) -> tuple[StoredTensor | None, ...] | None:
     """Values by trainable variable: in order, else by the path in the slot's name."""
     count = len(trainable_ids)
-    if max(items) + 1 == count:
+    named = _named(items, trainable_ids, nodes)
+    in_order = max(items) + 1 == count
+    if in_order and (named is None or None in named):
         found = [items.get(index) for index in range(count)]
         return tuple(None if item is None else item.value for item in found)
+    return named
+
+
+def _named(
+    items: Mapping[int, Variable],
+    trainable_ids: Sequence[int],
+    nodes: Sequence[ObjectNode | Variable],
+) -> tuple[StoredTensor | None, ...] | None:
+    """Values by trainable variable, as the paths in the slots' names say.
+
+    What a step of the user's own hands to the optimizer is in an order of its own.
+    """
     if not nodes:
         return None
     paths = [_path(nodes[node_id]) for node_id in trainable_ids]
