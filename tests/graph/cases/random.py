@@ -1,4 +1,7 @@
-"""Rows of `kernels/random.py`: shapes and types; distributions have their own tests."""
+"""Rows of `kernels/random.py`: shapes and types; distributions have their own tests.
+
+Where a seed or a generator says the numbers, they are TensorFlow's.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,16 @@ def _program(op: str, *inputs: Any, **options: Any) -> Program:
     return Program(op, _op(op, **options), inputs, random=True)
 
 
+def _exact(op: str, name: str = "", **options: Any) -> Program:
+    return Program(name or op, _op(op, **options), ())
+
+
+def _exact_of(op: str, dtype: str, **options: Any) -> Program:
+    given = {"shape": np.array([7, 3], np.int32), "key": _KEY, "counter": _LAST}
+    name = f"{op}-{dtype}"
+    return _exact(op, name, **given, alg=_ALG, dtype=dtype, **options)
+
+
 def _skipped(tf: Any) -> Any:
     handle = tf.raw_ops.VarHandleOp(dtype=tf.int64, shape=[3], shared_name="skipped")
     start = tf.raw_ops.AssignVariableOp(
@@ -62,6 +75,7 @@ _ROWS_OF_3 = np.array([2, 3], np.int32)
 _SEED = np.array([1, 2], np.int32)
 _KEY = np.array([123456789], np.uint64)
 _COUNTER = np.array([1, 2], np.uint64)
+_LAST = np.array([2**64 - 2, 2**64 - 1], np.uint64)
 _ALG = np.int32(1)
 _PHILOX = np.int64(1)
 
@@ -75,7 +89,7 @@ ROWS = [
     _program("RandomGamma", f32(1, 2), shape=_SHAPE, alpha="#0"),
     _program("Multinomial", normal(3, 4), logits="#0", num_samples=np.int32(5)),
     *(
-        _program(op, shape=_SHAPE, seed=_SEED, dtype="float32")
+        _exact(op, shape=_SHAPE, seed=_SEED, dtype="float32")
         for op in (
             "StatelessRandomUniform",
             "StatelessRandomNormal",
@@ -83,17 +97,38 @@ ROWS = [
         )
     ),
     *(
-        _program(
-            op, shape=_SHAPE, key=_KEY, counter=_COUNTER, alg=_ALG, dtype="float32"
-        )
+        _exact(op, shape=_SHAPE, key=_KEY, counter=_COUNTER, alg=_ALG, dtype="float32")
         for op in (
             "StatelessRandomUniformV2",
             "StatelessRandomNormalV2",
             "StatelessTruncatedNormalV2",
         )
     ),
-    _program("StatelessRandomUniformFullInt", shape=_SHAPE, seed=_SEED, dtype="int32"),
-    _program(
+    *(
+        _exact_of(op, dtype)
+        for op in (
+            "StatelessRandomUniformV2",
+            "StatelessRandomNormalV2",
+            "StatelessTruncatedNormalV2",
+        )
+        for dtype in ("float16", "float64")
+    ),
+    *(
+        _exact_of("StatelessRandomUniformFullIntV2", dtype)
+        for dtype in ("int64", "uint32", "uint64")
+    ),
+    _exact(
+        "StatelessRandomUniformIntV2",
+        "StatelessRandomUniformIntV2-int64",
+        shape=_SHAPE,
+        key=_KEY,
+        counter=_LAST,
+        alg=_ALG,
+        minval=np.int64(-(2**40)),
+        maxval=np.int64(2**50),
+    ),
+    _exact("StatelessRandomUniformFullInt", shape=_SHAPE, seed=_SEED, dtype="int32"),
+    _exact(
         "StatelessRandomUniformFullIntV2",
         shape=_SHAPE,
         key=_KEY,
@@ -101,14 +136,14 @@ ROWS = [
         alg=_ALG,
         dtype="int32",
     ),
-    _program(
+    _exact(
         "StatelessRandomUniformInt",
         shape=_SHAPE,
         seed=_SEED,
         minval=np.int32(2),
         maxval=np.int32(9),
     ),
-    _program(
+    _exact(
         "StatelessRandomUniformIntV2",
         shape=_SHAPE,
         key=_KEY,
@@ -124,26 +159,26 @@ ROWS = [
         num_samples=np.int32(5),
         seed=_SEED,
     ),
-    _program("StatelessRandomGetKeyCounter", seed=_SEED),
-    _program("StatelessRandomGetKeyCounterAlg", seed=_SEED),
+    _exact("StatelessRandomGetKeyCounter", seed=_SEED),
+    _exact("StatelessRandomGetKeyCounterAlg", seed=_SEED),
     Program("StatelessRandomGetAlg", _op("StatelessRandomGetAlg")),
     *(
-        _program(op, algorithm=_PHILOX, shape=_SHAPE, dtype="float32")
+        _exact(op, algorithm=_PHILOX, shape=_SHAPE, dtype="float32")
         for op in (
             "StatefulUniform",
             "StatefulStandardNormalV2",
             "StatefulTruncatedNormal",
         )
     ),
-    _program("StatefulUniformFullInt", algorithm=_PHILOX, shape=_SHAPE, dtype="uint64"),
-    _program(
+    _exact("StatefulUniformFullInt", algorithm=_PHILOX, shape=_SHAPE, dtype="uint64"),
+    _exact(
         "StatefulUniformInt",
         algorithm=_PHILOX,
         shape=_SHAPE,
         minval=np.int32(2),
         maxval=np.int32(9),
     ),
-    Program("RngSkip-RngReadAndSkip", _skipped, random=True),
+    Program("RngSkip-RngReadAndSkip", _skipped),
     _program("RandomPoissonV2", normal(3) ** 2, shape=_SHAPE, rate="#0", dtype="int32"),
     _program(
         "StatelessRandomPoisson",

@@ -1,12 +1,14 @@
 """Random numbers: TensorFlow's distributions from Keras' generators.
 
 Stateful ops draw from the run's `SeedGenerator`, whose state is a variable like any
-other; stateless ones from the seed they are given. The numbers differ from
-TensorFlow's; the distributions don't.
+other: the numbers differ from TensorFlow's; the distributions don't. Stateless ones,
+and those of `tf.random.Generator`, draw TensorFlow's own numbers (`philox`) where these
+are uniform, normal or whole; others are drawn by the seed that they are given.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,8 +17,14 @@ import numpy as np
 from keras import ops
 
 from regraft.graph.runtime.context import Context
-from regraft.graph.runtime.kernels import values
+from regraft.graph.runtime.kernels import philox, values
 from regraft.graph.runtime.kernels.native import raw_native
+from regraft.graph.runtime.kernels.philox import (
+    Stream,
+    as_key_and_counter,
+    stream_of_seed,
+    stream_of_state,
+)
 from regraft.graph.runtime.registry import kernel, register
 
 _SEEDS = ("seed", "seed2", "T")
@@ -175,33 +183,58 @@ def _counter_key(key: Any, counter: Any) -> _Key:
     return _Key(ops.cast(ops.concatenate([counter, key]), "uint32"))
 
 
-def _stateless(draw: Draw) -> Callable[..., Any]:
+Exact = Callable[[tuple[Any, ...], str, Stream], Any]
+
+
+def _full_int(shape: tuple[Any, ...], dtype: str, stream: Stream) -> Any:
+    found = philox.any_integers(shape, dtype, stream)
+    return _any_integers(shape, dtype, _stream_key(stream)) if found is None else found
+
+
+def _ranged(
+    shape: tuple[Any, ...], dtype: str, stream: Stream, low: Any, high: Any
+) -> Any:
+    found = philox.integers(shape, dtype, stream, low, high)
+    if found is not None:
+        return found
+    return _integers(shape, dtype, _stream_key(stream), low, high)
+
+
+def _stream_key(stream: Stream) -> _Key:
+    """Returns a seed for draws that are not TensorFlow's."""
+    parts = [values.to_tensor(word) for word in (stream.key[0], stream.counter[2])]
+    return _Key(ops.cast(ops.concatenate(parts), "uint32"))
+
+
+def _stateless(draw: Exact) -> Callable[..., Any]:
     def kernel_function(shape: Any, seed: Any, *, dtype: str) -> Any:
-        return draw(values.dims(shape), dtype, _key(seed))
+        return draw(values.dims(shape), dtype, stream_of_seed(seed))
 
     return kernel_function
 
 
-def _stateless_v2(draw: Draw) -> Callable[..., Any]:
+def _stateless_v2(draw: Exact) -> Callable[..., Any]:
     def kernel_function(
         shape: Any, key: Any, counter: Any, alg: Any, *, dtype: str
     ) -> Any:
         del alg
-        return draw(values.dims(shape), dtype, _counter_key(key, counter))
+        return draw(values.dims(shape), dtype, stream_of_state(key, counter))
 
     return kernel_function
 
 
-for _name, _draw in (
-    ("StatelessRandomUniform", _uniform),
-    ("StatelessRandomNormal", _normal),
-    ("StatelessTruncatedNormal", _truncated),
-    ("StatelessRandomUniformFullInt", _any_integers),
+for _name, _exact in (
+    ("StatelessRandomUniform", philox.uniform),
+    ("StatelessRandomNormal", philox.normal),
+    ("StatelessTruncatedNormal", philox.truncated_normal),
+    ("StatelessRandomUniformFullInt", _full_int),
 ):
     register(
-        _name, _stateless(_draw), static=("shape",), ignored=("T", "Tseed", "Tshape")
+        _name, _stateless(_exact), static=("shape",), ignored=("T", "Tseed", "Tshape")
     )
-    register(f"{_name}V2", _stateless_v2(_draw), static=("shape",), ignored=("Tshape",))
+    register(
+        f"{_name}V2", _stateless_v2(_exact), static=("shape",), ignored=("Tshape",)
+    )
 
 
 @kernel("StatelessRandomUniformInt", static=("shape",), ignored=("T", "Tseed"))
@@ -209,7 +242,7 @@ def stateless_random_uniform_int(
     shape: Any, seed: Any, minval: Any, maxval: Any, *, dtype: str
 ) -> Any:
     """Whole numbers from `minval` to below `maxval`."""
-    return _integers(values.dims(shape), dtype, _key(seed), minval, maxval)
+    return _ranged(values.dims(shape), dtype, stream_of_seed(seed), minval, maxval)
 
 
 @kernel("StatelessRandomUniformIntV2", static=("shape",), ignored=("Tshape",))
@@ -225,8 +258,8 @@ def stateless_random_uniform_int_v2(
 ) -> Any:
     """Whole numbers from `minval` to below `maxval`."""
     del alg
-    found = _counter_key(key, counter)
-    return _integers(values.dims(shape), dtype, found, minval, maxval)
+    stream = stream_of_state(key, counter)
+    return _ranged(values.dims(shape), dtype, stream, minval, maxval)
 
 
 @kernel("StatelessMultinomial", static=("num_samples",), ignored=("T", "Tseed"))
@@ -237,28 +270,16 @@ def stateless_multinomial(
     return _categorical(logits, num_samples, output_dtype, _key(seed))
 
 
-def _key_and_counter(seed: Any) -> tuple[Any, Any]:
-    if values.is_host(seed):
-        words = np.asarray(seed).reshape(-1).astype(np.int64).view(np.uint64)
-        # Arrays, of which NumPy doesn't say that they overflow.
-        mixed = words[:1] * np.uint64(0x9E3779B97F4A7C15) ^ words[-1:]
-        return mixed, np.zeros(2, np.uint64)
-    flat = ops.cast(ops.reshape(seed, (-1,)), "uint32")
-    zero = ops.zeros((2,), "uint32")
-    factor = ops.convert_to_tensor(np.uint32(0x9E3779B1))
-    return ops.add(ops.multiply(flat[:1], factor), flat[1:2]), zero
-
-
 @kernel("StatelessRandomGetKeyCounter", ignored=("Tseed",))
 def stateless_random_get_key_counter(seed: Any) -> tuple[Any, Any]:
     """A generator's key and counter for a seed of two numbers."""
-    return _key_and_counter(seed)
+    return as_key_and_counter(seed)
 
 
 @kernel("StatelessRandomGetKeyCounterAlg", ignored=("Tseed",))
 def stateless_random_get_key_counter_alg(seed: Any) -> tuple[Any, Any, Any]:
     """A generator's key and counter for a seed, and its algorithm's number."""
-    return (*_key_and_counter(seed), np.int32(1))
+    return (*as_key_and_counter(seed), np.int32(1))
 
 
 @kernel("StatelessRandomGetAlg")
@@ -271,13 +292,18 @@ def stateless_random_get_alg() -> Any:
 
 
 def _skip(ctx: Context, resource: Any, delta: Any) -> Any:
+    """Moves a generator on for some numbers, and returns where it was."""
     state = ctx.read(resource)
     if values.is_host(state) and not values.is_traced(delta):
+        count = int(np.asarray(values.static(delta)).astype(np.uint64).item())
+        low, high = (int(word) for word in state[:2].view(np.uint64))
+        moved = low + (high << 64) + count * _SKIPPED
         new = np.array(state)
-        step = np.asarray(values.static(delta)).astype(np.uint64).item()
-        new[0] = np.int64(np.uint64(new[0].astype(np.uint64) + np.uint64(step)))
+        new[:2] = np.array(
+            [moved >> shift & 0xFFFFFFFFFFFFFFFF for shift in (0, 64)], np.uint64
+        ).view(np.int64)
     else:
-        step = ops.cast(values.to_tensor(delta), "int32")
+        step = ops.cast(values.to_tensor(delta), "int32") * _SKIPPED
         state = values.to_tensor(state)
         zeros = ops.zeros_like(state)[1:]
         moved = ops.concatenate([ops.reshape(ops.cast(step, state.dtype), (1,)), zeros])
@@ -286,32 +312,44 @@ def _skip(ctx: Context, resource: Any, delta: Any) -> Any:
     return state
 
 
-def _generator_key(ctx: Context, resource: Any) -> _Key:
-    state = _skip(ctx, resource, np.uint64(256))
+# Counters that a generator leaves behind for each number, however few it took.
+_SKIPPED = 256
+
+
+def _generator_stream(ctx: Context, resource: Any, shape: tuple[Any, ...]) -> Stream:
+    state = _skip(ctx, resource, np.uint64(math.prod(shape)))
+    kind = "uint64"
     if values.is_host(state):
-        return _counter_key(state.view(np.uint64)[-1:], state.view(np.uint64)[:1])
-    return _counter_key(state[-1:], state[:1])
+        state = state.view(np.uint64)
+    else:
+        state = ops.cast(state, values.device_dtype(kind))
+    return stream_of_state(state[2:3], state[:2])
 
 
-def _from_generator(draw: Draw) -> Callable[..., Any]:
+def _generator_key(ctx: Context, resource: Any, shape: tuple[Any, ...]) -> _Key:
+    return _stream_key(_generator_stream(ctx, resource, shape))
+
+
+def _from_generator(draw: Exact) -> Callable[..., Any]:
     def kernel_function(
         ctx: Context, resource: Any, algorithm: Any, shape: Any, *, dtype: str
     ) -> Any:
         del algorithm
-        return draw(values.dims(shape), dtype, _generator_key(ctx, resource))
+        dims = values.dims(shape)
+        return draw(dims, dtype, _generator_stream(ctx, resource, dims))
 
     return kernel_function
 
 
-for _op, _draw in (
-    ("StatefulUniform", _uniform),
-    ("StatefulStandardNormalV2", _normal),
-    ("StatefulTruncatedNormal", _truncated),
-    ("StatefulUniformFullInt", _any_integers),
+for _op, _exact in (
+    ("StatefulUniform", philox.uniform),
+    ("StatefulStandardNormalV2", philox.normal),
+    ("StatefulTruncatedNormal", philox.truncated_normal),
+    ("StatefulUniformFullInt", _full_int),
 ):
     register(
         _op,
-        _from_generator(_draw),
+        _from_generator(_exact),
         static=("shape",),
         ignored=("shape_dtype",),
         writes=True,
@@ -331,8 +369,8 @@ def stateful_uniform_int(
 ) -> Any:
     """Whole numbers from `minval` to below `maxval`."""
     del algorithm
-    key = _generator_key(ctx, resource)
-    return _integers(values.dims(shape), dtype, key, minval, maxval)
+    dims = values.dims(shape)
+    return _ranged(dims, dtype, _generator_stream(ctx, resource, dims), minval, maxval)
 
 
 @kernel("RngSkip", writes=True)
@@ -412,8 +450,9 @@ def stateful_random_binomial(
 ) -> Any:
     """Numbers of binomial distributions."""
     del algorithm
-    key = _generator_key(ctx, resource)
-    return _binomial(values.dims(shape), dtype, key, counts, probs)
+    dims = values.dims(shape)
+    key = _generator_key(ctx, resource, dims)
+    return _binomial(dims, dtype, key, counts, probs)
 
 
 @kernel("StatelessRandomGammaV2", static=("shape",))
