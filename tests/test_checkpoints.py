@@ -97,16 +97,31 @@ def _small(*, seed: int = 0) -> keras.Model:
     return keras.Sequential([keras.Input((4,)), own, keras.layers.Dense(2)])
 
 
+class Around(keras.Model):
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        keras.utils.set_random_seed(seed)
+        self.own = WithoutConfig(2)
+
+    def call(self, inputs: Any) -> Any:
+        return self.own(inputs)
+
+
 @pytest.mark.parametrize("save_format", ["tf", "h5"])
 def test_weights_of_layers_without_config_are_saved(
     save_format: str, tmp_path: Path
 ) -> None:
-    model, other = _small(), _small(seed=1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        regraft.save_weights(model, tmp_path / "new" / "w", save_format=save_format)
-    regraft.load_weights(other, tmp_path / "new" / "w")
-    np.testing.assert_array_equal(_predicted(other), _predicted(model))
+    for name, model, other in (
+        ("network", _small(), _small(seed=1)),
+        ("subclass", Around(0), Around(1)),
+    ):
+        expected, _ = _predicted(model), _predicted(other)
+        path = tmp_path / "new" / name
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            regraft.save_weights(model, path, save_format=save_format)
+        regraft.load_weights(other, path)
+        np.testing.assert_array_equal(_predicted(other), expected)
 
 
 def test_methods_of_keras_save_weights_as_keras_2_did(tmp_path: Path) -> None:

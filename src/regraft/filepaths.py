@@ -49,8 +49,8 @@ def format_of(filepath: Any, save_format: str | None) -> str:
     chosen = known[save_format.lower()]
     if chosen == "tf" and name.endswith(_HDF5_ENDINGS):
         raise ValueError(
-            f"`save_format='tf'` writes no HDF5 file, but '{name}' ends as one "
-            "does. Leave the ending out, or the `save_format`."
+            f"`save_format='tf'` doesn't write HDF5, but '{name}' ends as an HDF5 "
+            "file does. Leave the ending out, or the `save_format`."
         )
     return chosen
 

@@ -73,7 +73,7 @@ def save_weights(
     if save_format == "tf":
         with traces_for_configs(model, []):
             parts = describe(model, include_optimizer=True, traced=True)
-        saved_model.write_weights(target, parts, options or SaveOptions())
+            saved_model.write_weights(target, parts, options or SaveOptions())
         return
     require_h5py()
     hdf5.write_weights(target, model)

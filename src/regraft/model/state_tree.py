@@ -106,17 +106,21 @@ def network_layers(model: keras.Model) -> list[keras.Layer]:
 def top_layers(model: keras.Layer) -> list[keras.Layer]:
     """Layers of any model as Keras 2 lists them, and its HDF5 files.
 
-    Those of a subclass are in the order of its attributes, and come once; those in a
-    list or dict in its place. One that is in another, too, is listed with both.
+    Those of a network come first, then what an own class has in the order of its
+    attributes; those in a list or dict in its place, and each once. One that is in
+    another, too, is listed with both.
     """
-    if is_network(model):
+    if type(model).__module__.startswith("keras."):
         return network_layers(model)
-    found = [
+    held = [
         layer
         for _, value in in_order(model, _attributes(model))
         for layer in _layers_in(value)
     ]
-    found += _compat.sublayers(model)
+    if is_network(model):
+        found = [*network_layers(model), *held]
+    else:
+        found = [*held, *_compat.sublayers(model)]
     return list({id(layer): layer for layer in found}.values())
 
 

@@ -220,7 +220,10 @@ def _plain_json(value: Any) -> Any:
 def _layers(
     parts: SavedModelParts, ordered: Callable[[StateNode], list[keras.Variable]]
 ) -> Iterator[Hdf5Layer]:
-    """Yields one entry per layer of the config, with or without weights."""
+    """Yields one entry per layer of the config, with or without weights.
+
+    Those that an own class of a network has besides follow, as in Keras 2.
+    """
     live = {original_name(layer): layer for layer in network_layers(parts.model)}
     entries: Sequence[Mapping[str, Any]] = parts.entry["config"]["layers"]
     for entry in entries:
@@ -229,6 +232,10 @@ def _layers(
             continue  # a Sequential's input layer is not among its layers
         layer = live.get(name)
         yield Hdf5Layer(name) if layer is None else _layer(name, layer, ordered)
+    known = {id(layer) for layer in live.values()}
+    for layer in top_layers(parts.model):
+        if id(layer) not in known:
+            yield _layer(original_name(layer), layer, ordered)
 
 
 def _layer(

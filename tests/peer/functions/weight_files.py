@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-NAMES = ("network", "parts", "counting")
+NAMES = ("network", "parts", "counting", "functional")
 INPUTS = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
 TARGETS = np.random.default_rng(1).normal(size=(6, 2)).astype("float32")
 
@@ -12,7 +12,13 @@ TARGETS = np.random.default_rng(1).normal(size=(6, 2)).astype("float32")
 def build(keras, name):
     """Returns a built model, compiled with Adam, with seeded random weights."""
     keras.backend.clear_session()
-    model = {"network": _network, "parts": _parts, "counting": _counting}[name](keras)
+    makers = {
+        "network": _network,
+        "parts": _parts,
+        "counting": _counting,
+        "functional": _functional,
+    }
+    model = makers[name](keras)
     model(INPUTS)
     draw = np.random.default_rng(len(name))
     model.set_weights(
@@ -86,6 +92,19 @@ def _counting(keras):
             return self.last(self.normed(self.first(inputs), training=training))
 
     return Counting()
+
+
+def _functional(keras):
+    """A class that is a network, and has a layer besides."""
+
+    class Functional(keras.Model):
+        def __init__(self):
+            given = keras.Input((4,))
+            super().__init__(given, keras.layers.Dense(2, name="only")(given))
+            self.besides = keras.layers.Dense(3, name="besides")
+            self.besides.build((None, 4))
+
+    return Functional()
 
 
 def network_of_holders(keras):
