@@ -13,6 +13,7 @@ import pytest
 import regraft
 from peer import Peer
 from peer.functions import weight_files
+from regraft.errors import MismatchError
 from regraft.storage.hdf5_file import is_hdf5_file, is_keras3_weights_file
 from regraft.weights import load_weights
 
@@ -200,3 +201,38 @@ def test_an_optimizer_without_its_weights_keeps_its_state(tmp_path: Path) -> Non
         regraft.load_weights(more, tmp_path / "w", skip_mismatch=True)
     assert "keeps its state" in str(told[-1].message)
     assert int(more.optimizer.iterations) == 0
+
+
+def test_a_model_is_found_in_a_checkpoint_of_several_objects(
+    peer: Peer, tmp_path: Path
+) -> None:
+    """`tf.train.Checkpoint(net=model, optimizer=…, step=…)`."""
+    prefix, (expected, following) = peer.call(
+        "weight_files.save_with_step", "network", str(tmp_path), other="counting"
+    )
+    model = weight_files.build(keras, "network")
+    regraft.load_weights(model, prefix)
+    np.testing.assert_allclose(_predicted(model), expected, rtol=1e-5, atol=1e-6)
+    model.train_on_batch(weight_files.INPUTS, weight_files.TARGETS)
+    np.testing.assert_allclose(_predicted(model), following, rtol=1e-4, atol=1e-5)
+
+
+def test_a_name_decides_between_models_that_are_alike(
+    peer: Peer, tmp_path: Path
+) -> None:
+    model = weight_files.build(keras, "functional")
+    untrained = _predicted(model)
+    for key in ("average", model.name):
+        prefix, (trained, _) = peer.call(
+            "weight_files.save_with_step",
+            "functional",
+            str(tmp_path),
+            **{key: model.name},
+        )
+        if key == "average":
+            with pytest.raises(MismatchError, match="functional': average, net"):
+                regraft.load_weights(model, prefix)
+    assert not np.allclose(trained, untrained)
+    model.set_weights([weight * 0 for weight in model.get_weights()])
+    regraft.load_weights(model, prefix)
+    np.testing.assert_allclose(_predicted(model), untrained, rtol=1e-5, atol=1e-6)

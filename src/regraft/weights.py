@@ -17,8 +17,8 @@ from regraft.filepaths import (
     require_h5py,
     target_of,
 )
-from regraft.loading.build import assign_weights
 from regraft.loading.read import read_checkpoint
+from regraft.loading.weights import assign_weights
 from regraft.model.dialects.without_config import traces_for_configs
 from regraft.options import LoadOptions, SaveOptions
 from regraft.saving import hdf5, saved_model

@@ -33,7 +33,7 @@ from regraft.loading.host_state import HostState, check_vocabularies, fill_store
 from regraft.loading.inner_names import restore_inner_names, restore_paths
 from regraft.loading.low_rank import add_low_rank_updates
 from regraft.loading.namesakes import find_lookalikes, find_namesakes
-from regraft.loading.optimizer import compile_model, restore_optimizer
+from regraft.loading.optimizer import compile_model
 from regraft.loading.places import with_nodes
 from regraft.loading.revive import MODELS, Reviver
 from regraft.loading.revived_layer import Revived, RevivedModel
@@ -92,7 +92,7 @@ def build_model(
     if description.config is None:
         raise MismatchError(
             f"No model config found in '{description.path}': it holds weights alone. "
-            "Build the model and call its `load_weights`."
+            "Build the model and give it to `regraft.load_weights(model, filepath)`."
         )
     context = BuildContext(
         dialect_of(description),
@@ -103,7 +103,7 @@ def build_model(
     model, plan = build_with_shared_layers(
         description, partial(_build_with_values, context=context, options=options)
     )
-    _finalize(model)
+    finalize(model)
     _find_by_original_names(model)
     let_behave_as_saved(model, description, plan, context, options)
     _restore_random_state(model, description)
@@ -129,7 +129,7 @@ def dialect_of(description: ModelDescription) -> Dialect:
             was_keras2=bool(extra.get("computes_as_keras2")),
             summed_activity=bool(extra.get("summed_activity")),
         )
-    return _writer(description)
+    return writer_in(description)
 
 
 _IN_A_CALL = "Exception encountered when calling"
@@ -311,11 +311,11 @@ def make_plan(description: ModelDescription, tree: StateNode) -> restore.Restore
     if description.weights is None:
         return restore.RestorePlan()
     return restore.plan_from_order(
-        tree, description.weights, _writer(description), path=description.path
+        tree, description.weights, writer_in(description), path=description.path
     )
 
 
-def _writer(description: ModelDescription) -> Dialect:
+def writer_in(description: ModelDescription) -> Dialect:
     """The Keras that wrote the file, in whose order and layout its weights are."""
     layers = description.weights.layers if description.weights is not None else ()
     found = writer_of(
@@ -452,61 +452,6 @@ def _check_text(network: keras.Model, description: ModelDescription) -> None:
         )
 
 
-def assign_weights(
-    model: keras.Model,
-    description: ModelDescription,
-    *,
-    skip_mismatch: bool,
-    by_name: bool = False,
-    optimizer: bool = False,
-) -> list[str]:
-    """Gives a live model the values of a description.
-
-    Args:
-        model: Built.
-        description: Its config is not looked at.
-        skip_mismatch: Whether to leave a variable without a fitting value as it is.
-        by_name: Whether only layers of the same name are matched, in an HDF5 file.
-        optimizer: Whether the model's optimizer, if it has one, gets its state.
-
-    Returns:
-        What was skipped and why.
-
-    Raises:
-        MismatchError: A variable has no fitting value.
-        NotImplementedError: `by_name` with a SavedModel.
-    """
-    skipped: list[str] = []
-    if description.is_topology:
-        raise MismatchError(f"'{description.path}' holds no weights.")
-    if by_name:
-        if description.weights is None:
-            raise NotImplementedError("`by_name` goes with HDF5 files alone.")
-        plan, skipped = restore.plan_from_names(
-            state_tree(model),
-            description.weights,
-            _writer(description),
-            path=description.path,
-            skip_mismatch=skip_mismatch,
-        )
-    else:
-        plan = make_plan(description, state_tree(model))
-    if not skip_mismatch:
-        plan.check(description.path)
-    skipped += [f"'{place}': the file has no value" for _, place in plan.missing]
-    if skip_mismatch:
-        skipped += plan.drop_mismatches()
-    values = _compat.DeferredValues()
-    restore.apply(plan, values, path=description.path)
-    values.assign_existing()
-    _finalize(model)
-    if optimizer:
-        context = BuildContext(_writer(description))
-        restore_optimizer(model, description, plan, context)
-        skipped += [f"'{note.object_path}': {note.text}" for note in context.notes]
-    return skipped
-
-
 def _restore_random_state(model: keras.Model, description: ModelDescription) -> None:
     """Lets dropout and noise go on where they were when Regraft saved the model."""
     saved = description.extra.get("random_state")
@@ -537,7 +482,7 @@ def _find_by_original_names(model: keras.Model) -> None:
             layer.get_layer = LayerFinder(layer)
 
 
-def _finalize(model: keras.Model) -> None:
+def finalize(model: keras.Model) -> None:
     """Lets layers compute what they derive from their values (`Normalization`)."""
     for layer in _compat.all_layers(model):
         finalize = getattr(layer, "finalize_state", None)

@@ -195,6 +195,31 @@ def save(name, folder):
     return _now_and_next(model)
 
 
+def save_with_step(name, folder, **more):
+    """Trains a model and saves it as `tf.train.Checkpoint` does.
+
+    Args:
+        name: Of the model.
+        folder: Where to.
+        more: Names of further models like it.
+
+    Returns:
+        The prefix; what the model predicts, and after one more step.
+    """
+    import tensorflow as tf
+    import tf_keras
+
+    model = build(tf_keras, name)
+    for _ in range(3):
+        model.train_on_batch(INPUTS, TARGETS)
+    others = {key: build(tf_keras, value) for key, value in more.items()}
+    step = tf.Variable(3)
+    checkpoint = tf.train.Checkpoint(
+        net=model, optimizer=model.optimizer, step=step, **others
+    )
+    return checkpoint.save(os.path.join(folder, "ckpt")), _now_and_next(model)
+
+
 def load(name, path):
     """Loads the weights of a file into a new model.
 
