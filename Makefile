@@ -12,7 +12,7 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3 python; d
 # `bin` on Linux and macOS.
 BIN := $(VENV)/bin
 TORCH_TESTS := tests/test_vintage.py tests/test_api.py tests/test_interop_tf_keras.py \
-	tests/loading/test_own_gradients.py
+	tests/loading/test_own_gradients.py tests/test_checkpoints.py
 # Files of tests go to as many processes; each has a peer of its own (1 GB).
 WORKERS ?= 2
 PYTEST := python -m pytest --numprocesses $(WORKERS) --dist loadfile

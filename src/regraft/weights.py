@@ -94,7 +94,8 @@ def load_weights(
         filepath: As for `load_model`; an HDF5 file may hold weights alone. Or what
             `save_weights` of Keras 2 was given for a checkpoint: `ckpt` for
             `ckpt.index`. Layers are matched by their order there, as Keras 2 does,
-            and the optimizer of a compiled model gets its state from it, too.
+            and the optimizer of a compiled model gets its state from it, too. In one of
+            `tf.train.Checkpoint(net=model, …)` the object that fits the model is found.
         by_name: Whether only layers with the same name in the file get their weights
             from it, and all others are left alone. For HDF5 alone.
         skip_mismatch: Whether a variable without a value of its shape in the file

@@ -6,6 +6,7 @@ import keras
 import pytest
 from keras import layers
 
+from regraft.model.attribute_order import among
 from regraft.model.ordering import ordered_variables
 from regraft.model.state_tree import call_signature, nearest_layers, state_tree
 
@@ -157,3 +158,25 @@ def test_layers_that_share_a_call_share_its_signature():
     assert call_signature(one) is call_signature(other)
     assert list(call_signature(one).parameters) == ["inputs", "training"]
     assert list(call_signature(own).parameters) == ["inputs", "flag"]
+
+
+def test_layers_that_pytorch_keeps_apart_come_where_they_were_set() -> None:
+    class Parts(keras.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = keras.layers.Dense(1)
+            self.listed = [keras.layers.Dense(1), [keras.layers.Dense(1)]]
+            self.second = keras.layers.Dense(1)
+            self.number = 3
+            self.table = {"key": keras.layers.Dense(1)}
+            self.last = keras.layers.Dense(1)
+
+    parts = Parts()
+    names = ("first", "listed", "second", "number", "table", "last")
+    given = [(name, getattr(parts, name)) for name in names]
+    kept_apart = [given[place] for place in (0, 2, 5)]
+    others = [given[place] for place in (1, 3, 4)]
+    found = among(parts, others, kept_apart)
+    order = [name for name, _ in found if name != "number"]
+    assert order == ["first", "listed", "second", "table", "last"]
+    assert len(found) == len(given)

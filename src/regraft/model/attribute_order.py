@@ -47,6 +47,30 @@ def in_order(layer: keras.Layer, attributes: Iterable[Attribute]) -> list[Attrib
     return [found[place] for place in order]
 
 
+def among(
+    layer: keras.Layer, attributes: Iterable[Attribute], layers: Iterable[Attribute]
+) -> list[Attribute]:
+    """Puts layers that are kept apart among the other attributes.
+
+    A list or dict comes where its first layer was tracked: when it was set, if it had
+    one.
+
+    Args:
+        layer: Whose they are.
+        attributes: All others by name, in the order they were set.
+        layers: By name, in the order they were set.
+    """
+    ranks = {id(below): i for i, below in enumerate(_compat.sublayers(layer))}
+    waiting = list(layers)
+    found = []
+    for name, value in attributes:
+        first = min(_ranks_in(value, ranks), default=-1)
+        while waiting and ranks.get(id(waiting[0][1]), first) < first:
+            found.append(waiting.pop(0))
+        found.append((name, value))
+    return found + waiting
+
+
 def _is_before(first: int | None, rank: int) -> bool:
     return first is not None and first < rank
 

@@ -22,7 +22,7 @@ import keras
 from regraft import _compat
 from regraft._compat import is_network as is_network
 from regraft._compat.variables import own_variables
-from regraft.model.attribute_order import in_order, places_of_variables
+from regraft.model.attribute_order import among, in_order, places_of_variables
 from regraft.model.dialects.layers import row_of
 
 # Attributes that hold the same layers or variables again, or things that are not
@@ -354,11 +354,12 @@ def own_metrics(layer: keras.Layer) -> list[tuple[str, keras.Metric]]:
     ]
 
 
-def _own_items(layer: keras.Layer) -> Iterator[tuple[str, Any]]:
-    """Yields the attributes of a layer; PyTorch's modules keep layers apart."""
-    yield from vars(layer).items()
+def _own_items(layer: keras.Layer) -> Iterable[tuple[str, Any]]:
+    """Returns the attributes of a layer; PyTorch's modules keep layers apart."""
+    own = vars(layer).items()
     if keras.backend.backend() == "torch":
-        yield from layer.named_children()
+        return among(layer, own, layer.named_children())
+    return own
 
 
 def _public_name(layer: keras.Layer, name: str) -> str:

@@ -101,7 +101,7 @@ def _functional(keras):
         def __init__(self):
             given = keras.Input((4,))
             super().__init__(given, keras.layers.Dense(2, name="only")(given))
-            self.besides = keras.layers.Dense(3, name="besides")
+            self.besides = keras.layers.Dense(3, trainable=False, name="besides")
             self.besides.build((None, 4))
 
     return Functional()
