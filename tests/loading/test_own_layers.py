@@ -171,6 +171,23 @@ def test_chain_that_keras_2_could_not_draw_is_saved_again(
     assert_same(model, theirs)
 
 
+def test_variable_of_a_frozen_layer_is_trained_by_another(
+    tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "frozen_layer_that_shares_a_variable", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    second = again(model, tmp_path / "again")
+    _opens_in_tf_keras(peer, tmp_path / "again", theirs)
+    assert_same(model, theirs)
+    assert len(second.trainable_variables) == 7
+    second.train_on_batch(*theirs["batch"])
+    first = regraft.load_model(tmp_path / "m")
+    first.train_on_batch(*theirs["batch"])
+    stepped = {v.path: np.asarray(v) for v in first.weights}
+    for variable in second.weights:
+        np.testing.assert_allclose(variable, stepped[variable.path], rtol=1e-5)
+
+
 def test_layer_that_only_another_one_calls_keeps_its_functions(
     tmp_path: Path, peer: Peer
 ) -> None:

@@ -127,8 +127,13 @@ class Revived(HoldsTables):
         return sorted(found, key=lambda v: self._places.get(id(v), len(found)))
 
     def order_weights(self, weights: Iterable[keras.Variable]) -> None:
-        """Lets its weights be listed in an order that Keras may not give them."""
-        self._places = {id(v): place for place, v in enumerate(weights)}
+        """Lets its weights be listed in an order that Keras may not give them.
+
+        One that comes twice, of layers that train it and do not, is where it is first.
+        """
+        self._places = {}
+        for place, weight in enumerate(weights):
+            self._places.setdefault(id(weight), place)
 
     @property
     def reads_text(self) -> bool:

@@ -599,3 +599,36 @@ def chain_without_a_graph() -> Built:
     given = _batch(5, 3)
     model(given)
     return _built(model, given, 5, 2)
+
+
+class Sharing(layers.Layer):
+    """Scales by what it was given: it, or who gave it, may be frozen."""
+
+    def __init__(self, dense: Any, scale: Any, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.dense = dense
+        self.scale = scale
+
+    def call(self, inputs: Any) -> Any:
+        return self.dense(inputs) * self.scale
+
+
+class Twice(layers.Layer):
+    """Two layers with a variable in common, one of which is frozen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        scale = tf.Variable([0.5, -1.0, 2.0], name="scale")
+        self.frozen = Sharing(layers.Dense(3), scale, trainable=False)
+        self.other = Sharing(layers.Dense(3), scale)
+
+    def call(self, inputs: Any) -> Any:
+        return self.other(self.frozen(inputs))
+
+
+@case
+def frozen_layer_that_shares_a_variable() -> Built:
+    stack = [layers.Dense(3), Twice(), layers.Dense(2)]
+    return _built(
+        tf_keras.Sequential([tf_keras.Input((3,)), *stack]), _batch(5, 3), 5, 2
+    )
