@@ -169,6 +169,10 @@ def test_chain_that_keras_2_could_not_draw_is_saved_again(
     model = again(regraft.load_model(tmp_path / "m"), tmp_path / "again")
     _opens_in_tf_keras(peer, tmp_path / "again", theirs)
     assert_same(model, theirs)
+    served = regraft.load(tmp_path / "again").signatures["serving_default"]
+    (spec,) = served.inputs.values()
+    assert list(served.inputs) == ["input_1"]
+    assert spec.shape.dims == (None, 3)
 
 
 def test_variable_of_a_frozen_layer_is_trained_by_another(

@@ -430,6 +430,15 @@ def was_called(layer: keras.Layer) -> bool:
     return bool(getattr(layer, "_called", False))
 
 
+def begin_with(model: keras.Sequential, layer: keras.layers.InputLayer) -> None:
+    """Puts an input layer before the layers of a chain that is not built yet.
+
+    Keras 3.12 to 3.15: there is no other way to say the name and the dtype of an input
+    afterwards; `build` puts one of its own into the same private list.
+    """
+    model._layers = [layer, *model._layers]
+
+
 def mark_called(layer: keras.Layer) -> None:
     """Makes `was_called` true of a layer that comes from a file."""
     layer._called = True

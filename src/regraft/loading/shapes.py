@@ -50,6 +50,9 @@ def build_from_spec(
         arguments = _traced_inputs(description, store)
     if not arguments:
         return
+    if (first := _first_layer(model, arguments, keywords)) is not None:
+        _compat.begin_with(model, first)
+        arguments = [first.output]
     try:
         model(
             *(_symbolic(spec) for spec in arguments),
@@ -63,6 +66,27 @@ def build_from_spec(
             f"`call` takes them in `custom_objects={{{type(model).__name__!r}: …}}`, "
             "or open the file with `regraft.load` to call its signatures."
         ) from error
+
+
+def _first_layer(
+    model: keras.Model, arguments: Sequence[Any], keywords: Mapping[str, Any]
+) -> keras.layers.InputLayer | None:
+    """Returns what a chain begins with that had no graph of layers in Keras 2.
+
+    The batch that it was called with first is one of many, unless a state has its size.
+    """
+    if not isinstance(model, keras.Sequential) or len(arguments) > 1 or keywords:
+        return None
+    spec = arguments[0]
+    if not isinstance(spec, TypeSpec) or not spec.shape or not spec.label:
+        return None
+    layers = _compat.all_layers(model)
+    if spec.dtype == "string" or any(getattr(x, "stateful", False) for x in layers):
+        return None
+    if "/" in spec.label or spec.label in {layer.name for layer in layers}:
+        return None
+    shape = (None, *spec.shape[1:])
+    return keras.layers.InputLayer(batch_shape=shape, dtype=spec.dtype, name=spec.label)
 
 
 def build_activations(model: keras.Model) -> None:
