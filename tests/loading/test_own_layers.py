@@ -192,6 +192,26 @@ def test_variable_of_a_frozen_layer_is_trained_by_another(
         np.testing.assert_allclose(variable, stepped[variable.path], rtol=1e-5)
 
 
+def test_text_that_training_writes_is_written_in_each_step_alone(
+    tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, "text_that_training_writes", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    (note,) = regraft.load_report(model).notes
+    assert "its functions write text" in note.replace("the 'diary' layer's", "its")
+    _predicts(model, theirs)
+    loss = np.ravel(model.train_on_batch(*theirs["batch"]))[0]
+    np.testing.assert_allclose(loss, theirs["loss"], rtol=1e-5)
+    days = [
+        np.mean(model.layers[1](np.zeros((1, 3), "float32")))
+        for _ in range(2)
+        if model.train_on_batch(*theirs["batch"]) is not None
+    ]
+    assert days[1] - days[0] == pytest.approx(1)
+    regraft.save_model(model, tmp_path / "again")
+    assert np.mean(model.layers[1](np.zeros((1, 3), "float32"))) == days[1]
+
+
 def test_layer_that_only_another_one_calls_keeps_its_functions(
     tmp_path: Path, peer: Peer
 ) -> None:

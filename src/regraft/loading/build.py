@@ -18,6 +18,7 @@ from regraft.errors import (
     UnsupportedError,
     plain,
 )
+from regraft.graph.runtime.context import kept_on_the_host
 from regraft.loading import report as reports
 from regraft.loading import restore
 from regraft.loading.behaviour import let_behave_as_saved
@@ -65,6 +66,7 @@ from regraft.model.state_tree import StateNode, state_tree
 from regraft.options import LoadOptions
 
 
+@kept_on_the_host()
 def build_model(
     description: ModelDescription,
     *,

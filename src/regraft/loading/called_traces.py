@@ -166,6 +166,8 @@ def why_uncompilable(has_text: bool, traces: Iterable[Trace]) -> str | None:
         return "read text"
     if any(map(changes_tables, traces)):
         return "change tables"
+    if any(trace.writes_on_host() for trace in traces):
+        return "write text"
     return None if all(map(can_be_compiled, traces)) else "make shapes of values"
 
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import keras
 
 from regraft import _compat
 from regraft.loading.restore import RestorePlan
-from regraft.model.description import ModelDescription, OrderedWeights
+from regraft.model.description import (
+    ModelDescription,
+    ObjectNode,
+    OrderedWeights,
+    Variable,
+)
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.names import original_name
 from regraft.model.state_tree import StateNode
@@ -127,3 +134,31 @@ def freeze_unknown(
             context.note(
                 item.place, "is no weight of the model that was saved: it isn't trained"
             )
+
+
+def train_shared(
+    layers: Iterable[tuple[keras.Layer, ObjectNode]],
+    variables: Mapping[int, keras.Variable],
+) -> None:
+    """Trains what a frozen layer has in common with one that is not.
+
+    Keras 3 freezes the variables of a layer with it; Keras 2 asks each layer for those
+    that it trains.
+
+    Args:
+        layers: Live layers, and their objects in the file.
+        variables: Live variables by their objects' numbers.
+    """
+    for layer, node in layers:
+        listed = node.child("trainable_variables")
+        if not layer.trainable or listed is None:
+            continue
+        for item in listed.items():
+            variable = variables.get(item.node_id)
+            if (
+                variable is not None
+                and isinstance(item, Variable)
+                and item.trainable
+                and "float" in item.dtype
+            ):
+                variable.trainable = True

@@ -15,6 +15,7 @@ from regraft.errors import UnknownNameError
 from regraft.graph.runtime.context import Table
 from regraft.graph.runtime.saved_functions import SavedFunction
 from regraft.loading.called_traces import TABLE_WRITERS
+from regraft.loading.frozen import train_shared
 from regraft.loading.functions import FunctionStore
 from regraft.loading.places import added_metrics, below, with_nodes
 from regraft.loading.read import own_functions
@@ -153,35 +154,13 @@ class Reviver:
             if item.node_id is not None
         }
         self._store.bind(variables)
-        self._train_shared(plan, variables)
+        placed = [*plan.layers, *((layer, node) for layer, node, _ in self.revived)]
+        train_shared(placed, variables)
         for layer, node, _ in self.revived:
             listed = node.child("variables")
             if listed is not None and isinstance(layer, Revived):
                 ids = [item.node_id for item in listed.items()]
                 layer.order_weights(variables[i] for i in ids if i in variables)
-
-    def _train_shared(
-        self, plan: RestorePlan, variables: Mapping[int, keras.Variable]
-    ) -> None:
-        """Trains what a frozen layer has in common with one that is not.
-
-        Keras 3 freezes the variables of a layer with it; Keras 2 asks each layer for
-        those that it trains.
-        """
-        placed = [*plan.layers, *((layer, node) for layer, node, _ in self.revived)]
-        for layer, node in placed:
-            listed = node.child("trainable_variables")
-            if not layer.trainable or listed is None:
-                continue
-            for item in listed.items():
-                variable = variables.get(item.node_id)
-                if (
-                    variable is not None
-                    and isinstance(item, Variable)
-                    and item.trainable
-                    and item.dtype in _FLOATS
-                ):
-                    variable.trainable = True
 
     def _name_variables(self, plan: RestorePlan) -> None:
         """Gives variables of revived layers the paths that they had."""

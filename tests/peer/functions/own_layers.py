@@ -632,3 +632,26 @@ def frozen_layer_that_shares_a_variable() -> Built:
     return _built(
         tf_keras.Sequential([tf_keras.Input((3,)), *stack]), _batch(5, 3), 5, 2
     )
+
+
+class Diary(layers.Layer):
+    """Writes down each step of training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = tf.Variable("", trainable=False)
+        self.scale = self.add_weight("scale", (3,), initializer="ones")
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        if training:
+            self.text.assign(tf.strings.join([self.text, "d"]))
+        days = tf.cast(tf.strings.length(self.text), tf.float32)
+        return inputs * self.scale + days
+
+
+@case
+def text_that_training_writes() -> Built:
+    stack = [layers.Dense(3), Diary(), layers.Dense(2)]
+    return _built(
+        tf_keras.Sequential([tf_keras.Input((3,)), *stack]), _batch(5, 3), 5, 2
+    )

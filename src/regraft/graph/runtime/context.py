@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -92,7 +94,28 @@ class HostVariable:
         return self._value
 
     def assign(self, value: Any) -> None:
+        if (before := _before.get()) is not None:
+            before.setdefault(self, self._value)
         self._value = value
+
+
+# Values of host variables to which they return when what runs now is done.
+_before: ContextVar[dict[HostVariable, Any] | None] = ContextVar(
+    "_before", default=None
+)
+
+
+@contextmanager
+def kept_on_the_host() -> Iterator[None]:
+    """Undoes what functions write on the host: they are traced, not called."""
+    values: dict[HostVariable, Any] = {}
+    token = _before.set(values)
+    try:
+        yield
+    finally:
+        _before.reset(token)
+        for variable, value in values.items():
+            variable.assign(value)
 
 
 class Table:

@@ -16,7 +16,7 @@ import numpy as np
 from regraft.errors import FormatError, MismatchError, UnsupportedError
 from regraft.graph import ir
 from regraft.graph.runtime import structure
-from regraft.graph.runtime.context import Context, KerasVariable
+from regraft.graph.runtime.context import Context, HostVariable, KerasVariable
 from regraft.graph.runtime.kernels import values
 from regraft.graph.runtime.kernels.dataset import Dataset
 from regraft.graph.runtime.library import FunctionLibrary
@@ -89,11 +89,18 @@ class Trace:
 
     def written(self) -> list[keras.Variable]:
         """Returns the live variables that it captures and writes, or may write."""
+        found = self._written()
+        return [one.variable for one in found if isinstance(one, KerasVariable)]
+
+    def writes_on_host(self) -> bool:
+        """Whether it writes, or may write, a variable that the host alone holds."""
+        return any(isinstance(one, HostVariable) for one in self._written())
+
+    def _written(self) -> list[Any]:
         ids = self.concrete.bound_inputs
         found = written_arguments(self.functions, self.name)
         first = len(self.functions[self.name].signature.inputs) - len(ids)
-        captured = [self._lookup(i) for n, i in enumerate(ids, first) if n in found]
-        return [one.variable for one in captured if isinstance(one, KerasVariable)]
+        return [self._lookup(i) for n, i in enumerate(ids, first) if n in found]
 
     def uses(self, ops: Collection[str]) -> bool:
         """Whether it, or a function that it calls, has a node of these ops."""
