@@ -29,6 +29,7 @@ from regraft.filepaths import (
     require_h5py,
     target_of,
 )
+from regraft.graph.runtime.context import kept_on_the_host
 from regraft.loading.build import build_model
 from regraft.loading.loaded import LoadedModel, load_saved_model
 from regraft.loading.read import (
@@ -124,7 +125,7 @@ def save_model(
         return
     target = target_of(filepath)
     # All that is made lives in calls that have returned when the block ends.
-    with _collected_later():
+    with _collected_later(), kept_on_the_host():
         if save_format == "h5":
             with configs_needed(model):
                 parts = describe(model, include_optimizer=include_optimizer)

@@ -149,13 +149,10 @@ class Reviver:
         plan.assignments += self._unowned(plan)
         self._name_variables(plan)
         variables = {
-            item.node_id: item.variable
-            for item in plan.assignments
-            if item.node_id is not None
+            x.node_id: x.variable for x in plan.assignments if x.node_id is not None
         }
         self._store.bind(variables)
-        placed = [*plan.layers, *((layer, node) for layer, node, _ in self.revived)]
-        train_shared(placed, variables)
+        train_shared([*plan.layers, *(one[:2] for one in self.revived)], variables)
         for layer, node, _ in self.revived:
             listed = node.child("variables")
             if listed is not None and isinstance(layer, Revived):

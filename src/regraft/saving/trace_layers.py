@@ -14,7 +14,6 @@ import keras
 from regraft import _compat
 from regraft.errors import UnsupportedError
 from regraft.graph import ir
-from regraft.graph.runtime.context import kept_on_the_host
 from regraft.graph.tracing.function_graph import (
     CalledFunction,
     Graph,
@@ -87,7 +86,6 @@ SERVING_DEFAULT = "serving_default"
 
 
 @_compat.unfiltered_tracebacks()
-@kept_on_the_host()
 def trace_model(
     model: keras.Model,
     *,
