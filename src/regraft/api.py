@@ -137,6 +137,7 @@ def save_model(
             )
     if save_format == "h5" or not save_traces:
         notes = [*notes, *_lost_functions(model)]
+    notes = [*notes, *_left_functions(model)]
     _warn(notes)
 
 
@@ -162,6 +163,19 @@ def _lost_functions(model: keras.Model, needed: str = "") -> list[Note]:
             "it runs from the functions of the file that it came from, which this file "
             f"doesn't hold: {needed}. Save a SavedModel with `save_traces=True`",
         )
+    ]
+
+
+def _left_functions(model: keras.Model) -> list[Note]:
+    """Says which functions beside `call`, of a file without its classes, are lost."""
+    return [
+        Note(
+            f"layer '{layer.name}'",
+            f"its functions {', '.join(map(repr, names))} are left out: pass those "
+            "that are to be kept in `signatures`",
+        )
+        for layer in _compat.all_layers(model)
+        if (names := getattr(layer, "saved_function_names", ()))
     ]
 
 

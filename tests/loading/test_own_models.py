@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +237,29 @@ def test_functions_of_mixed_precision_read_weights_as_they_are(
     for (name, *_), value in zip(theirs["weights"], theirs["after"], strict=True):
         if "moving" in name:
             np.testing.assert_allclose(named[name.partition(":")[0]], value, rtol=1e-4)
+
+
+def test_functions_beside_call_are_attributes(tmp_path: Path, peer: Peer) -> None:
+    theirs = _saved(peer, "functions_beside_call", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    assert np.asarray(model.lengths(np.array([b"a", b"ccc"]))).tolist() == [1, 3]
+    inputs, _ = theirs["batch"]
+    for calls in (2, 3):
+        found = model.encode(inputs)
+        assert float(found["calls"]) == float(np.asarray(model.calls)) == calls
+        np.testing.assert_allclose(
+            found["code"], model.get_layer("dense")(inputs), rtol=1e-5
+        )
+        model.train_on_batch(*theirs["batch"])
+    encode = regraft.export_signature(
+        model.encode, [keras.InputSpec("float32", (None, 3), name="x")]
+    )
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserWarning)
+        regraft.save_model(model, tmp_path / "again", signatures={"encode": encode})
+    (text,) = (str(one.message) for one in said if one.category is UserWarning)
+    assert "'encode', 'lengths' are left out" in text
+    served = regraft.load(tmp_path / "again").signatures["encode"](x=inputs)
+    np.testing.assert_allclose(
+        served["code"], model.get_layer("dense")(inputs), rtol=1e-5
+    )

@@ -35,6 +35,7 @@ from regraft.loading.inner_names import restore_inner_names, restore_paths
 from regraft.loading.low_rank import add_low_rank_updates
 from regraft.loading.namesakes import find_lookalikes, find_namesakes
 from regraft.loading.optimizer import compile_model
+from regraft.loading.own_functions import give_functions
 from regraft.loading.places import with_nodes
 from regraft.loading.revive import MODELS, Reviver
 from regraft.loading.revived_layer import Revived, RevivedModel
@@ -284,6 +285,8 @@ def _build_and_plan(
     plan.add_forgotten(model)
     if reviver is not None:
         reviver.bind(plan)
+        revived = [(layer, node) for layer, node, _ in reviver.revived]
+        give_functions([*plan.layers, *revived], reviver.store)
         add_losses(plan, reviver)
         HostState(reviver.store).fill_all(plan)
     fill_stored(plan)

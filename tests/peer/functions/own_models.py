@@ -428,3 +428,35 @@ def mixed_precision_of_words() -> Built:
     batch = _batch(4, 3), _batch(4, 2, seed=1)
     model.train_on_batch(*batch)
     return Built(model, batch[0], batch)
+
+
+class Coder(tf_keras.Model):
+    """Has functions beside its call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = layers.Dense(3)
+        self.outer = layers.Dense(2)
+        self.calls = tf.Variable(0.0, trainable=False)
+
+    def call(self, inputs: Any) -> Any:
+        return self.outer(self.inner(inputs))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32)])
+    def encode(self, inputs: Any) -> Any:
+        self.calls.assign_add(1.0)
+        return {"code": self.inner(inputs), "calls": self.calls + 0.0}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def lengths(self, words: Any) -> Any:
+        return tf.strings.length(words)
+
+
+@case
+def functions_beside_call() -> Built:
+    model = Coder()
+    batch = _batch(4, 3), _batch(4, 2, seed=1)
+    model.compile("sgd", "mse")
+    model.train_on_batch(*batch)
+    model.encode(batch[0])
+    return Built(model, batch[0], batch)
