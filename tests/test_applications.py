@@ -15,10 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py
 import jax
 import keras
 import numpy as np
 import pytest
+from keras.src.applications.convnext import LayerScale, StochasticDepth
+from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 from keras.src.backend.common import dtypes as promotion
 
 import regraft
@@ -74,6 +77,70 @@ def room(peer: Any, tmp_path: Path) -> Iterator[Path]:
     keras.utils.clear_session()
     jax.clear_caches()
     gc.collect()
+
+
+def test_scaling_layer_of_inception_resnet_v2_has_the_name_of_a_users(
+    peer: Any, tmp_path: Path
+) -> None:
+    """Without traces, both ways: `Custom>CustomScaleLayer`."""
+    peer.call("trained_applications.write_scaled", str(tmp_path / "theirs.h5"))
+    with h5py.File(tmp_path / "theirs.h5") as file:
+        assert "Custom>CustomScaleLayer" in file.attrs["model_config"]
+    theirs = regraft.load_model(tmp_path / "theirs.h5")
+    given = [keras.Input((3,)) for _ in range(2)]
+    ours = keras.Model(given, CustomScaleLayer(0.3)(given))
+    x = [np.arange(6, dtype="float32").reshape(2, 3) * factor for factor in (1, 10)]
+    expected = x[0] + 0.3 * x[1]
+    for name, model in (("again", theirs), ("keras3", ours)):
+        np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-6)
+        regraft.save_model(model, tmp_path / f"{name}.h5")
+        regraft.save_model(model, tmp_path / name, save_traces=False)
+        for file in (f"{name}.h5", name):
+            got = peer.call("trained_applications.predict", str(tmp_path / file), x)
+            np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def test_layers_of_keras_applications_come_back_by_name(tmp_path: Path) -> None:
+    """From files without traces, those of Keras' own saver too."""
+    given = keras.Input((4,))
+    scaled = LayerScale(0.5, 4)(keras.layers.Dense(4)(given))
+    dropped = StochasticDepth(0.1)(scaled)
+    model = keras.Model(given, CustomScaleLayer(0.3)([given, dropped]))
+    regraft.save_model(model, tmp_path / "keras2.h5")
+    options = regraft.SaveOptions(dialect="keras3")
+    regraft.save_model(model, tmp_path / "keras3.h5", options=options)
+    regraft.save_model(model, tmp_path / "model", save_traces=False)
+    model.save(tmp_path / "keras_itself.h5")
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    for file in ("keras2.h5", "keras3.h5", "model", "keras_itself.h5"):
+        loaded = regraft.load_model(tmp_path / file)
+        assert [type(layer) for layer in loaded.layers] == [
+            type(layer) for layer in model.layers
+        ]
+        np.testing.assert_array_equal(
+            loaded.predict(x, verbose=0), model.predict(x, verbose=0)
+        )
+
+
+@pytest.mark.parametrize("words", [{"init_values": 0.5}, {"factor": 2.0}])
+def test_other_layers_of_such_a_name_are_not_taken_for_them(
+    words: dict[str, float], tmp_path: Path
+) -> None:
+    class LayerScale(keras.layers.Layer):
+        def __init__(self, **keywords: Any) -> None:
+            self.words = {key: keywords.pop(key) for key in words}
+            super().__init__(**keywords)
+
+        def call(self, inputs: Any) -> Any:
+            return inputs * 3.0
+
+        def get_config(self) -> dict[str, Any]:
+            return {**super().get_config(), **self.words}
+
+    model = keras.Sequential([keras.Input((4,)), LayerScale(**words)])
+    model.save(tmp_path / "model.h5")
+    with pytest.raises(regraft.UnknownNameError, match="LayerScale"):
+        regraft.load_model(tmp_path / "model.h5")
 
 
 @pytest.mark.slow

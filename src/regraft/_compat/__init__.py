@@ -20,6 +20,7 @@ from keras.src.ops.function import map_graph
 from keras.src.trainers import data_adapters
 from keras.src.trainers.data_adapters import data_adapter
 
+from regraft._compat.applications import application_layer as application_layer
 from regraft._compat.configs import (
     config_of,
     function_arguments,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import tf_keras
+from tf_keras.src.applications import inception_resnet_v2
 
 BATCH = 4
 CLASSES = 5
@@ -59,3 +60,14 @@ def write(name: str, size: int, directory: str) -> dict[str, Any]:
         "after": model.predict(x, verbose=0),
         "weights": weights,
     }
+
+
+def write_scaled(path: str) -> None:
+    """Saves a network with the layer that InceptionResNetV2 registers as one's own."""
+    given = [tf_keras.Input((3,)) for _ in range(2)]
+    tf_keras.Model(given, inception_resnet_v2.CustomScaleLayer(0.3)(given)).save(path)
+
+
+def predict(path: str, inputs: list[Any]) -> Any:
+    """Loads a model and predicts."""
+    return tf_keras.models.load_model(path).predict(inputs, verbose=0)

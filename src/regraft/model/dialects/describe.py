@@ -30,6 +30,7 @@ from regraft.model.dialects.objects import (
     is_entry,
 )
 from regraft.model.dialects.registry import is_builtin
+from regraft.model.dialects.rows import REGISTERED
 from regraft.model.keras2 import layers_theano
 from regraft.model.keras2.activations import ACTIVATIONS
 from regraft.model.keras2.registration import PACKAGE
@@ -43,8 +44,8 @@ _INITIALIZER_DEFAULTS = {"input_axes": None, "output_axes": None, "seed": None}
 
 def class_name(cls: type) -> str:
     """The name of a class in Keras 2's files."""
-    if is_regraft(cls):
-        return cls.__name__
+    if is_regraft(cls) or cls.__module__.startswith("keras."):
+        return REGISTERED.get(cls.__name__, cls.__name__)
     return keras.saving.get_registered_name(cls)
 
 

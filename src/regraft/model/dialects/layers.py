@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from regraft._compat import AVERAGES_ACTIVITY, asks_for_values
+from regraft._compat import AVERAGES_ACTIVITY, application_layer, asks_for_values
 from regraft.errors import (
     RegraftError,
     UnknownNameError,
@@ -110,15 +110,16 @@ def find_layer_class(entry: Entry, context: BuildContext) -> type | None:
     module = entry.get("module")
     if module and module.split(".")[0] not in ("keras", "tf_keras", "tensorflow"):
         return None
-    if ">" in name:
-        return None  # Keras registers no layer of its own: it is another one.
     plain = ALIASES.get(name, name)
+    if ">" in plain:
+        return None  # Keras registers no other layer of its own: it is another one.
     row = ROWS.get(plain, NO_ROW)
     if context.dialect.generation < 3 or row.replaces:
         chosen = _keras2_class(plain, row, entry["config"], context.dialect)
         if chosen is not None:
             return chosen
-    return builtin_layers().get(plain)
+    known = builtin_layers().get(plain)
+    return known or application_layer(plain, entry["config"])
 
 
 def _keras2_class(name: str, row: Row, config: Any, dialect: Dialect) -> type | None:

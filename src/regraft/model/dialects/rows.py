@@ -488,10 +488,15 @@ ROWS: Mapping[str, Row] = {
 }
 
 # Names by which TensorFlow told implementations of one class apart.
+# The one layer that Keras 2 registers, as somebody's own: InceptionResNetV2's.
+REGISTERED: Mapping[str, str] = {"CustomScaleLayer": "Custom>CustomScaleLayer"}
 ALIASES: Mapping[str, str] = {
-    f"{name}{version}": name
-    for name in ("BatchNormalization", "LSTM", "GRU", "LSTMCell", "GRUCell")
-    for version in ("V1", "V2")
+    **{
+        f"{name}{version}": name
+        for name in ("BatchNormalization", "LSTM", "GRU", "LSTMCell", "GRUCell")
+        for version in ("V1", "V2")
+    },
+    **{name: plain for plain, name in REGISTERED.items()},
 }
 
 _TEXT = "Keras 3's runs on TensorFlow alone; it comes back from its traced functions"
