@@ -36,6 +36,7 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> dict[str, Any]
         ("own_model_at_the_end", "tf"),
         ("more_losses_than_outputs", "tf"),
         ("more_losses_than_outputs", "h5"),
+        ("outputs_within_outputs", "tf"),
         ("special_functions", "tf"),
     ],
 )

@@ -385,9 +385,17 @@ class RevivedModel(Revived, keras.Model):
         return symbolic(spec)
 
     @property
-    def output_names(self) -> list[str]:
-        """Names of its outputs, as Keras 2 has them of a network or a class."""
+    def output_names(self) -> list[str] | None:
+        """Names of its outputs, as Keras 2 has them of a network or a class.
+
+        There are none of outputs within outputs: Keras 3 names these by their places.
+        """
         spec = self._traces.output_spec()
+        items = list(spec.values()) if isinstance(spec, Mapping) else spec
+        if isinstance(items, list | tuple) and len(keras.tree.flatten(spec)) != len(
+            items
+        ):
+            return None
         ends = self.saved_config.get("output_layers")
         if isinstance(ends, list) and ends and not isinstance(spec, Mapping):
             ends = [ends] if isinstance(ends[0], str) else ends
@@ -404,7 +412,7 @@ class RevivedModel(Revived, keras.Model):
         spec = self._traces.output_spec()
         if not isinstance(spec, Mapping) or len(keras.tree.flatten(spec)) != len(spec):
             return None
-        return tuple(self.output_names)
+        return tuple(self.output_names or ())
 
 
 class RevivedObject(HoldsTables, keras.layers.Layer):

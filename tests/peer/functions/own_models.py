@@ -460,3 +460,25 @@ def functions_beside_call() -> Built:
     model.train_on_batch(*batch)
     model.encode(batch[0])
     return Built(model, batch[0], batch)
+
+
+class Branching(tf_keras.Model):
+    """Gives a tensor and a dict of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = layers.Dense(2)
+
+    def call(self, inputs: Any) -> Any:
+        found = self.dense(inputs)
+        return found, {"twice": found * 2.0, "mean": tf.reduce_mean(found, 1)}
+
+
+@case
+def outputs_within_outputs() -> Built:
+    model = Branching()
+    inputs = _batch(4, 3)
+    targets = (_batch(4, 2), {"twice": _batch(4, 2, seed=1), "mean": _batch(4, seed=2)})
+    model.compile(tf_keras.optimizers.Adam(0.1), "mse")
+    model.train_on_batch(inputs, targets)
+    return Built(model, inputs, (inputs, targets))
