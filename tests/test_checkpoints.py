@@ -242,3 +242,11 @@ def test_a_name_decides_between_models_that_are_alike(
     model.set_weights([weight * 0 for weight in model.get_weights()])
     regraft.load_weights(model, prefix)
     np.testing.assert_allclose(_predicted(model), untrained, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["w.h5", "folder/w"])
+def test_weights_go_to_remote_places(name: str) -> None:
+    model, other = _small(), _small(seed=1)
+    regraft.save_weights(model, f"memory://weights/{name}")
+    regraft.load_weights(other, f"memory://weights/{name}")
+    np.testing.assert_array_equal(_predicted(other), _predicted(model))

@@ -15,7 +15,12 @@ from regraft.loading.read import (
 )
 from regraft.model.description import ModelDescription
 from regraft.options import LoadOptions
-from regraft.storage.filesystem import is_remote, is_zip_archive, open_seekable
+from regraft.storage.filesystem import (
+    is_file,
+    is_remote,
+    is_zip_archive,
+    open_seekable,
+)
 from regraft.storage.saved_model_directory import is_saved_model_directory
 
 _HDF5_ENDINGS = (".h5", ".hdf5")
@@ -109,7 +114,7 @@ def open_model(
 
 def is_checkpoint(path: str) -> bool:
     """Whether `path` is the prefix of a checkpoint, as `save_weights` takes it."""
-    return not os.path.exists(path) and os.path.isfile(f"{path}.index")
+    return not os.path.exists(path) and is_file(f"{path}.index")
 
 
 def check_exists(path: str) -> None:
