@@ -259,7 +259,7 @@ def test_functions_beside_call_are_attributes(tmp_path: Path, peer: Peer) -> Non
         warnings.simplefilter("always", UserWarning)
         regraft.save_model(model, tmp_path / "again", signatures={"encode": encode})
     (text,) = (str(one.message) for one in said if one.category is UserWarning)
-    assert "'encode', 'lengths' are left out" in text
+    assert "'encode', 'finalize_state', 'lengths' are left out" in text
     served = regraft.load(tmp_path / "again").signatures["encode"](x=inputs)
     np.testing.assert_allclose(
         served["code"], model.get_layer("dense")(inputs), rtol=1e-5
