@@ -165,11 +165,46 @@ def metrics_by_target():
     yield "ratings", classifier(units=1), metrics, ratings
 
 
+ACTIVATIONS = (
+    *("gelu", "hardshrink", "lisht", "mish"),
+    *("snake", "softshrink", "sparsemax", "tanhshrink"),
+)
+
+
+def layers():
+    """Name and model."""
+    chain = [keras.Input((4,), name="features")]
+    for name in ACTIVATIONS:
+        function = getattr(tfa.activations, name)
+        chain.append(keras.layers.Dense(6, function, name=name))
+        chain.append(keras.layers.Activation(function, name=name + "_alone"))
+    yield "activations", keras.Sequential([*chain, keras.layers.Dense(3, name="head")])
+    found = tfa.layers
+    regularized = {"gamma_regularizer": "l2", "beta_initializer": "random_normal"}
+    chain = [
+        keras.Input((4,), name="features"),
+        keras.layers.Dense(36, "tanh", name="hidden"),
+        keras.layers.Reshape((2, 3, 6), name="image"),
+        found.GroupNormalization(3, epsilon=1e-2, name="groups", **regularized),
+        keras.layers.Conv2D(4, 2, padding="same", name="conv"),
+        found.InstanceNormalization(center=False, name="instances"),
+        keras.layers.Permute((3, 1, 2), name="channels_first"),
+        found.GroupNormalization(2, axis=1, scale=False, name="first"),
+        found.InstanceNormalization(axis=1, name="firsts"),
+        keras.layers.Flatten(name="flat"),
+        keras.layers.Dense(3, name="head"),
+    ]
+    yield "norms", keras.Sequential(chain)
+
+
 def cases():
     """Name, uncompiled model, compile arguments, targets, and whether as SavedModel."""
     for name, optimizer, both in optimizers():
         arguments = {"optimizer": optimizer, "loss": "mse"}
         yield "optimizer_" + name, classifier(), arguments, regression(), both
+    for name, model in layers():
+        arguments = {"optimizer": legacy.SGD(0.1), "loss": "mse"}
+        yield "layers_" + name, model, arguments, regression(), True
     for name, model, loss, y in losses():
         arguments = {"optimizer": legacy.SGD(0.1), "loss": loss}
         yield "loss_" + name, model, arguments, y, name == "focal"
@@ -188,8 +223,10 @@ def computed(model, x, y):
     return model.predict(x, verbose=0), names, [np.ravel(found[name]) for name in names]
 
 
-def write(folder):
+def write(folder, only=""):
     for name, model, arguments, y, both in cases():
+        if not name.startswith(only):
+            continue
         keras.utils.set_random_seed(1)
         model = keras.models.clone_model(model)
         x = data()[: len(y)]

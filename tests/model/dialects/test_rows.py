@@ -13,7 +13,7 @@ from regraft.model.dialects.dialect import KERAS_2, Dialect
 from regraft.model.dialects.keras2_arguments import KERAS_2_ARGUMENTS
 from regraft.model.dialects.layers import accepted_keywords, find_layer_class
 from regraft.model.dialects.registry import builtin_layers
-from regraft.model.dialects.rows import ALIASES, ANYTHING, ROWS, WITHOUT_ROW
+from regraft.model.dialects.rows import ALIASES, ANYTHING, REGISTERED, ROWS, WITHOUT_ROW
 from regraft.model.dialects.topology import build_layer
 
 # Classes of tf_keras that are no layers of a file's own: networks.
@@ -37,7 +37,9 @@ def test_rows_name_classes():
     old = {"AddLoss", "AddMetric", "CategoryCrossing", "PeepholeLSTMCell"}
     cells = {"DeviceWrapper", "DropoutWrapper", "ResidualWrapper"}
     ready_made = {"LinearModel", "WideDeepModel"}
-    assert set(ROWS) <= known | applications | old | cells | ready_made | ONLY_KERAS_1
+    addons = {name for name in REGISTERED if name.startswith("Addons")}
+    others = applications | addons | cells | ready_made
+    assert set(ROWS) <= known | old | others | ONLY_KERAS_1
 
 
 # Of Keras 1's own words, and two that stand for an argument of it.

@@ -32,8 +32,10 @@ from regraft.model.keras2 import (
     premade_models,
 )
 from regraft.model.keras2 import layers as keras2
+from regraft.model.keras2 import layers_addons as addons
 from regraft.model.keras2 import layers_applications as applications
 from regraft.model.keras2 import layers_recurrent as recurrent
+from regraft.model.keras2.registration import ADDONS
 from regraft.model.metadata import TypeSpec
 
 Config = dict[str, Any]
@@ -430,6 +432,8 @@ ROWS: Mapping[str, Row] = {
     "TFOpLambda": Row(keras2_class=op_layers.TFOpLambda),
     "TensorFlowOpLayer": Row(keras2_class=op_layers.TensorFlowOpLayer),
     "SlicingOpLambda": Row(keras2_class=op_layers.SlicingOpLambda),
+    "AddonsGroupNormalization": Row(keras2_class=addons.AddonsGroupNormalization),
+    "AddonsInstanceNormalization": Row(keras2_class=addons.AddonsInstanceNormalization),
     "CustomScaleLayer": Row(keras2_class=applications.CustomScaleLayer),
     "LayerScale": Row(keras2_class=applications.LayerScale),
     "StochasticDepth": Row(keras2_class=applications.StochasticDepth),
@@ -488,8 +492,13 @@ ROWS: Mapping[str, Row] = {
 }
 
 # Names by which TensorFlow told implementations of one class apart.
-# The one layer that Keras 2 registers, as somebody's own: InceptionResNetV2's.
-REGISTERED: Mapping[str, str] = {"CustomScaleLayer": "Custom>CustomScaleLayer"}
+# Regraft's layers that files know by a registered name. The one that Keras 2 registers,
+# as somebody's own, is InceptionResNetV2's.
+REGISTERED: Mapping[str, str] = {
+    "CustomScaleLayer": "Custom>CustomScaleLayer",
+    "AddonsGroupNormalization": f"{ADDONS}GroupNormalization",
+    "AddonsInstanceNormalization": f"{ADDONS}InstanceNormalization",
+}
 ALIASES: Mapping[str, str] = {
     **{
         f"{name}{version}": name

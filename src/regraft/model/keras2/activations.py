@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import keras
 from keras import ops
 
 from regraft.graph.runtime.kernels import kinks
-from regraft.model.keras2.registration import registered
+from regraft.model.keras2.registration import ADDONS, PACKAGE, registered
 
 
 @registered
@@ -28,4 +30,26 @@ def leaky_relu(x: Any) -> Any:
     return kinks.leaky_relu(x, 0.2)
 
 
-ACTIVATIONS = {"selu": selu, "leaky_relu": leaky_relu}
+def _of_addons(name: str, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Registers a function of TensorFlow Addons under its name there, and ours."""
+    function.__name__ = f"addons_{name}"
+    register = keras.saving.register_keras_serializable(PACKAGE, f"{ADDONS}{name}")
+    return register(function)
+
+
+_ADDONS: dict[str, Callable[[Any], Any]] = {
+    "gelu": lambda x: ops.gelu(x, approximate=True),
+    "hardshrink": lambda x: ops.hard_shrink(x, threshold=0.5),
+    "lisht": lambda x: x * ops.tanh(x),
+    "mish": lambda x: x * ops.tanh(ops.softplus(x)),
+    "snake": lambda x: x + (1.0 - ops.cos(2.0 * x)) / 2.0,
+    "softshrink": lambda x: ops.soft_shrink(x, threshold=0.5),
+    "sparsemax": lambda x: ops.sparsemax(x, axis=-1),
+    "tanhshrink": lambda x: x - ops.tanh(x),
+}
+
+ACTIVATIONS = {
+    "selu": selu,
+    "leaky_relu": leaky_relu,
+    **{f"{ADDONS}{name}": _of_addons(name, found) for name, found in _ADDONS.items()},
+}
