@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import keras
 
@@ -136,29 +136,23 @@ def freeze_unknown(
             )
 
 
-def train_shared(
-    layers: Iterable[tuple[keras.Layer, ObjectNode]],
-    variables: Mapping[int, keras.Variable],
-) -> None:
+def train_shared(root: ObjectNode, variables: Mapping[int, keras.Variable]) -> None:
     """Trains what a frozen layer has in common with one that is not.
 
     Keras 3 freezes the variables of a layer with it; Keras 2 asks each layer for those
-    that it trains.
+    that it trains, but for those within a frozen one.
 
     Args:
-        layers: Live layers, and their objects in the file.
+        root: The model in the file, which lists what it trains.
         variables: Live variables by their objects' numbers.
     """
-    for layer, node in layers:
-        listed = node.child("trainable_variables")
-        if not layer.trainable or listed is None:
-            continue
-        for item in listed.items():
-            variable = variables.get(item.node_id)
-            if (
-                variable is not None
-                and isinstance(item, Variable)
-                and item.trainable
-                and "float" in item.dtype
-            ):
-                variable.trainable = True
+    listed = root.child("trainable_variables")
+    for item in () if listed is None else listed.items():
+        variable = variables.get(item.node_id)
+        if (
+            variable is not None
+            and isinstance(item, Variable)
+            and item.trainable
+            and "float" in item.dtype
+        ):
+            variable.trainable = True

@@ -152,7 +152,7 @@ class Reviver:
             x.node_id: x.variable for x in plan.assignments if x.node_id is not None
         }
         self._store.bind(variables)
-        train_shared([*plan.layers, *(one[:2] for one in self.revived)], variables)
+        train_shared(self._store.objects.root, variables)
         for layer, node, _ in self.revived:
             listed = node.child("variables")
             if listed is not None and isinstance(layer, Revived):
