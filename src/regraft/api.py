@@ -32,9 +32,7 @@ from regraft.filepaths import (
 from regraft.graph.runtime.context import kept_on_the_host
 from regraft.loading.build import build_model
 from regraft.loading.loaded import LoadedModel, load_saved_model
-from regraft.loading.read import (
-    holds_keras_model,
-)
+from regraft.loading.read import holds_keras_model
 from regraft.loading.report import LoadReport, load_report
 from regraft.loading.step_by_step import run_step_by_step
 from regraft.loading.verify import check_file
@@ -55,8 +53,6 @@ from regraft.signatures import requested
 from regraft.storage.filesystem import is_remote
 from regraft.storage.saved_model_directory import is_saved_model_directory
 
-_HDF5_ENDINGS = (".h5", ".hdf5")
-_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 # What says nothing about the file: the disk, and warnings that are to be errors.
 _NOT_ABOUT_THE_FILE = (OSError, ImportError, Warning)
 # What `SaveOptions` can say about an HDF5 file.

@@ -35,7 +35,7 @@ def format_of(filepath: Any, save_format: str | None) -> str:
                 f"`save_format={save_format!r}` doesn't go with an h5py.File."
             )
         return "h5"
-    name = os.fspath(filepath) if isinstance(filepath, os.PathLike) else filepath
+    name = target_of(filepath)
     if not isinstance(name, str):
         raise TypeError(
             "Invalid `filepath`: expected a str, a Path or an h5py.File. "

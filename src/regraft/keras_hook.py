@@ -9,14 +9,13 @@ After it, `model.save("model")`, `keras.saving.save_model`, `keras.models.load_m
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from regraft import api
-from regraft.filepaths import is_checkpoint
+from regraft.filepaths import is_checkpoint, target_of
 from regraft.storage.saved_model_directory import is_saved_model_directory
 from regraft.weights import load_weights, save_weights
 
@@ -84,7 +83,7 @@ def _save(
     if keywords:
         original(model, filepath, overwrite=overwrite, zipped=zipped, **keywords)
         return
-    name = os.fspath(filepath) if isinstance(filepath, os.PathLike) else filepath
+    name = target_of(filepath)
     if zipped is not None or (isinstance(name, str) and name.endswith(".keras")):
         original(model, filepath, overwrite=overwrite, zipped=zipped)
         return
@@ -112,7 +111,7 @@ def _save_weights(
     *sharded: Any,
     **keywords: Any,
 ) -> None:
-    name = os.fspath(filepath) if isinstance(filepath, os.PathLike) else filepath
+    name = target_of(filepath)
     keras_3 = isinstance(name, str) and name.endswith((".weights.h5", ".weights.json"))
     if sharded or "max_shard_size" in keywords or (keras_3 and not keywords):
         original(model, filepath, overwrite, *sharded, **keywords)
@@ -127,7 +126,7 @@ def _load_weights(
     skip_mismatch: bool = False,
     **keywords: Any,
 ) -> Any:
-    name = os.fspath(filepath) if isinstance(filepath, os.PathLike) else filepath
+    name = target_of(filepath)
     if isinstance(name, str) and (
         is_saved_model_directory(name)
         or is_checkpoint(name)

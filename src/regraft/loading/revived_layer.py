@@ -391,10 +391,7 @@ class RevivedModel(Revived, keras.Model):
         There are none of outputs within outputs: Keras 3 names these by their places.
         """
         spec = self._traces.output_spec()
-        items = list(spec.values()) if isinstance(spec, Mapping) else spec
-        if isinstance(items, list | tuple) and len(keras.tree.flatten(spec)) != len(
-            items
-        ):
+        if _is_nested(spec):
             return None
         ends = self.saved_config.get("output_layers")
         if isinstance(ends, list) and ends and not isinstance(spec, Mapping):
@@ -410,9 +407,15 @@ class RevivedModel(Revived, keras.Model):
     def output_keys(self) -> tuple[str, ...] | None:
         """Keys of its outputs in Keras' order; `None` where they are no flat dict."""
         spec = self._traces.output_spec()
-        if not isinstance(spec, Mapping) or len(keras.tree.flatten(spec)) != len(spec):
+        if not isinstance(spec, Mapping) or _is_nested(spec):
             return None
         return tuple(self.output_names or ())
+
+
+def _is_nested(spec: Any) -> bool:
+    """Whether there are outputs within outputs."""
+    several = isinstance(spec, Mapping | list | tuple)
+    return several and len(keras.tree.flatten(spec)) != len(spec)
 
 
 class RevivedObject(HoldsTables, keras.layers.Layer):

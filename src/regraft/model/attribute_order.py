@@ -8,7 +8,7 @@ Keras 3 keeps layers and variables in lists of their own, as they came.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -76,13 +76,20 @@ def _is_before(first: int | None, rank: int) -> bool:
 
 
 def _ranks_in(value: Any, ranks: dict[int, int]) -> list[int]:
+    return [ranks[id(x)] for x in layers_in(value) if id(x) in ranks]
+
+
+def layers_in(value: Any) -> Iterator[keras.Layer]:
+    """Yields a layer, or those in lists and dicts, in the order of Keras 2."""
     if isinstance(value, keras.Layer):
-        return [ranks[id(value)]] if id(value) in ranks else []
-    if isinstance(value, list | tuple):
-        return [rank for item in value for rank in _ranks_in(item, ranks)]
-    if isinstance(value, dict):
-        return _ranks_in(list(value.values()), ranks)
-    return []
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from layers_in(item)
+    elif isinstance(value, dict):
+        # Source: a dict that is tracked gives its values by the order of their keys.
+        for key in sorted(value, key=str):
+            yield from layers_in(value[key])
 
 
 def places_of_variables(

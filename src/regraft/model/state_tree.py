@@ -22,7 +22,12 @@ import keras
 from regraft import _compat
 from regraft._compat import is_network as is_network
 from regraft._compat.variables import own_variables
-from regraft.model.attribute_order import among, in_order, places_of_variables
+from regraft.model.attribute_order import (
+    among,
+    in_order,
+    layers_in,
+    places_of_variables,
+)
 from regraft.model.dialects.layers import row_of
 
 # Attributes that hold the same layers or variables again, or things that are not
@@ -115,25 +120,13 @@ def top_layers(model: keras.Layer) -> list[keras.Layer]:
     held = [
         layer
         for _, value in in_order(model, _attributes(model))
-        for layer in _layers_in(value)
+        for layer in layers_in(value)
     ]
     if is_network(model):
         found = [*network_layers(model), *held]
     else:
         found = [*held, *_compat.sublayers(model)]
     return list({id(layer): layer for layer in found}.values())
-
-
-def _layers_in(value: Any) -> Iterator[keras.Layer]:
-    if isinstance(value, keras.Layer):
-        yield value
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _layers_in(item)
-    elif isinstance(value, dict):
-        # Source: a dict that is tracked gives its values by the order of their keys.
-        for key in sorted(value, key=str):
-            yield from _layers_in(value[key])
 
 
 def own_tree(tree: StateNode) -> StateNode:

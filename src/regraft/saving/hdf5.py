@@ -26,7 +26,6 @@ from regraft.model.ordering import (
     trainable_variables,
 )
 from regraft.model.state_tree import (
-    StateNode,
     network_layers,
     own_tree,
     state_tree,
@@ -78,7 +77,7 @@ def write_model(file: Any, parts: SavedModelParts, options: SaveOptions) -> None
         Hdf5ModelFile(
             **words,
             layers=tuple(
-                _layers(parts, ordered_by_keras_3 if keras3 else ordered_variables)
+                _layers(parts, _keras3_variables if keras3 else _keras2_variables)
             ),
             top_level_weights=_weights(ordered_variables(own_tree(parts.tree))),
             **_optimizer_state(parts, words["training_config"]),
@@ -107,7 +106,7 @@ def write_weights(file: Any, model: keras.Model) -> None:
             keras_version=KERAS_2_VERSION,
             backend="tensorflow",
             layers=tuple(
-                _layer(original_name(layer), layer, ordered_variables)
+                _layer(original_name(layer), layer, _keras2_variables)
                 for layer in top_layers(model)
             ),
             top_level_weights=_weights(ordered_variables(own_tree(state_tree(model)))),
@@ -217,9 +216,7 @@ def _plain_json(value: Any) -> Any:
     return json.loads(text)
 
 
-def _layers(
-    parts: SavedModelParts, ordered: Callable[[StateNode], list[keras.Variable]]
-) -> Iterator[Hdf5Layer]:
+def _layers(parts: SavedModelParts, variables_of: VariablesOf) -> Iterator[Hdf5Layer]:
     """Yields one entry per layer of the config, with or without weights.
 
     Those that an own class of a network has besides follow, as in Keras 2.
@@ -231,23 +228,28 @@ def _layers(
         if isinstance(parts.model, keras.Sequential) and name not in live:
             continue  # a Sequential's input layer is not among its layers
         layer = live.get(name)
-        yield Hdf5Layer(name) if layer is None else _layer(name, layer, ordered)
+        yield Hdf5Layer(name) if layer is None else _layer(name, layer, variables_of)
     known = {id(layer) for layer in live.values()}
     for layer in top_layers(parts.model):
         if id(layer) not in known:
-            yield _layer(original_name(layer), layer, ordered)
+            yield _layer(original_name(layer), layer, variables_of)
 
 
-def _layer(
-    name: str,
-    layer: keras.Layer,
-    ordered: Callable[[StateNode], list[keras.Variable]],
-) -> Hdf5Layer:
-    # By itself: what it shares with a layer before it is written with both. For Keras
-    # 2 the metrics that a model holds are layers of it.
-    keras2 = ordered is ordered_variables
-    tree = state_tree_with_metrics(layer) if keras2 else state_tree(layer)
-    weights = _weights(ordered(tree))
+# Of a layer by itself: what it shares with one before it is written with both.
+VariablesOf = Callable[[keras.Layer], list[keras.Variable]]
+
+
+def _keras2_variables(layer: keras.Layer) -> list[keras.Variable]:
+    """The metrics that a model in it holds are layers for Keras 2."""
+    return ordered_variables(state_tree_with_metrics(layer))
+
+
+def _keras3_variables(layer: keras.Layer) -> list[keras.Variable]:
+    return ordered_by_keras_3(state_tree(layer))
+
+
+def _layer(name: str, layer: keras.Layer, variables_of: VariablesOf) -> Hdf5Layer:
+    weights = _weights(variables_of(layer))
     return Hdf5Layer(name, weights or _token_weights(name, layer))
 
 

@@ -491,7 +491,6 @@ ROWS: Mapping[str, Row] = {
     "AddMetric": Row(keras2_class=added_metrics.AddMetric),
 }
 
-# Names by which TensorFlow told implementations of one class apart.
 # Regraft's layers that files know by a registered name. The one that Keras 2 registers,
 # as somebody's own, is InceptionResNetV2's.
 REGISTERED: Mapping[str, str] = {
@@ -499,7 +498,9 @@ REGISTERED: Mapping[str, str] = {
     "AddonsGroupNormalization": f"{ADDONS}GroupNormalization",
     "AddonsInstanceNormalization": f"{ADDONS}InstanceNormalization",
 }
+
 ALIASES: Mapping[str, str] = {
+    # Names by which TensorFlow told implementations of one class apart.
     **{
         f"{name}{version}": name
         for name in ("BatchNormalization", "LSTM", "GRU", "LSTMCell", "GRUCell")
