@@ -161,7 +161,8 @@ class _Moments(Addon, keras.optimizers.Adam):
         beta_1, beta_2 = ops.cast(self.beta_1, dtype), ops.cast(self.beta_2, dtype)
         step = ops.cast(self.iterations + 1, dtype)
         self.assign(first, beta_1 * first + (1.0 - beta_1) * gradient)
-        self.assign(second, beta_2 * second + (1.0 - beta_2) * ops.square(gradient))
+        added = self._added_to_second(gradient, first, variable)
+        self.assign(second, beta_2 * second + added)
         spread = second
         if self.amsgrad:
             spread = self._velocity_hats[index]
@@ -170,6 +171,10 @@ class _Moments(Addon, keras.optimizers.Adam):
             first / (1.0 - ops.power(beta_1, step)),
             spread / (1.0 - ops.power(beta_2, step)),
         )
+
+    def _added_to_second(self, gradient: Any, first: Any, variable: Any) -> Any:
+        """What a step adds to the second moment, once the first has moved."""
+        return (1.0 - ops.cast(self.beta_2, variable.dtype)) * ops.square(gradient)
 
 
 @keras.saving.register_keras_serializable(ADDONS_PACKAGE)

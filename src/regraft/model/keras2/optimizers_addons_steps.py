@@ -437,26 +437,12 @@ class AdaBelief(AdaptiveMoments):
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rectify": self.rectify}
 
-    def _moved(self, gradient: Any, variable: Any) -> tuple[Any, Any]:
-        dtype = variable.dtype
-        gradient = ops.cast(gradient, dtype)
-        index = self._get_variable_index(variable)
-        first, second = self._momentums[index], self._velocities[index]
-        beta_1, beta_2 = ops.cast(self.beta_1, dtype), ops.cast(self.beta_2, dtype)
-        step = ops.cast(self.iterations + 1, dtype)
-        self.assign(first, beta_1 * first + (1.0 - beta_1) * gradient)
+    def _added_to_second(self, gradient: Any, first: Any, variable: Any) -> Any:
+        beta_2 = ops.cast(self.beta_2, variable.dtype)
         added = (1.0 - beta_2) * ops.square(gradient - first) + self.epsilon
         if self._has_sparse_gradient(variable):
             added = ops.where(looked_up(gradient), added, ops.zeros_like(added))
-        self.assign(second, beta_2 * second + added)
-        spread = second
-        if self.amsgrad:
-            spread = self._velocity_hats[index]
-            self.assign(spread, ops.maximum(spread, second))
-        return (
-            first / (1.0 - ops.power(beta_1, step)),
-            spread / (1.0 - ops.power(beta_2, step)),
-        )
+        return added
 
     def _trust(self, length: Any, longest: Any) -> tuple[Any, Any]:
         if self.rectify:
