@@ -302,6 +302,24 @@ def test_report_names_layers_and_optimizer(tmp_path: Path, name: str) -> None:
     assert "<pre" in report._repr_html_()
 
 
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("kept", [True, False])
+def test_report_counts_what_each_layer_got(
+    tmp_path: Path, name: str, kept: bool
+) -> None:
+    model = _model()
+    model.layers[-1].trainable = False
+    model.compile(keras.optimizers.Adam(0.01, use_ema=True), "mse")
+    model.train_on_batch(INPUTS, TARGETS)
+    regraft.save_model(model, tmp_path / name, include_optimizer=kept)
+    report = regraft.load_report(regraft.load_model(tmp_path / name))
+    counts = {entry.name: (entry.weights, entry.slots) for entry in report.layers}
+    # Adam's two moments and the average, of the kernel and the bias.
+    assert counts[model.layers[0].name] == (2, 6 if kept else 0)
+    assert counts[model.layers[-1].name] == (2, 0)
+    assert "Slots" in str(report)
+
+
 def test_model_of_another_origin_has_no_report() -> None:
     with pytest.raises(ValueError, match="no load report"):
         regraft.load_report(_model())

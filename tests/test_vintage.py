@@ -5,14 +5,17 @@ Expected values are what that TensorFlow itself computed: see `tests/data/vintag
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
 
 import regraft
 from data.vintage import corpus
+from regraft._compat import all_layers
 
 PREDICT_TOLERANCE = 1e-5  # Of the output's scale, float32.
 NEXT_TOLERANCE = 1e-4
@@ -92,6 +95,23 @@ def test_class_without_traces_is_asked_for_by_name(
     name = UNKNOWN_CLASSES[case.name]
     with pytest.raises(ValueError, match=rf"{name}.*custom_objects"):
         regraft.load_model(case.path(vintage))
+
+
+@pytest.mark.parametrize(
+    "case", [p for p in KERAS_MODELS if p.values[0].format == "model.h5"]
+)
+def test_report_counts_the_slots_of_the_file(case: corpus.Case, vintage: Path) -> None:
+    path = case.path(vintage)
+    with h5py.File(path, "r") as file:
+        names = [str(n) for n in file["optimizer_weights"].attrs["weight_names"]]
+    # All but the step and, since 2.11, the learning rate.
+    slots = sum(not re.search("iter|learning_rate:", name) for name in names)
+    model = regraft.load_model(path)
+    below = [layer for layer in all_layers(model) if layer is not model]
+    entries = zip(below, regraft.load_report(model).layers, strict=True)
+    # What a layer holds counts in itself, too.
+    assert slots
+    assert sum(entry.slots for at, entry in entries if at in model.layers) == slots
 
 
 @pytest.mark.parametrize("case", SESSION_STYLE)

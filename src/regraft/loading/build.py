@@ -111,11 +111,12 @@ def build_model(
     let_behave_as_saved(model, description, plan, context, options)
     _restore_random_state(model, description)
     report = reports.LoadReport(description.path, description.written_by)
+    slots = {}
     if compile:
-        compile_model(model, description, plan, context, report)
+        slots = compile_model(model, description, plan, context, report)
     if context.dialect.computes_as_keras2:
         show_masks_to_metrics(model)
-    _fill_report(report, model, plan, context)
+    _fill_report(report, model, plan, slots, context)
     if options.verify:
         _verify(report, model, description, plan, options)
     reports.remember(model, report)
@@ -499,6 +500,7 @@ def _fill_report(
     report: reports.LoadReport,
     model: keras.Model,
     plan: restore.RestorePlan,
+    slots: Mapping[int, int],
     context: BuildContext,
 ) -> None:
     filled = {id(item.variable) for item in plan.assignments}
@@ -509,6 +511,7 @@ def _fill_report(
             source=_source(layer),
             reason="nobody knows its class" if _is_revived(layer) else "",
             weights=sum(id(v) in filled for v in layer.variables),
+            slots=sum(slots.get(id(v), 0) for v in layer.variables),
         )
         for layer in _compat.all_layers(model)
         if layer is not model

@@ -28,6 +28,7 @@ from regraft.model.optimizers import (
     is_unbuilt,
     linear_without_rate,
     plan_restore,
+    slots_of_variables,
     spare_from_decay,
     state_from_hdf5,
     state_from_object_graph,
@@ -44,10 +45,13 @@ def compile_model(
     plan: restore.RestorePlan,
     context: BuildContext,
     report: LoadReport,
-) -> None:
+) -> dict[int, int]:
     """Compiles a model and gives its optimizer the file's state.
 
     What can't be kept becomes a note; the weights are never held back by it.
+
+    Returns:
+        How many of the optimizer's slots each variable, by its id, got from the file.
     """
     try:
         arguments = _arguments(model, description, context)
@@ -55,12 +59,12 @@ def compile_model(
     except Exception as error:
         text = str(error) or type(error).__name__
         context.note("compile", f"the model came back uncompiled: {text}")
-        return
+        return {}
     if arguments is None:
         if _holds_slots(description):
             text = "the file holds an optimizer's state, but not its class or a loss"
             context.note("compile", f"the model came back uncompiled: {text}")
-        return
+        return {}
     model.compile(**arguments)
     report.compiled = True
     if (
@@ -78,17 +82,14 @@ def compile_model(
     if context.dialect.computes_as_keras2:
         see_as_keras2(model)
     optimizer = getattr(model, "optimizer", None)
-    if optimizer is not None:
-        _clip_rows(optimizer, model, description, context)
-        _spare(optimizer, model, description, context)
-        report.optimizer = _restore_optimizer(
-            optimizer,
-            model,
-            description,
-            trainable_in_file_order(description, plan),
-            plan,
-            context,
-        )
+    if optimizer is None:
+        return {}
+    _clip_rows(optimizer, model, description, context)
+    _spare(optimizer, model, description, context)
+    in_order = trainable_in_file_order(description, plan)
+    given = _restore_optimizer(optimizer, model, description, in_order, plan, context)
+    report.optimizer = _summary(optimizer, given)
+    return {} if given is None else _slots_given(optimizer, given)
 
 
 def restore_optimizer(
@@ -194,14 +195,15 @@ def _restore_optimizer(
     in_order: Sequence[keras.Variable],
     plan: restore.RestorePlan,
     context: BuildContext,
-) -> str:
+) -> restore.RestorePlan | None:
+    """What the optimizer got from the file; `None` where the file has no state."""
     trained = {id(variable) for variable in model.trainable_variables}
     variables = [variable for variable in in_order if id(variable) in trained]
     state = _read_state(optimizer, description, plan, variables, context)
     if state is None:
         if variables:
             context.note("optimizer", "its state is not in the file; it starts fresh")
-        return f"{type(optimizer).__name__}: fresh"
+        return None
     if context.dialect.ftrl_linear_has_the_rate:
         state = linear_without_rate(state, optimizer, context.notes)
     # Keras hands gradients over by their place in `model.trainable_variables`, which
@@ -220,10 +222,27 @@ def _restore_optimizer(
             ]
         )
         restore.apply(found, values, path=description.path)
-    return (
-        f"{type(optimizer).__name__}: {len(pairs)} values, "
-        f"iteration {int(optimizer.iterations)}"
-    )
+    return found
+
+
+def _summary(optimizer: keras.Optimizer, given: restore.RestorePlan | None) -> str:
+    name = type(optimizer).__name__
+    if given is None:
+        return f"{name}: fresh"
+    values = len(given.assignments)
+    return f"{name}: {values} values, iteration {int(optimizer.iterations)}"
+
+
+def _slots_given(
+    optimizer: keras.Optimizer, given: restore.RestorePlan
+) -> dict[int, int]:
+    if not optimizer.built:
+        return {}
+    filled = {id(item.variable) for item in given.assignments}
+    return {
+        key: sum(id(slot) in filled for slot in slots)
+        for key, slots in slots_of_variables(optimizer).items()
+    }
 
 
 def trainable_in_file_order(

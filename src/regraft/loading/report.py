@@ -67,6 +67,7 @@ class LayerReport:
             (a registered or passed class) or `"traces"` (its traced functions).
         reason: Why it was not rebuilt from its config; else `""`.
         weights: Number of its variables that got a value.
+        slots: Number of values that the optimizer got for them.
         notes: What differs from the Keras that wrote it.
         checks: What `LoadOptions(verify=True)` found; else empty.
     """
@@ -76,6 +77,7 @@ class LayerReport:
     source: str
     reason: str = ""
     weights: int = 0
+    slots: int = 0
     notes: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
 
@@ -140,16 +142,16 @@ class LoadReport:
             for line in (self.path, self.written_by)
         ]
         table = Table()
-        for heading in ("Layer", "Class", "Came from", "Weights", "Notes"):
-            table.add_column(
-                heading, justify="right" if heading == "Weights" else "left"
-            )
+        for heading in ("Layer", "Class", "Came from", "Weights", "Slots", "Notes"):
+            number = heading in ("Weights", "Slots")
+            table.add_column(heading, justify="right" if number else "left")
         for layer in self.layers:
             notes = "; ".join(
                 [*filter(None, [layer.reason]), *layer.notes, *map(str, layer.checks)]
             )
-            cells = (layer.name, layer.class_name, layer.source, str(layer.weights))
-            table.add_row(*(Text(printable(cell)) for cell in (*cells, notes)))
+            counts = (str(layer.weights), str(layer.slots))
+            cells = (layer.name, layer.class_name, layer.source, *counts, notes)
+            table.add_row(*(Text(printable(cell)) for cell in cells))
         lines = [f"Optimizer: {self.optimizer or 'none'}"]
         lines.append(f"Compiled: {'yes' if self.compiled else 'no'}")
         if self.tensors_checked:

@@ -24,6 +24,7 @@ from regraft.model.optimizers.state import (
     linear_without_rate,
     plan_restore,
     restore_state,
+    slots_of_variables,
     state_from_keras,
 )
 
@@ -39,6 +40,7 @@ __all__ = [
     "linear_without_rate",
     "plan_restore",
     "restore_state",
+    "slots_of_variables",
     "spare_from_decay",
     "spared_from_decay",
     "state_from_hdf5",

@@ -333,6 +333,21 @@ def _pair_slots(
     return problems
 
 
+def slots_of_variables(optimizer: keras.Optimizer) -> dict[int, list[keras.Variable]]:
+    """The slots that a built optimizer keeps for each variable, by its id."""
+    inner = inner_optimizer(optimizer)
+    lists = _slot_lists(inner)
+    found: dict[int, list[keras.Variable]] = {}
+    for index, variable in enumerate(inner._trainable_variables):
+        rows = ((name, slots[index]) for name, slots in lists.items())
+        found[id(variable)] = [
+            slot
+            for name, slot in rows
+            if slot is not None and not _is_placeholder(name, slot)
+        ]
+    return found
+
+
 def _names_in_files(class_name: str, style: str) -> dict[str, str]:
     """What an object graph calls each slot."""
     rows = slots_of(class_name) or ()
