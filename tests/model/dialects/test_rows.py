@@ -26,6 +26,19 @@ def test_class_of_keras_2_is_known_or_has_a_reason(name):
     assert (found is not None) or name in WITHOUT_ROW
 
 
+def test_no_layer_class_of_tf_keras_is_forgotten(peer: Any) -> None:
+    names = peer.call("objects.layers")
+    assert len(names) > 100
+    unknown = [
+        name
+        for name in names
+        if find_layer_class({"class_name": name, "config": {}}, BuildContext(KERAS_2))
+        is None
+        and name not in WITHOUT_ROW
+    ]
+    assert not unknown
+
+
 @pytest.mark.parametrize("name", sorted(WITHOUT_ROW))
 def test_class_with_a_reason_has_no_row(name):
     assert name not in ROWS
@@ -35,10 +48,11 @@ def test_rows_name_classes():
     known = {*KERAS_2_ARGUMENTS, *builtin_layers()}
     applications = {"CustomScaleLayer", "LayerScale", "StochasticDepth"}
     old = {"AddLoss", "AddMetric", "CategoryCrossing", "PeepholeLSTMCell"}
+    experimental = {"RandomFourierFeatures"}
     cells = {"DeviceWrapper", "DropoutWrapper", "ResidualWrapper"}
     ready_made = {"LinearModel", "WideDeepModel"}
     addons = {name for name in REGISTERED if name.startswith("Addons")}
-    others = applications | addons | cells | ready_made
+    others = applications | addons | cells | ready_made | experimental
     assert set(ROWS) <= known | old | others | ONLY_KERAS_1
 
 

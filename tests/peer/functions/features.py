@@ -88,3 +88,34 @@ def write_chain(
 def read(path: Path, arrays: Arrays) -> dict[str, np.ndarray]:
     """Loads a model and returns what it computes."""
     return _predicted(tf_keras.models.load_model(path), arrays)
+
+
+def write_random_features(
+    directory: Path, cases: list[dict[str, Any]], x: np.ndarray, y: np.ndarray
+) -> list[dict[str, np.ndarray]]:
+    """Saves a `RandomFourierFeatures` per case; what it computes, and after a step."""
+    found = []
+    for index, words in enumerate(cases):
+        drawn = words.pop("drawn", None)
+        if drawn is not None:
+            words["kernel_initializer"] = tf_keras.initializers.RandomUniform(*drawn)
+        layer = tf_keras.layers.experimental.RandomFourierFeatures(5, **words)
+        model = tf_keras.Sequential([tf_keras.Input(x.shape[1:]), layer])
+        model.add(tf_keras.layers.Dense(y.shape[1]))
+        model.compile(tf_keras.optimizers.Adam(0.1), "mse")
+        model.train_on_batch(x, y)
+        model.save(directory / f"{index}-traced")
+        model.save(directory / f"{index}-untraced", save_traces=False)
+        model.save(directory / f"{index}.h5")
+        before = model.predict(x, verbose=0)
+        model.train_on_batch(x, y)
+        found.append({"out": before, "next": model.predict(x, verbose=0)})
+    return found
+
+
+def read_random_features(path: Path, x: np.ndarray) -> np.ndarray:
+    """What a saved model computes where its class is known."""
+    known = [tf_keras.layers.experimental.RandomFourierFeatures]
+    objects = {cls.__name__: cls for cls in known}
+    model = tf_keras.models.load_model(path, custom_objects=objects)
+    return np.asarray(model.predict(x, verbose=0))

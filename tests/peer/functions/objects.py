@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 from typing import Any
@@ -42,6 +43,26 @@ def names() -> dict[str, list[str]]:
         n for n, v in vars(tf_keras.optimizers.schedules).items() if isinstance(v, type)
     )
     return found
+
+
+def layers() -> list[str]:
+    """The class name of every layer that has a public name."""
+    modules = (
+        tf_keras.layers,
+        tf_keras.layers.experimental,
+        tf_keras.layers.experimental.preprocessing,
+        tf_keras.experimental,
+        importlib.import_module("tf_keras.api._v1.keras.layers"),
+    )
+    base = tf_keras.layers.Layer
+    return sorted(
+        {
+            value.__name__
+            for module in modules
+            for value in map(module.__getattribute__, dir(module))
+            if isinstance(value, type) and issubclass(value, base)
+        }
+    )
 
 
 def _module(kind: str) -> Any:

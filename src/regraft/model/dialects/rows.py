@@ -28,6 +28,7 @@ from regraft.model.keras2 import (
     layers_merging,
     layers_normalization,
     layers_preprocessing,
+    layers_random_features,
     op_layers,
     premade_models,
 )
@@ -107,6 +108,12 @@ def _single_axis(config: Config, context: BuildContext) -> None:
     axis = config.get("axis")
     if isinstance(axis, (list, tuple)) and len(axis) == 1:
         config["axis"] = axis[0]
+
+
+def _random_features(config: Config, context: BuildContext) -> None:
+    # The names of its kernels are no initializers'.
+    drawn = config.get("kernel_initializer")
+    config["kernel_initializer"] = layers_random_features.random_kernel(drawn)
 
 
 def _normalized_axes(one: type[keras.layers.Layer]) -> Choose:
@@ -427,6 +434,10 @@ ROWS: Mapping[str, Row] = {
     "SpatialDropout2D": _SPATIAL,
     "SpatialDropout3D": _SPATIAL,
     "ThresholdedReLU": Row(keras2_class=keras2.ThresholdedReLU),
+    "RandomFourierFeatures": Row(
+        keras2_class=layers_random_features.RandomFourierFeatures,
+        translate=_random_features,
+    ),
     "UnitNormalization": Row(keras2_class=keras2.UnitNormalization),
     "Wrapper": Row(keras2_class=keras2.Wrapper),
     "TFOpLambda": Row(keras2_class=op_layers.TFOpLambda),
@@ -527,7 +538,6 @@ WITHOUT_ROW: Mapping[str, str] = {
     "DynamicEmbedding": _TEXT,
     "DynamicLookup": _TEXT,
     "_RNNCellWrapper": _BASE,
-    "RandomFourierFeatures": "experimental; it comes back from its traced functions",
 }
 
 NO_ROW = Row()
