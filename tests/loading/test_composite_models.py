@@ -15,7 +15,7 @@ from peer import Peer
 from regraft.errors import MismatchError
 from regraft.graph import ir
 from regraft.graph.runtime import composites
-from regraft.loading.composite_rows import composite_rows
+from regraft.model.keras2.composite_rows import composite_rows
 
 Y = np.array([[1.0], [0.0], [2.0]], "float32")
 WORDS = (

@@ -18,8 +18,8 @@ from regraft import _compat
 from regraft.dtypes import HANDLE
 from regraft.graph import ir
 from regraft.graph.runtime import composites
-from regraft.loading.composite_rows import CompositeRows, composite_rows
 from regraft.loading.revived_layer import RevivedModel
+from regraft.model.keras2.composite_rows import CompositeRows, composite_rows
 from regraft.model.keras2.host_data import matched
 from regraft.model.keras2.host_models import HostModel, checked, is_staged
 from regraft.model.keras2.host_pass import ranked

@@ -119,3 +119,60 @@ def read_random_features(path: Path, x: np.ndarray) -> np.ndarray:
     objects = {cls.__name__: cls for cls in known}
     model = tf_keras.models.load_model(path, custom_objects=objects)
     return np.asarray(model.predict(x, verbose=0))
+
+
+def _sparse(parts: Any) -> Any:
+    indices, values, shape = parts
+    return tf.sparse.SparseTensor(indices, _tensor(values), shape)
+
+
+def _all_sparse(features: Any) -> dict[str, Any]:
+    return {name: _sparse(parts) for name, parts in features.items()}
+
+
+def write_sparse(
+    directory: Path,
+    dense: dict[str, Any],
+    sequences: dict[str, Any],
+    features: Any,
+    targets: np.ndarray,
+) -> dict[str, Arrays]:
+    """As `write`, over sparse features, some of them columns of sequences."""
+    inputs = {
+        name: tf_keras.Input(
+            [None] * (len(parts[2]) - 1),
+            dtype=tf.string if parts[1].dtype.kind in "USO" else parts[1].dtype,
+            sparse=True,
+            name=name,
+        )
+        for name, parts in features.items()
+    }
+    outputs = {}
+    for name, specs in dense.items():
+        layer = tf_keras.layers.DenseFeatures([_made(spec) for spec in specs])
+        outputs[name] = tf_keras.layers.Dense(2, name=name)(layer(inputs))
+    for name, specs in sequences.items():
+        columns = [_made(spec) for spec in specs]
+        layer = tf_keras.experimental.SequenceFeatures(columns, name=f"of_{name}")
+        steps, lengths = layer(inputs)
+        mean = tf_keras.layers.GlobalAveragePooling1D()(steps)
+        count = tf_keras.layers.Reshape([1])(tf.cast(lengths, "float32"))
+        both = tf_keras.layers.Concatenate()([mean, count])
+        outputs[name] = tf_keras.layers.Dense(2, name=name)(both)
+    model = tf_keras.Model(inputs, outputs)
+    model.compile(tf_keras.optimizers.Adam(0.05), "mse")
+    given, wanted = _all_sparse(features), dict.fromkeys(outputs, targets)
+    model.train_on_batch(given, wanted)
+    model.save(directory / "traced")
+    model.save(directory / "untraced", save_traces=False)
+    model.save(directory / "model.h5")
+    before = {name: value.numpy() for name, value in model(given).items()}
+    model.train_on_batch(given, wanted)
+    after = {name: value.numpy() for name, value in model(given).items()}
+    return {"out": before, "next": after}
+
+
+def read_sparse(path: Path, features: Any) -> Arrays:
+    """Loads a model over sparse features and returns what it computes."""
+    found = tf_keras.models.load_model(path)(_all_sparse(features))
+    return {name: value.numpy() for name, value in found.items()}

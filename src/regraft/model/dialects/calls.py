@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -13,6 +13,7 @@ from regraft.errors import FormatError, UnsupportedError
 from regraft.model.dialects.context import BuildContext, Entry
 from regraft.model.dialects.objects import is_entry
 from regraft.model.dialects.registry import is_builtin
+from regraft.model.keras2.host_layers import HostLayer
 from regraft.model.keras2.layers_merging import end_masks
 from regraft.model.keras2.layers_recurrent import mask_sequences_beside_states
 from regraft.model.keras2.op_layers import Traced, carry_shapes
@@ -25,6 +26,23 @@ CONSTANT = "_CONSTANT_VALUE"
 
 # They heed a mask, and what they give has no steps any more.
 _POOLS = (keras.layers.GlobalAveragePooling1D, keras.layers.GlobalMaxPooling1D)
+
+
+def refuse_sparse(layer: Any, given: Iterable[Any], name: str) -> None:
+    """Refuses a call in which zeros would be taken for values.
+
+    Raises:
+        UnsupportedError: The layer takes the values of a sparse tensor alone.
+    """
+    if isinstance(layer, HostLayer):
+        refuses = not layer.reads_sparse
+    else:
+        refuses = isinstance(layer, keras.layers.CategoryEncoding)
+    if refuses and any(getattr(tensor, "sparse", False) for tensor in given):
+        raise UnsupportedError(
+            f"Layer {name!r} takes the values of a sparse tensor; Keras 3 has the "
+            "layer for dense ones alone, in which zeros are values, too."
+        )
 
 
 def is_reference(data: Any, layers: Mapping[str, Any]) -> bool:

@@ -353,6 +353,7 @@ ROWS: Mapping[str, Row] = {
     "DepthwiseConv1D": Row(dropped=_DEPTHWISE, edges={"kernel": "depthwise_kernel"}),
     "DepthwiseConv2D": Row(dropped=_DEPTHWISE, edges={"kernel": "depthwise_kernel"}),
     "DenseFeatures": Row(keras2_class=layers_features.DenseFeatures, replaces=True),
+    "SequenceFeatures": Row(keras2_class=layers_features.SequenceFeatures),
     "Discretization": Row(renamed={"bins": "bin_boundaries"}, dropped=_CATEGORIES),
     "Embedding": Row(dropped={"input_length": ANYTHING, "sparse": ANYTHING}),
     "Identity": Row(keras2_class=keras2.Identity),
@@ -521,7 +522,6 @@ ALIASES: Mapping[str, str] = {
 }
 
 _TEXT = "Keras 3's runs on TensorFlow alone; it comes back from its traced functions"
-_COLUMNS = "over sparse sequences, which other backends have no tensors for"
 _METHODS = "calls methods of ragged and sparse tensors, which other backends lack"
 _BASE = "a base class; files hold its subclasses"
 
@@ -534,7 +534,6 @@ WITHOUT_ROW: Mapping[str, str] = {
     "ClassMethod": _METHODS,
     "InstanceMethod": _METHODS,
     "InstanceProperty": _METHODS,
-    "SequenceFeatures": _COLUMNS,
     "DynamicEmbedding": _TEXT,
     "DynamicLookup": _TEXT,
     "_RNNCellWrapper": _BASE,

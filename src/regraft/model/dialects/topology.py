@@ -48,7 +48,7 @@ from regraft.model.dialects.names import (
 from regraft.model.dialects.objects import is_entry, shared
 from regraft.model.dialects.operations import build_operation, is_operation, with_module
 from regraft.model.dialects.registry import find_custom
-from regraft.model.keras2.host_layers import HostLayer, InputLayer
+from regraft.model.keras2.host_layers import InputLayer
 from regraft.model.keras2.layers_merging import makes_masks
 
 _NETWORKS = {"Sequential", "Functional", "Model", "Container", "Graph"}
@@ -464,13 +464,7 @@ class _Functional:
                 f"The config of model {self.config.get('name')!r} doesn't say what "
                 f"layer {call.layer!r} is called on: the Keras that wrote it lost that."
             )
-        if isinstance(layer, (keras.layers.CategoryEncoding, HostLayer)) and any(
-            getattr(tensor, "sparse", False) for tensor in given
-        ):
-            raise UnsupportedError(
-                f"Layer {call.layer!r} takes the values of a sparse tensor; Keras 3 "
-                "has the layer for dense ones alone, in which zeros are values, too."
-            )
+        calls.refuse_sparse(layer, given, call.layer)
         masked = self.context.dialect.generation < 3 and any(
             keras_mask(tensor) is not None or id(tensor) in self._masked
             for tensor in given

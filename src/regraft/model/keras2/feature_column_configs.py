@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +17,12 @@ from regraft.model.keras2.feature_columns import (
     Indicator,
     Numeric,
     Weighted,
+)
+from regraft.model.keras2.sequence_columns import (
+    SequenceCategorical,
+    SequenceColumn,
+    SequenceNumeric,
+    Steps,
 )
 
 # What TensorFlow begins a cross of columns with where no key is given.
@@ -93,12 +100,31 @@ def dense_column(entry: Any) -> DenseColumn:
         UnsupportedError: There is no such column here.
     """
     found = _parse(entry)
-    if not hasattr(found, "dense"):
+    if not hasattr(found, "dense") or _is_of_steps(found):
         raise FormatError(
-            "A column of categories is no dense column", received=_short(entry)
+            "A column of categories or of sequences is no dense column",
+            received=_short(entry),
         )
     dense: DenseColumn = found
     return dense
+
+
+def sequence_column(entry: Any) -> SequenceColumn:
+    """Makes a column of `SequenceFeatures` of its entry.
+
+    Raises:
+        FormatError: The entry makes no sense.
+        UnsupportedError: There is no such column here.
+    """
+    found = _parse(entry)
+    if not hasattr(found, "dense") or not _is_of_steps(found):
+        raise FormatError("This is no column of sequences", received=_short(entry))
+    return found if isinstance(found, SequenceNumeric) else Steps(found)
+
+
+def _is_of_steps(column: Any) -> bool:
+    kept = getattr(column, "categorical", column)
+    return isinstance(kept, SequenceNumeric | SequenceCategorical)
 
 
 def _parse(entry: Any) -> Any:
@@ -112,18 +138,34 @@ def _parse(entry: Any) -> Any:
     return make(config)
 
 
-def _numeric(config: _Config) -> Numeric:
+def _numeric_parts(config: _Config) -> tuple[str, tuple[int, ...]]:
+    """Key and shape of a column of numbers."""
     if config.get("normalizer_fn") is not None:
         raise UnsupportedError(
             f"The numeric column {config.text('key')!r} is normalized by a Python "
-            "function. Pass a layer for it in `custom_objects={'DenseFeatures': …}`."
+            "function. Pass a layer for it in `custom_objects={'DenseFeatures': …}` "
+            "(or `'SequenceFeatures'`)."
         )
     shape = config.items("shape")
     if any(type(length) is not int or length < 1 for length in shape):
         raise config.bad("shape", "positive whole numbers")
-    found = Numeric(config.text("key"), tuple(shape))
-    config.id_count(found.width)
-    return found
+    config.id_count(math.prod(shape))
+    return config.text("key"), tuple(shape)
+
+
+def _numeric(config: _Config) -> Numeric:
+    return Numeric(*_numeric_parts(config))
+
+
+def _sequence_numeric(config: _Config) -> SequenceNumeric:
+    default = config.get("default_value")
+    if isinstance(default, bool) or not isinstance(default, int | float | None):
+        raise config.bad("default_value", "a number")
+    return SequenceNumeric(*_numeric_parts(config), default or 0.0)
+
+
+def _sequence_categorical(config: _Config) -> SequenceCategorical:
+    return SequenceCategorical(config.column("categorical_column", Categorical))
 
 
 def _bucketized(config: _Config) -> Bucketized:
@@ -140,14 +182,16 @@ def _identity(config: _Config) -> Categorical:
     default, key = config.get("default_value"), config.text("key")
 
     def place(value: Any) -> int:
-        if 0 <= value < buckets or value == -1:
+        if 0 <= value < buckets:
             return int(value)
-        if default is None:
-            raise MismatchError(
-                f"The column {key!r} has {buckets} ids and no default for others. "
-                f"Received: {value!r}"
-            )
-        return int(default)
+        if default is not None:
+            return int(default)
+        if value < 0:  # An embedding or an indicator passes it by.
+            return -1
+        raise MismatchError(
+            f"The column {key!r} has {buckets} ids and no default for others. "
+            f"Received: {value!r}"
+        )
 
     if default is not None and (type(default) is not int or default < 0):
         raise config.bad("default_value", "a whole number")
@@ -220,20 +264,21 @@ def _weighted(config: _Config) -> Weighted:
     return Weighted(column, config.text("weight_feature_key"))
 
 
+_OF_IDS = (Categorical, Crossed, Weighted, Bucketized, SequenceCategorical)
+
+
 def _indicator(config: _Config) -> Indicator:
-    kinds = (Categorical, Crossed, Weighted, Bucketized)
-    return Indicator(config.column("categorical_column", *kinds))
+    return Indicator(config.column("categorical_column", *_OF_IDS))
 
 
 def _embedding(config: _Config) -> Embedding:
-    kinds = (Categorical, Crossed, Weighted, Bucketized)
     combiner, norm = config.get("combiner"), config.get("max_norm")
     if combiner not in ("mean", "sqrtn", "sum"):
         raise config.bad("combiner", "'mean', 'sqrtn' or 'sum'")
     if norm is not None and not (isinstance(norm, int | float) and norm > 0):
         raise config.bad("max_norm", "a positive number")
     return Embedding(
-        config.column("categorical_column", *kinds),
+        config.column("categorical_column", *_OF_IDS),
         config.positive("dimension"),
         combiner,
         config.get("initializer"),
@@ -244,6 +289,8 @@ def _embedding(config: _Config) -> Embedding:
 
 _CLASSES: Mapping[str, Callable[[_Config], Any]] = {
     "NumericColumn": _numeric,
+    "SequenceNumericColumn": _sequence_numeric,
+    "SequenceCategoricalColumn": _sequence_categorical,
     "BucketizedColumn": _bucketized,
     "IdentityCategoricalColumn": _identity,
     "HashedCategoricalColumn": _hashed,

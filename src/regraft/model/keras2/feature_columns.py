@@ -16,10 +16,11 @@ from keras import ops
 
 from regraft.errors import MismatchError, UnsupportedError
 from regraft.graph.runtime.kernels.sparse import sparse_cross
+from regraft.model.keras2.composite_rows import CompositeRows
 from regraft.model.keras2.host_lookup import each
 from regraft.model.keras2.host_values import Array, is_text
 
-Features = Mapping[str, Array]
+Features = Mapping[str, Array | CompositeRows]
 Shapes = Mapping[str, tuple[int | None, ...]]
 # Name of a feature, its dtype, the lengths of its rows.
 Read = tuple[str, str, tuple[int, ...]]
@@ -49,7 +50,7 @@ class DenseColumn(Protocol):
         """Its part of the output."""
 
 
-def _feature(features: Features, key: str) -> Array:
+def _feature(features: Features, key: str) -> Array | CompositeRows:
     if key not in features:
         raise MismatchError(
             f"A feature column reads the feature {key!r}, which is not among the "
@@ -57,6 +58,18 @@ def _feature(features: Features, key: str) -> Array:
         )
     found = features[key]
     return found[:, None] if found.ndim == 1 else found
+
+
+def given_values(features: Features, key: str) -> tuple[Array, Array]:
+    """The values of a feature, and where there are any."""
+    found = _feature(features, key)
+    if isinstance(found, CompositeRows):
+        return found.padded()
+    return found, ~_is_missing(found)
+
+
+def _are_rows_of(values: Array, width: int) -> bool:
+    return not is_text(values) and values.size == len(values) * width
 
 
 def _length(shapes: Shapes, key: str) -> int:
@@ -105,7 +118,7 @@ class Numeric:
 
     def codes(self, features: Features) -> Array:
         values = _feature(features, self.key)
-        if is_text(values) or values.size != len(values) * self.width:
+        if isinstance(values, CompositeRows) or not _are_rows_of(values, self.width):
             raise MismatchError(
                 f"The numeric column {self.key!r} reads rows of {self.width} numbers. "
                 f"Received: {values.dtype} of shape {values.shape}"
@@ -190,13 +203,14 @@ class Categorical:
 
     def present(self, features: Features) -> Array:
         """Where a value is, be it one that has no id."""
-        return ~_is_missing(_feature(features, self.key))
+        return given_values(features, self.key)[1]
 
     def ids(self, features: Features) -> Array:
         """Ids of a batch, -1 where there is no value or none with an id."""
-        values = _feature(features, self.key)
-        found = each(self.place, values, "int64")
-        return np.where(_is_missing(values), -1, found)
+        values, present = given_values(features, self.key)
+        found = np.full(values.shape, -1, "int64")
+        found[present] = each(self.place, values[present], "int64")
+        return found
 
 
 @dataclass(frozen=True)
@@ -238,19 +252,26 @@ class Crossed:
     def ids(self, features: Features) -> Array:
         """Ids of all combinations of a row, -1 where there are fewer."""
         # TensorFlow takes the columns first, then the features.
-        indices, values, shapes, dense = [], [], [], []
+        indices: list[Any] = []
+        values: list[Any] = []
+        shapes: list[Any] = []
+        dense: list[Any] = []
         size, widest = 0, 1
         for leaf in self._leaves():
             if isinstance(leaf, str):
                 found = _feature(features, leaf)
-                dense.append(found)
+                parts = found.parts if isinstance(found, CompositeRows) else None
             else:
                 found = leaf.ids(features)
                 kept = np.argwhere(leaf.present(features))
-                indices.append(kept)
-                values.append(found[tuple(kept.T)])
-                shapes.append(np.array(found.shape, "int64"))
-            size, widest = len(found), widest * found.shape[1]
+                shape = np.array(found.shape, "int64")
+                parts = kept, found[tuple(kept.T)], shape
+            if parts is None:
+                dense.append(found)
+            else:
+                for items, part in zip((indices, values, shapes), parts, strict=True):
+                    items.append(part)
+            size, widest = len(found), widest * int(found.shape[1] or 0)
         places, crossed, _ = sparse_cross(
             *(indices, values, shapes, dense),
             hashed_output=True,
@@ -287,7 +308,7 @@ class Weighted:
     def ids(self, features: Features) -> Array:
         """Ids, and beside them their weights."""
         ids = self.categorical.ids(features)
-        weights = _feature(features, self.weight_key)
+        weights, _ = given_values(features, self.weight_key)
         if weights.shape != ids.shape:
             raise MismatchError(
                 f"The column {self.name!r} needs a weight for each id. Received "

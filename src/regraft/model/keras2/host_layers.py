@@ -132,10 +132,12 @@ class HostLayer(keras.layers.Layer):
         several: Whether its input is a list of arrays.
         finishes_on_device: Whether the compiled step makes its output of what
             `compute` returns.
+        reads_sparse: Whether `compute` takes sparse tensors, as `CompositeRows`.
     """
 
     several = False
     finishes_on_device = False
+    reads_sparse = False
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.pop("autocast", None)
@@ -149,8 +151,11 @@ class HostLayer(keras.layers.Layer):
         """Whether its output is text."""
         return False
 
-    def compute(self, inputs: Any) -> Array:
-        """Returns the output for NumPy arrays; text is an array of `bytes`."""
+    def compute(self, inputs: Any) -> Any:
+        """Returns the output for NumPy arrays; text is an array of `bytes`.
+
+        What is finished on the device may be a list of arrays.
+        """
         raise NotImplementedError
 
     def output_shape_of(self, shape: Any) -> tuple[int | None, ...]:
@@ -203,8 +208,12 @@ class HostLayer(keras.layers.Layer):
         if any(_compat.is_traced(leaf) for leaf in keras.tree.flatten(inputs)):
             trace = _tracer.get() or HostLayer._called_back
             return trace(self, inputs)
-        out = self.compute(keras.tree.map_structure(seen, inputs))
-        return keras.ops.convert_to_tensor(device_array(out, self.name))
+        return self._on_device(self.compute(keras.tree.map_structure(seen, inputs)))
+
+    def _on_device(self, computed: Any) -> Any:
+        if isinstance(computed, list):
+            return [self._on_device(part) for part in computed]
+        return keras.ops.convert_to_tensor(device_array(computed, self.name))
 
     def _called_back(self, inputs: Any) -> Any:
         """Computes out of a compiled step."""
@@ -224,8 +233,10 @@ class HostLayer(keras.layers.Layer):
         def on_host(*arrays: Any) -> Array:
             leaves = [seen(np.asarray(array)) for array in arrays]
             packed = keras.tree.pack_sequence_as(inputs, leaves)
-            out = device_array(self.compute(packed), self.name)
-            return np.asarray(out, dtype)
+            out = self.compute(packed)
+            if isinstance(out, list):
+                out = np.concatenate(out, axis=1)
+            return np.asarray(device_array(out, self.name), dtype)
 
         return _compat.call_host(on_host, shape, dtype, keras.tree.flatten(inputs))
 

@@ -16,6 +16,9 @@ import numpy as np
 from regraft import _compat
 from regraft.dtypes import HANDLE
 from regraft.errors import MismatchError, UnsupportedError
+from regraft.graph import ir
+from regraft.graph.runtime import composites
+from regraft.model.keras2.composite_rows import CompositeRows, composite_rows
 from regraft.model.keras2.host_data import (
     ArrayBatches,
     StagedBatches,
@@ -24,7 +27,7 @@ from regraft.model.keras2.host_data import (
     matched,
     target_arrays,
 )
-from regraft.model.keras2.host_layers import replay, replayed, widen
+from regraft.model.keras2.host_layers import file_dtype, replay, replayed, widen
 from regraft.model.keras2.host_pass import HostPass, graph_of, host_layers, ranked
 from regraft.model.keras2.host_values import (
     POOL,
@@ -93,7 +96,7 @@ class HostModel:
         graph = self._graph()
         given = matched(self._structure(), inputs)
         return [
-            checked(tensor, host_array(value))
+            _given(tensor, value)
             for tensor, value in zip(graph.inputs, given, strict=True)
         ]
 
@@ -109,7 +112,10 @@ class HostModel:
         staged = {}
         for number, value in enumerate(values):
             name = graph.inputs[number].name
-            if id(value) in host.used:
+            is_used = id(value) in host.used
+            if isinstance(value, CompositeRows):
+                value = value.padded()[0] if is_used else _placeholder(value)
+            if is_used:
                 value = device_array(value, name)
             elif is_text(value):
                 value = np.zeros(value.shape, HANDLE)
@@ -118,10 +124,15 @@ class HostModel:
             staged[f"{_PREFIX}input_{number:04}"] = value
         for number, layer in enumerate(host_layers(self)):
             for call, result in enumerate(host.results.get(id(layer), ())):
-                if result is not None:
-                    staged[f"{_PREFIX}layer_{number:04}_{call:04}"] = device_array(
-                        result, layer.name
-                    )
+                if result is None:
+                    continue
+                name = f"{_PREFIX}layer_{number:04}_{call:04}"
+                if isinstance(result, list):
+                    for place, part in enumerate(result):
+                        key = f"{name}_{place:04}"
+                        staged[key] = device_array(part, layer.name)
+                else:
+                    staged[name] = device_array(result, layer.name)
         return staged
 
     def _unstaged(self, staged: dict[str, Any]) -> tuple[Any, Any]:
@@ -132,12 +143,17 @@ class HostModel:
             staged[f"{_PREFIX}input_{number:04}"] for number in range(len(graph.inputs))
         ]
         layers = host_layers(self)
-        results = {}
-        for key, value in staged.items():
+        results: dict[tuple[int, int], Any] = {}
+        # In the order of their keys, as a compiled step gets them, too.
+        for key, value in sorted(staged.items()):
             kind, *numbers = key.removeprefix(_PREFIX).split("_")
             if kind == "layer":
-                number, call = map(int, numbers)
-                results[id(layers[number]), call] = keras.ops.convert_to_tensor(value)
+                number, call, *place = map(int, numbers)
+                found = keras.ops.convert_to_tensor(value)
+                if place:
+                    results.setdefault((id(layers[number]), call), []).append(found)
+                else:
+                    results[id(layers[number]), call] = found
         return keras.tree.pack_sequence_as(structure, flat), results
 
     def _shown(self, outputs: Any) -> Any:
@@ -342,6 +358,24 @@ def _shown_leaf(value: Any) -> Any:
     if keras.backend.standardize_dtype(value.dtype) != HANDLE:
         return value
     return seen(value)
+
+
+def _given(tensor: keras.KerasTensor, value: Any) -> Any:
+    """An array for an input of a model, or the rows of a sparse one.
+
+    A dense array or list is taken for a sparse input, too.
+    """
+    if getattr(tensor, "sparse", False) and not isinstance(value, list):
+        dtype = ir.DataType.of(file_dtype(tensor))
+        spec = composites.sparse_spec(ir.TensorShape(tuple(tensor.shape)), dtype)
+        if isinstance(value, CompositeRows) or composites.components(spec, value):
+            return composite_rows(spec, value, tensor.name)
+    return checked(tensor, host_array(value))
+
+
+def _placeholder(value: CompositeRows) -> Array:
+    """What stands for a sparse input that only host layers read."""
+    return np.zeros((len(value), *[1] * (value.ndim - 1)), "float32")
 
 
 def _truncated(value: Array) -> Array:

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from regraft import _compat
+from regraft.model.keras2.composite_rows import CompositeRows
 from regraft.model.keras2.host_layers import HostLayer
 from regraft.model.keras2.host_values import Array, device_array, is_text, seen
 
@@ -104,6 +105,9 @@ def _has_host_layers(operation: Any) -> bool:
     return graph_of(operation) is not None and bool(host_layers(operation))
 
 
+_HELD = (np.ndarray, CompositeRows)
+
+
 class HostPass:
     """One pass over a batch.
 
@@ -114,7 +118,7 @@ class HostPass:
     """
 
     def __init__(self) -> None:
-        self.results: dict[int, list[Array | None]] = {}
+        self.results: dict[int, list[Array | list[Array] | None]] = {}
         self.used: set[int] = set()
         self._sources: dict[int, list[Any]] = {}
         self._kept: list[Any] = []
@@ -151,7 +155,10 @@ class HostPass:
         graph = graph_of(operation)
         if graph is not None:
             return self.network(graph, _flat_arguments(graph, args[0]), leads)
-        found = _evaluated(operation, args, kwargs) if known else None
+        sparse = any(isinstance(leaf, CompositeRows) for leaf in leaves)
+        found = None
+        if known and not sparse:
+            found = _evaluated(operation, args, kwargs)
         if found is None:
             self.reads(leaves)
             return None
@@ -162,7 +169,7 @@ class HostPass:
 
     def reads(self, leaves: Iterable[Any]) -> None:
         """Notes what the compiled step reads."""
-        pending = [leaf for leaf in leaves if isinstance(leaf, np.ndarray)]
+        pending = [leaf for leaf in leaves if isinstance(leaf, _HELD)]
         while pending:
             leaf = pending.pop()
             if id(leaf) not in self.used:
@@ -171,7 +178,7 @@ class HostPass:
                 pending += [
                     source
                     for source in self._sources.get(id(leaf), ())
-                    if isinstance(source, np.ndarray)
+                    if isinstance(source, _HELD)
                 ]
 
 

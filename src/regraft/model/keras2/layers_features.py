@@ -1,9 +1,9 @@
-"""`DenseFeatures`: feature columns as a layer."""
+"""`DenseFeatures` and `SequenceFeatures`: feature columns as layers."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +13,14 @@ import numpy as np
 from keras import ops
 
 from regraft import _compat
-from regraft.errors import FormatError, MismatchError
-from regraft.model.keras2.feature_column_configs import dense_column
-from regraft.model.keras2.feature_columns import DenseColumn, Embedding, Shapes
+from regraft.errors import FormatError, MismatchError, UnsupportedError
+from regraft.model.keras2.composite_rows import sparse_rows
+from regraft.model.keras2.feature_column_configs import dense_column, sequence_column
+from regraft.model.keras2.feature_columns import DenseColumn, Embedding
 from regraft.model.keras2.host_layers import HostLayer, InputLayer, replayed
-from regraft.model.keras2.host_values import POOL, Array, host_array
+from regraft.model.keras2.host_values import POOL, Array, device_dtype, host_array
 from regraft.model.keras2.registration import registered
+from regraft.model.keras2.sequence_columns import SequenceColumn, Steps
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class _Columns:
     Keras takes no interest in what is inside.
     """
 
-    columns: tuple[DenseColumn, ...]
+    columns: tuple[Any, ...]
     entries: tuple[Any, ...]
 
 
@@ -42,6 +44,8 @@ class DenseFeatures(HostLayer):
     """
 
     finishes_on_device = True
+    reads_sparse = True
+    _column: Callable[[Any], DenseColumn | SequenceColumn] = staticmethod(dense_column)
 
     def __init__(
         self, feature_columns: Any, partitioner: Any = None, **kwargs: Any
@@ -53,7 +57,7 @@ class DenseFeatures(HostLayer):
                 received=type(feature_columns).__name__,
             )
         entries = tuple(feature_columns)
-        columns = [dense_column(entry) for entry in entries]
+        columns = [self._column(entry) for entry in entries]
         columns.sort(key=lambda column: column.name)
         names = [column.name for column in columns]
         if len(set(names)) < len(names) or not names:
@@ -64,7 +68,7 @@ class DenseFeatures(HostLayer):
         self._held = _Columns(tuple(columns), entries)
 
     @property
-    def columns(self) -> tuple[DenseColumn, ...]:
+    def columns(self) -> tuple[Any, ...]:
         """The columns, in the order of the output."""
         return self._held.columns
 
@@ -94,12 +98,13 @@ class DenseFeatures(HostLayer):
     def build(self, input_shape: Any = None) -> None:
         """Makes the tables of embeddings."""
         for column in self.columns:
-            if isinstance(column, Embedding):
+            embedding = column.column if isinstance(column, Steps) else column
+            if isinstance(embedding, Embedding):
                 table = self.add_weight(
                     name="embedding_weights",
-                    shape=column.table_shape,
-                    initializer=_initializer(column.initializer),
-                    trainable=column.trainable,
+                    shape=embedding.table_shape,
+                    initializer=_initializer(embedding.initializer),
+                    trainable=embedding.trainable,
                 )
                 setattr(self, _table(column), table)
         self.built = True
@@ -114,11 +119,14 @@ class DenseFeatures(HostLayer):
         if not self.built:
             self.build()
         with POOL.scope():
-            codes = ops.convert_to_tensor(self.compute(features))
-        return self._finished(codes, _shapes(features))
+            return self._finished(self._on_device(self.compute(features)))
 
     def _given(self, inputs: Any) -> Any:
-        return {key: host_array(item) for key, item in self._features(inputs).items()}
+        found = {}
+        for key, item in self._features(inputs).items():
+            rows = sparse_rows(item, key)
+            found[key] = host_array(item) if rows is None else rows
+        return found
 
     def _features(self, inputs: Any) -> Mapping[str, Any]:
         if not isinstance(inputs, Mapping):
@@ -128,9 +136,9 @@ class DenseFeatures(HostLayer):
             )
         return inputs
 
-    def compute(self, inputs: Any) -> Array:
+    def compute(self, inputs: Any) -> list[Array]:
         features = self._features(inputs)
-        return np.concatenate([c.codes(features) for c in self.columns], axis=1)
+        return [column.codes(features) for column in self.columns]
 
     def output_shape_of(self, shape: Any) -> tuple[int | None, ...]:
         """Shape of the codes."""
@@ -139,23 +147,24 @@ class DenseFeatures(HostLayer):
 
     def call(self, inputs: Any) -> Any:
         shapes = _shapes(self._features(inputs))
-        return self._finished(super().call(inputs), shapes)
+        codes = super().call(inputs)
+        if not isinstance(codes, list):  # Side by side, from the host.
+            ends = np.cumsum([column.count(shapes) for column in self.columns])
+            codes = ops.split(codes, ends[:-1].tolist(), axis=1)
+        return self._finished(codes)
 
-    def _finished(self, codes: Any, shapes: Shapes) -> Any:
-        parts, start = [], 0
-        for column in self.columns:
-            end = start + column.count(shapes)
-            table = getattr(self, _table(column), None)
-            parts.append(column.dense(codes[:, start:end], table))
-            start = end
-        return ops.cast(ops.concatenate(parts, axis=1), self.compute_dtype)
+    def _finished(self, codes: list[Any]) -> Any:
+        parts = [
+            column.dense(part, getattr(self, _table(column), None))
+            for column, part in zip(self.columns, codes, strict=True)
+        ]
+        return ops.cast(ops.concatenate(parts, axis=-1), self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return _rows(input_shape), sum(column.width for column in self.columns)
 
     def compute_output_spec(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         shapes = _shapes(self._features(inputs))
-        self.output_shape_of(shapes)  # Whether the lengths are known.
         return keras.KerasTensor(self.compute_output_shape(shapes), self.compute_dtype)
 
     @property
@@ -170,6 +179,65 @@ class DenseFeatures(HostLayer):
         return config
 
 
+@registered
+class SequenceFeatures(DenseFeatures):
+    """Feature columns of a dict of sequences, side by side, and the sequences' lengths.
+
+    Its features are sparse, of shape (batch, steps) or (batch, steps, values of a
+    step). It gives numbers of shape (batch, steps, width), and lengths of shape
+    (batch,).
+
+    Args:
+        feature_columns: Their configs, as Keras 2 writes them.
+        partitioner: Without meaning here.
+    """
+
+    _column = staticmethod(sequence_column)
+
+    def compute(self, inputs: Any) -> list[Array]:
+        codes = super().compute(inputs)
+        lengths = [column.lengths(inputs) for column in self.columns]
+        for column, part, found in zip(self.columns, codes, lengths, strict=True):
+            same = len(found) == len(lengths[0]) and (found == lengths[0]).all()
+            if not same or part.shape[1] != codes[0].shape[1]:
+                raise MismatchError(
+                    f"The columns of layer '{self.name}' need sequences of the same "
+                    f"lengths. Received: {_lengths(lengths[0], codes[0])} of column "
+                    f"'{self.columns[0].name}', {_lengths(found, part)} of column "
+                    f"'{column.name}'"
+                )
+        return [lengths[0], *codes]
+
+    def output_shape_of(self, shape: Any) -> tuple[int | None, ...]:
+        """Is asked for where the codes would be made within a compiled step."""
+        raise UnsupportedError(
+            f"Layer '{self.name}' reads sequences that other layers make; it takes "
+            "them from the inputs of the model alone."
+        )
+
+    def call(self, inputs: Any) -> Any:
+        return self._finished(HostLayer.call(self, inputs))
+
+    def _finished(self, codes: list[Any]) -> Any:
+        lengths, *codes = codes
+        return super()._finished(codes), lengths
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        rows, width = super().compute_output_shape(input_shape)
+        return (rows, None, width), (rows,)
+
+    def compute_output_spec(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        values, lengths = self.compute_output_shape(_shapes(self._features(inputs)))
+        return (
+            keras.KerasTensor(values, self.compute_dtype),
+            keras.KerasTensor(lengths, device_dtype("int64")),
+        )
+
+
+def _lengths(lengths: Array, codes: Array) -> str:
+    return f"{lengths.tolist()} in {codes.shape[1]} steps"
+
+
 def _shapes(features: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
     return {key: tuple(item.shape) for key, item in features.items()}
 
@@ -179,7 +247,7 @@ def _rows(shapes: Any) -> int | None:
     return rows
 
 
-def _table(column: DenseColumn) -> str:
+def _table(column: DenseColumn | SequenceColumn) -> str:
     """Keras 2's edge in the object graph, and the attribute."""
     return f"{column.name}/embedding_weights"
 

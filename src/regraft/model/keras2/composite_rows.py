@@ -59,6 +59,19 @@ class CompositeRows:
         take = _sparse_rows if self._is_sparse else _ragged_rows
         return CompositeRows(self._spec, take(self.parts, places))
 
+    def padded(self) -> tuple[Array, Array]:
+        """Returns a sparse tensor as a dense one, and where it has values.
+
+        Everywhere else is zero, or empty text.
+        """
+        indices, found, shape = self.parts
+        places = tuple(indices.T)
+        present = np.zeros(tuple(shape), bool)
+        present[places] = True
+        dense = np.full(present.shape, b"" if is_text(found) else 0, found.dtype)
+        dense[places] = found
+        return dense, present
+
 
 def _ragged_rows(parts: Sequence[Array], places: Array) -> list[Array]:
     flat, *splits = parts
@@ -135,6 +148,26 @@ def composite_rows(spec: ir.TypeSpec, value: Any, name: str) -> CompositeRows:
             f"Received: {wrong}."
         )
     return CompositeRows(spec, arrays)
+
+
+def sparse_rows(value: Any, name: str) -> CompositeRows | None:
+    """Returns what was given of a sparse tensor of any shape; `None` if it is none.
+
+    Raises:
+        MismatchError: Its parts contradict one another.
+    """
+    if isinstance(value, list | CompositeRows):
+        return None if isinstance(value, list) else value
+    parts = composites.components(
+        composites.sparse_spec(ir.TensorShape(None), ir.NO_TYPE), value
+    )
+    if parts is None:
+        return None
+    found, shape = host_array(parts[1]), host_array(parts[2])
+    dtype = "string" if is_text(found) else str(found.dtype)
+    lengths = ir.TensorShape((None,) * shape.size)
+    spec = composites.sparse_spec(lengths, ir.DataType.of(dtype))
+    return composite_rows(spec, parts, name)
 
 
 def _are_rows(value: Any) -> bool:
