@@ -424,7 +424,12 @@ def test_names_that_are_paths_of_one_another(peer_saved: Any, tmp_path: Path) ->
         names = [entry.name for entry in regraft.load_report(loaded).layers]
         assert {"conv1", "conv1/conv"} <= set(names)
         assert loaded.get_layer("conv1") is not loaded.get_layer("conv1/conv")
-        assert loaded.get_layer("conv1/conv").kernel.shape[-1] == 4
+        found = loaded.get_layer("conv1/conv")
+        assert found is loaded.get_layer("conv1__conv")
+        assert found.kernel.shape[-1] == 4
+        assert found.kernel.path == "conv1__conv/kernel"
+        assert loaded.get_layer("conv1").bias.path == "conv1/bias"
+        assert loaded.output_names == ["head__a", "head_a"]
 
 
 def test_version_of_keras_is_a_plain_string(tmp_path: Path) -> None:
