@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -16,6 +16,13 @@ from regraft.graph.tracing.function_graph import TOKENS, Graph
 from regraft.graph.tracing.lowerings.elementwise import cast
 from regraft.graph.tracing.tracer import Tracing
 from regraft.graph.tracing.values import Value
+from regraft.model.keras2.feature_columns import (
+    Bucketized,
+    Categorical,
+    Crossed,
+    Numeric,
+    Weighted,
+)
 from regraft.model.keras2.host_layers import HostLayer
 from regraft.model.keras2.host_lookup import IndexLookup
 from regraft.model.keras2.host_text import (
@@ -24,6 +31,7 @@ from regraft.model.keras2.host_text import (
     Hashing,
     TextVectorization,
 )
+from regraft.model.keras2.layers_features import DenseFeatures
 
 
 class HostLayerTracer:
@@ -40,6 +48,8 @@ class HostLayerTracer:
         """Returns what stands for the output of a layer."""
         spec = _spec(layer)
         operands = keras.tree.flatten(inputs)
+        if isinstance(inputs, Mapping):
+            spec["keys"] = sorted(inputs)
         given = keras.tree.map_structure(lambda tensor: tuple(tensor.shape), inputs)
         shape = _named_lengths(layer.output_shape_of(given), operands)
         dtype = layer.device_dtype
@@ -48,7 +58,9 @@ class HostLayerTracer:
             # It can't be written down itself: only the mark can.
             return _compat.call_host(_never, shape, dtype, list(arrays))
 
-        return self._tracing.composite("host_layer", stand_in, *operands, spec=spec)
+        return self._tracing.composite(
+            spec.pop("composite"), stand_in, *operands, spec=spec
+        )
 
 
 def _never(*arrays: Any) -> Any:
@@ -75,9 +87,16 @@ def _named_lengths(shape: Any, operands: list[Any]) -> tuple[Any, ...]:
 
 def _spec(layer: HostLayer) -> dict[str, Any]:
     """Returns what a layer does, as plain data."""
+    if type(layer) is DenseFeatures:
+        return {"composite": "feature_columns", "columns": _columns(layer)}
     for cls, describe in _DESCRIPTIONS.items():
         if isinstance(layer, cls):
-            return {"dtype": layer.device_dtype, **describe(layer)}
+            described = describe(layer)
+            return {
+                "composite": "host_layer",
+                "dtype": layer.device_dtype,
+                **described,
+            }
     raise UnsupportedError(
         f"Layer '{layer.name}' of class {type(layer).__name__} can't be written as "
         "TensorFlow ops."
@@ -146,6 +165,37 @@ def _crossing(layer: Any) -> dict[str, Any]:
 
 def _category_crossing(layer: Any) -> dict[str, Any]:
     return {"kind": "category_crossing", "separator": layer.separator}
+
+
+def _columns(layer: DenseFeatures) -> list[dict[str, Any]]:
+    """Feature columns, each with the features that it reads by name."""
+    return [_column(column) for column in layer.columns]
+
+
+def _column(column: Any) -> dict[str, Any]:
+    match column:
+        case Numeric():
+            return {"kind": "numeric", "key": column.key, "width": column.width}
+        case Bucketized():
+            boundaries = list(map(float, column.boundaries))
+            source = _column(column.source)
+            return {"kind": "buckets", "source": source, "boundaries": boundaries}
+        case Categorical():
+            return {**column.rule, "key": column.key, "buckets": column.buckets}
+        case Crossed():
+            leaves = [
+                {"kind": "feature", "key": leaf}
+                if isinstance(leaf, str)
+                else _column(leaf)
+                for leaf in column.leaves()
+            ]
+            words = {"buckets": column.buckets, "hash_key": column.hash_key}
+            return {"kind": "crossed", "leaves": leaves, **words}
+        case Weighted():
+            ids = _column(column.categorical)
+            return {"kind": "weighted", "ids": ids, "key": column.weight_key}
+        case _:  # An indicator or an embedding is finished with the codes.
+            return {"kind": "ids", "ids": _column(column.categorical)}
 
 
 _DESCRIPTIONS: dict[type, Callable[[Any], dict[str, Any]]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,6 @@ def test_saved_again_they_open_in_tf_keras(
     written: Written, name: str, peer: Peer, tmp_path: Path
 ) -> None:
     model = regraft.load_model(written.directory / "model.h5")
-    # Their functions are not written: tf_keras makes them of the config.
     regraft.save_model(model, tmp_path / name, save_traces=False)
     found = peer.call("features.read", tmp_path / name, ARRAYS)
     assert _differing(found, written.out, 1e-6) == []
@@ -167,6 +167,22 @@ def test_saved_again_they_open_in_tf_keras(
     assert _differing(again.predict(ARRAYS, verbose=0), written.out, 1e-6) == []
     _train(again)
     assert _differing(again.predict(ARRAYS, verbose=0), written.next, 1e-5) == []
+
+
+def test_saved_with_functions_tensorflow_serves_them(
+    written: Written, peer: Peer, tmp_path: Path
+) -> None:
+    model = regraft.load_model(written.directory / "model.h5")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        regraft.save_model(model, tmp_path / "again")
+    theirs = peer.call("features.serve", tmp_path / "again", ARRAYS)
+    assert _differing(theirs, written.out, 1e-6) == []
+    serve = regraft.load(tmp_path / "again").signatures["serving_default"]
+    ours = {key: np.asarray(value) for key, value in serve(**ARRAYS).items()}
+    assert _differing(ours, written.out, 1e-6) == []
+    found = peer.call("features.read", tmp_path / "again", ARRAYS)
+    assert _differing(found, written.out, 1e-6) == []
 
 
 def test_chain_that_begins_with_columns_predicts_and_takes_the_same_next_step(

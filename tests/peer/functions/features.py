@@ -90,6 +90,13 @@ def read(path: Path, arrays: Arrays) -> dict[str, np.ndarray]:
     return _predicted(tf_keras.models.load_model(path), arrays)
 
 
+def serve(path: Path, arrays: Arrays) -> dict[str, np.ndarray]:
+    """What a SavedModel's signature computes."""
+    served = tf.saved_model.load(path).signatures["serving_default"]
+    found = served(**{name: _tensor(array) for name, array in arrays.items()})
+    return {name: value.numpy() for name, value in found.items()}
+
+
 def write_random_features(
     directory: Path, cases: list[dict[str, Any]], x: np.ndarray, y: np.ndarray
 ) -> list[dict[str, np.ndarray]]:

@@ -195,7 +195,8 @@ def _identity(config: _Config) -> Categorical:
 
     if default is not None and (type(default) is not int or default < 0):
         raise config.bad("default_value", "a whole number")
-    return Categorical(key, buckets, place, "int64")
+    rule = {"kind": "identity", "default": -1 if default is None else default}
+    return Categorical(key, buckets, place, "int64", rule)
 
 
 def _hash(value: Any) -> int:
@@ -207,7 +208,11 @@ def _hashed(config: _Config) -> Categorical:
     buckets = config.positive("hash_bucket_size")
     dtype = "string" if config.get("dtype") in (None, "string") else "int64"
     return Categorical(
-        config.text("key"), buckets, lambda value: _hash(value) % buckets, dtype
+        config.text("key"),
+        buckets,
+        lambda value: _hash(value) % buckets,
+        dtype,
+        {"kind": "hashed"},
     )
 
 
@@ -215,10 +220,8 @@ def _vocabulary(config: _Config) -> Categorical:
     words = config.items("vocabulary_list")
     if not all(isinstance(word, str | int) for word in words):
         raise config.bad("vocabulary_list", "texts or whole numbers")
-    ids = {
-        word.encode() if isinstance(word, str) else word: index
-        for index, word in enumerate(words)
-    }
+    keys = [word.encode() if isinstance(word, str) else word for word in words]
+    ids = {key: index for index, key in enumerate(keys)}
     others = config.get("num_oov_buckets") or 0
     default = config.get("default_value")
     default = -1 if default is None else default
@@ -233,7 +236,14 @@ def _vocabulary(config: _Config) -> Categorical:
         return len(words) + _hash(value) % others if others > 0 else default
 
     dtype = "string" if isinstance(words[0], str) else "int64"
-    return Categorical(config.text("key"), count, place, dtype)
+    rule = {
+        "kind": "vocabulary",
+        "tokens": keys,
+        "is_text": dtype == "string",
+        "default": default,
+        "others": max(others, 0),
+    }
+    return Categorical(config.text("key"), count, place, dtype, rule)
 
 
 def _vocabulary_file(config: _Config) -> Categorical:

@@ -8,7 +8,7 @@ it makes its part of the layer's output of them, with an embedding's table.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -184,12 +184,14 @@ class Categorical:
         buckets: Number of ids.
         place: The id of a value.
         dtype: Of the feature.
+        rule: What `place` does, as plain data: its `kind` and what that needs.
     """
 
     key: str
     buckets: int
     place: Callable[[Any], int]
     dtype: str
+    rule: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def name(self) -> str:
@@ -221,22 +223,21 @@ class Crossed:
     buckets: int
     hash_key: int
 
-    def _leaves(self) -> Iterator[Any]:
+    def leaves(self) -> Iterator[Any]:
+        """Features by name and columns, those of crosses within it, too."""
         for key in self.keys:
             if isinstance(key, Crossed):
-                yield from key._leaves()
+                yield from key.leaves()
             else:
                 yield key
 
     @property
     def name(self) -> str:
-        names = [
-            leaf if isinstance(leaf, str) else leaf.name for leaf in self._leaves()
-        ]
+        names = [leaf if isinstance(leaf, str) else leaf.name for leaf in self.leaves()]
         return "_X_".join(sorted(names))
 
     def reads(self) -> Iterator[Read]:
-        for leaf in self._leaves():
+        for leaf in self.leaves():
             if isinstance(leaf, str):
                 yield leaf, "string", (1,)
             else:
@@ -244,7 +245,7 @@ class Crossed:
 
     def count(self, shapes: Shapes) -> int:
         found = 1
-        for leaf in self._leaves():
+        for leaf in self.leaves():
             text = isinstance(leaf, str)
             found *= _length(shapes, leaf) if text else leaf.count(shapes)
         return found
@@ -257,7 +258,7 @@ class Crossed:
         shapes: list[Any] = []
         dense: list[Any] = []
         size, widest = 0, 1
-        for leaf in self._leaves():
+        for leaf in self.leaves():
             if isinstance(leaf, str):
                 found = _feature(features, leaf)
                 parts = found.parts if isinstance(found, CompositeRows) else None

@@ -6,6 +6,7 @@ import importlib
 
 _FAMILIES = (
     "array",
+    "columns",
     "composites",
     "control_flow",
     "derivatives",

@@ -202,14 +202,15 @@ def _constants(spec: Spec) -> tuple[Value, Value]:
     return Value.of(tokens, dtype), Value.of(numbers, "int64")
 
 
-def _text(item: bytes) -> Any:
+def text_scalar(item: bytes) -> Any:
+    """An array of one text."""
     scalar = np.empty((), object)
     scalar[()] = item
     return scalar
 
 
 def _key(item: Any, spec: Spec) -> Any:
-    return _text(item) if spec["is_text"] else np.int64(item)
+    return text_scalar(item) if spec["is_text"] else np.int64(item)
 
 
 def _found(g: Graph, keys: Value, columns: tuple[Value, Value], default: Any) -> Value:
@@ -326,7 +327,7 @@ def _hashing(g: Graph, operands: list[Value], spec: Spec) -> Value:
         )
     if masked:
         is_text = keys.dtype == "string"
-        item = _text(spec["mask"]) if is_text else np.asarray(spec["mask"])
+        item = text_scalar(spec["mask"]) if is_text else np.asarray(spec["mask"])
         mask = Value.of(item, keys.dtype)
         is_mask = g.op("Equal", keys, mask, shape=dims)
         later = g.op("AddV2", found, np.int64(1), shape=dims)
@@ -358,7 +359,7 @@ def _column(g: Graph, value: Value) -> Value:
 def _category_crossing(g: Graph, operands: list[Value], spec: Spec) -> Value:
     columns = [_column(g, operand) for operand in operands]
     _, found, _ = g.op(
-        "SparseCrossV2", [], [], [], columns, _text(spec["separator"].encode())
+        "SparseCrossV2", [], [], [], columns, text_scalar(spec["separator"].encode())
     )
     return g.reshape(found.shaped((None,)), tuple(g.out[0].shape))
 
