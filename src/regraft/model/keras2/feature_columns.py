@@ -26,8 +26,8 @@ Shapes = Mapping[str, tuple[int | None, ...]]
 Read = tuple[str, str, tuple[int, ...]]
 
 
-class DenseColumn(Protocol):
-    """A column that has a place in the output of `DenseFeatures`."""
+class Column(Protocol):
+    """A column that has a place in the output of a layer."""
 
     @property
     def name(self) -> str:
@@ -35,19 +35,23 @@ class DenseColumn(Protocol):
 
     @property
     def width(self) -> int:
-        """How many numbers of a row of the output are its own."""
+        """How many numbers of a row, or of a step, of the output are its own."""
 
     def reads(self) -> Iterator[Read]:
         """The features that it reads, as far as its config tells."""
-
-    def count(self, shapes: Shapes) -> int:
-        """How many codes a row has."""
 
     def codes(self, features: Features) -> Array:
         """The codes of a batch."""
 
     def dense(self, codes: Any, table: Any) -> Any:
         """Its part of the output."""
+
+
+class DenseColumn(Column, Protocol):
+    """A column of `DenseFeatures`."""
+
+    def count(self, shapes: Shapes) -> int:
+        """How many codes a row has."""
 
 
 def _feature(features: Features, key: str) -> Array | CompositeRows:

@@ -16,11 +16,11 @@ from regraft import _compat
 from regraft.errors import FormatError, MismatchError, UnsupportedError
 from regraft.model.keras2.composite_rows import sparse_rows
 from regraft.model.keras2.feature_column_configs import dense_column, sequence_column
-from regraft.model.keras2.feature_columns import DenseColumn, Embedding
+from regraft.model.keras2.feature_columns import Column, Embedding
 from regraft.model.keras2.host_layers import HostLayer, InputLayer, replayed
 from regraft.model.keras2.host_values import POOL, Array, device_dtype, host_array
 from regraft.model.keras2.registration import registered
-from regraft.model.keras2.sequence_columns import SequenceColumn, Steps
+from regraft.model.keras2.sequence_columns import Steps
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class DenseFeatures(HostLayer):
 
     finishes_on_device = True
     reads_sparse = True
-    _column: Callable[[Any], DenseColumn | SequenceColumn] = staticmethod(dense_column)
+    _column: Callable[[Any], Column] = staticmethod(dense_column)
 
     def __init__(
         self, feature_columns: Any, partitioner: Any = None, **kwargs: Any
@@ -247,7 +247,7 @@ def _rows(shapes: Any) -> int | None:
     return rows
 
 
-def _table(column: DenseColumn | SequenceColumn) -> str:
+def _table(column: Column) -> str:
     """Keras 2's edge in the object graph, and the attribute."""
     return f"{column.name}/embedding_weights"
 

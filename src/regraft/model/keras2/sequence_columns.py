@@ -16,6 +16,7 @@ from keras import ops
 from regraft.errors import MismatchError
 from regraft.model.keras2.feature_columns import (
     Categorical,
+    Column,
     Embedding,
     Features,
     Indicator,
@@ -25,28 +26,11 @@ from regraft.model.keras2.feature_columns import (
 from regraft.model.keras2.host_values import Array, is_text
 
 
-class SequenceColumn(Protocol):
-    """A column that has a place in the output of `SequenceFeatures`."""
-
-    @property
-    def name(self) -> str:
-        """By which columns are ordered."""
-
-    @property
-    def width(self) -> int:
-        """How many numbers of a step are its own."""
-
-    def reads(self) -> Iterator[Read]:
-        """The features that it reads, as far as its config tells."""
-
-    def codes(self, features: Features) -> Array:
-        """The codes of a batch."""
+class SequenceColumn(Column, Protocol):
+    """A column of `SequenceFeatures`."""
 
     def lengths(self, features: Features) -> Array:
         """How many steps each example has."""
-
-    def dense(self, codes: Any, table: Any) -> Any:
-        """Its part of the output."""
 
 
 def _last(present: Array) -> Array:
