@@ -261,6 +261,13 @@ def _resizing(config: Mapping[str, Any], dialect: Dialect) -> Any:
     )
 
 
+def _rescaling(config: Mapping[str, Any], dialect: Dialect) -> Any:
+    policy = config.get("dtype")
+    if isinstance(policy, Mapping):
+        policy = (policy.get("config") or {}).get("name")
+    return layers_preprocessing.Rescaling if policy == "float64" else None
+
+
 def _random_interval(config: Config, context: BuildContext) -> None:
     for key in ("factor", "height_factor", "width_factor"):
         if isinstance(config.get(key), list):
@@ -423,7 +430,7 @@ ROWS: Mapping[str, Row] = {
         },
     ),
     "Normalization": Row(ends_masks=True),
-    "Rescaling": Row(ends_masks=True),
+    "Rescaling": Row(choose=_rescaling, ends_masks=True),
     "Resizing": Row(choose=_resizing),
     "SeparableConv1D": Row(dropped=_SEPARABLE, choose=_causal_convolution),
     "SeparableConv2D": Row(dropped=_SEPARABLE),

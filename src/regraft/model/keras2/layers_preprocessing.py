@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from regraft.errors import UnsupportedError
@@ -182,6 +183,23 @@ def _center(data: Any, axes: tuple[int, int], size: tuple[int, int]) -> Any:
 # Ways of TensorFlow's `tf.image.resize` that Keras 3 has not, or not so: TensorFlow's
 # cubic weights are of a table of 1024 steps (4e-4 of the values).
 ONLY_TENSORFLOW = ("area", "bicubic", "gaussian", "mitchellcubic")
+
+
+@registered
+class Rescaling(keras.layers.Rescaling):
+    """Rescaling of float64 data by what Keras 2 rounded to float32.
+
+    It cast Python's numbers with `tf.cast`, which makes tensors of float32 first.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        data = ops.cast(inputs, self.compute_dtype)
+        return data * _as_float32(self.scale) + _as_float32(self.offset)
+
+
+def _as_float32(given: Any) -> Any:
+    rounded = np.asarray(given, "float32")
+    return float(rounded) if rounded.ndim == 0 else rounded.astype("float64")
 
 
 @registered
