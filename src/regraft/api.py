@@ -151,8 +151,11 @@ def _lost_functions(model: keras.Model, needed: str = "") -> list[Note]:
     ]
     if not found:
         return []
-    classes = ", ".join(sorted({repr(layer.saved_class_name) for layer in found}))
-    needed = needed or f"who loads it needs the class, {classes}"
+    missing = {
+        f"the {getattr(layer, 'lacks', '') or f'class {layer.saved_class_name!r}'}"
+        for layer in found
+    }
+    needed = needed or f"who loads it needs {', '.join(sorted(missing))}"
     return [
         Note(
             f"layer '{found[0].name}'" + (" and others" if found[1:] else ""),

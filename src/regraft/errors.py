@@ -109,7 +109,16 @@ class UnsupportedOpError(UnsupportedError):
 
 
 class UnknownNameError(RegraftError, ValueError):
-    """A file names a class or function that nobody knows: pass it to the loader."""
+    """A file names a class or function that nobody knows: pass it to the loader.
+
+    Args:
+        message: The whole text.
+        what: What it is, as `regularizer 'mine'`; `""` for a class of layers.
+    """
+
+    def __init__(self, message: str, what: str = "") -> None:
+        self.what = what
+        super().__init__(message)
 
 
 class MismatchError(RegraftError, ValueError):

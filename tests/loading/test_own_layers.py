@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 import regraft
 from peer import Peer
@@ -234,13 +235,55 @@ def test_file_without_functions_says_whose_class_it_needs(
         warnings.simplefilter("always")
         regraft.save_model(model, tmp_path / name, **options)
     (text,) = (str(w.message) for w in said if w.category is UserWarning)
-    assert re.search(r"layer 'user': .* needs the class, 'UsesMask'", text)
+    assert re.search(r"layer 'user': .* needs the class 'UsesMask'", text)
     with pytest.raises(
         regraft.UnknownNameError, match="Unknown layer class 'UsesMask'"
     ):
         regraft.load_model(tmp_path / name)
     loaded = regraft.load_model(tmp_path / name, custom_objects={"UsesMask": Passing})
     assert isinstance(loaded.get_layer("user"), Passing)
+
+
+@pytest.mark.parametrize("name", ["m.h5", "plain"])
+@pytest.mark.parametrize(
+    ("key", "function"),
+    [
+        ("kernel_regularizer", "summed_squares"),
+        ("activity_regularizer", "summed_squares"),
+        ("activation", "squares"),
+    ],
+)
+def test_file_without_functions_says_what_a_stock_layer_needs(
+    key: str, function: str, name: str, tmp_path: Path, peer: Peer
+) -> None:
+    """Its class is Keras', and is told in Keras 2's words."""
+    words = {"key": key, "summed": function == "summed_squares"}
+    theirs = _saved(peer, "stock_layer_of_own_functions", tmp_path / "m", **words)
+    model = regraft.load_model(tmp_path / "m")
+    (said,) = [x for x in regraft.load_report(model).layers if x.source == "traces"]
+    what = f"{key.rpartition('_')[2]} {function!r}"
+    assert (said.name, said.reason) == ("dense", f"nobody knows its {what}")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        regraft.save_model(model, tmp_path / name, save_traces=False)
+    (text,) = (str(w.message) for w in warned if w.category is UserWarning)
+    assert re.search(f"layer 'dense': .* needs the {what}", text)
+    with pytest.raises(regraft.UnknownNameError, match=f"Unknown {what}"):
+        regraft.load_model(tmp_path / name)
+    given = {
+        "squares": ops.square,
+        "summed_squares": lambda x: 0.1 * ops.sum(ops.square(x)),
+    }
+    loaded = regraft.load_model(tmp_path / name, custom_objects=given)
+    assert type(loaded.get_layer("dense")) is keras.layers.Dense
+    batch = theirs["batch"]
+    opened = peer.call(
+        "own_layers.evaluate_with_functions", str(tmp_path / name), batch
+    )
+    expected = model.evaluate(*batch, verbose=0)
+    np.testing.assert_allclose(loaded.evaluate(*batch, verbose=0), expected, rtol=1e-5)
+    np.testing.assert_allclose(opened, expected, rtol=1e-5)
+    assert_same(model, theirs)
 
 
 class Passing(keras.layers.Layer):

@@ -286,7 +286,7 @@ def _build_and_plan(
     plan.add_forgotten(model)
     if reviver is not None:
         reviver.bind(plan)
-        revived = [(layer, node) for layer, node, _ in reviver.revived]
+        revived = [(layer, node) for layer, node in reviver.revived]
         give_functions([*plan.layers, *revived], reviver.store)
         add_losses(plan, reviver)
         HostState(reviver.store).fill_all(plan)
@@ -509,7 +509,7 @@ def _fill_report(
             name=original_name(layer),
             class_name=getattr(layer, "saved_class_name", type(layer).__name__),
             source=_source(layer),
-            reason="nobody knows its class" if _is_revived(layer) else "",
+            reason=_reason(layer),
             weights=sum(id(v) in filled for v in layer.variables),
             slots=sum(slots.get(id(v), 0) for v in layer.variables),
         )
@@ -535,6 +535,13 @@ def _verify(
         for layer, entry in zip(below, report.layers, strict=True)
     ]
     report.checks = found.get(id(model), ())
+
+
+def _reason(layer: keras.Layer) -> str:
+    """Why a layer was not made of its config; `""` if it was."""
+    if not _is_revived(layer):
+        return ""
+    return f"nobody knows its {getattr(layer, 'lacks', '') or 'class'}"
 
 
 def _is_revived(layer: keras.Layer) -> bool:

@@ -81,10 +81,14 @@ class Reviver:
         self.store = self._store = store
         self._context = context
         self._live: dict[int, Any] = {}
-        self.revived: list[tuple[keras.Layer, ObjectNode, str]] = []
+        self.revived: list[tuple[keras.Layer, ObjectNode]] = []
 
-    def revive(self, entry: Mapping[str, Any]) -> keras.Layer:
-        """Returns a layer for a config entry whose class nobody has.
+    def revive(self, entry: Mapping[str, Any], reason: Exception) -> keras.Layer:
+        """Returns a layer for a config entry of which none can be made.
+
+        Args:
+            entry: The entry.
+            reason: Why not: nobody has its class, or what the config names.
 
         Raises:
             ValueError: The file holds no such object, or no traces of it.
@@ -94,10 +98,6 @@ class Reviver:
         node = self._placed(entry.get(NODE), str(entry.get("class_name")))
         if node is None:
             node = self._find(name or entry.get("name"), str(entry.get("class_name")))
-        if (node.metadata or {}).get("must_restore_from_config"):
-            raise ValueError(
-                "It can only be rebuilt from its class." + self._way_out(" Or ")
-            )
         if node.node_id in self._context.namesakes:
             self._context.note(
                 f"layer {name!r}",
@@ -105,9 +105,14 @@ class Reviver:
                 "runs from its traced functions; pass the class in `custom_objects`",
             )
         try:
-            return self.layer(node, f"unknown class {entry.get('class_name')!r}")
+            if (node.metadata or {}).get("must_restore_from_config"):
+                raise ValueError("It can only be rebuilt from its class.")
+            layer = self.layer(node)
         except ValueError as error:
             raise ValueError(f"{error}{self._way_out(' Or ')}") from error
+        if isinstance(layer, Revived):
+            layer.lacks = getattr(reason, "what", "")
+        return layer
 
     def root(self, node: ObjectNode) -> keras.Model:
         """Returns a live model for a root whose class nobody has.
@@ -117,7 +122,7 @@ class Reviver:
         """
         class_name = (node.metadata or {}).get("class_name")
         try:
-            return self.layer(node, f"unknown class {class_name!r}")
+            return self.layer(node)
         except ValueError as error:
             raise UnknownNameError(
                 f"Unknown model class {class_name!r}: {error} Pass the class in "
@@ -153,7 +158,7 @@ class Reviver:
         }
         self._store.bind(variables)
         train_shared(self._store.objects.root, variables)
-        for layer, node, _ in self.revived:
+        for layer, node in self.revived:
             listed = node.child("variables")
             if listed is not None and isinstance(layer, Revived):
                 ids = [item.node_id for item in listed.items()]
@@ -161,7 +166,7 @@ class Reviver:
 
     def _name_variables(self, plan: RestorePlan) -> None:
         """Gives variables of revived layers the paths that they had."""
-        revived = {id(v) for layer, _, _ in self.revived for v in layer.variables}
+        revived = {id(v) for layer, _ in self.revived for v in layer.variables}
         for item in plan.assignments:
             if item.node_id is None or id(item.variable) not in revived:
                 continue
@@ -178,7 +183,7 @@ class Reviver:
         owned = {item.node_id for item in plan.assignments}
         captured = {
             node_id
-            for _, node, _ in self.revived
+            for _, node in self.revived
             for function in self._functions(node).values()
             for trace in function.traces
             for node_id in trace.concrete.bound_inputs
@@ -220,14 +225,11 @@ class Reviver:
                 return node
         raise ValueError(f"The file holds no object of layer '{name}'.")
 
-    def layer(
-        self, node: ObjectNode, reason: str, *, callable: bool = True
-    ) -> keras.Layer:
+    def layer(self, node: ObjectNode, *, callable: bool = True) -> keras.Layer:
         """Returns the live layer of a node that runs its traces.
 
         Args:
             node: The layer's object.
-            reason: Why it is not made of its config.
             callable: Whether it must have traces.
 
         Raises:
@@ -277,7 +279,7 @@ class Reviver:
             layer.__class__ = RevivedHostModel
         if metadata.get("trainable") is False:
             layer.trainable = False
-        self.revived.append((layer, node, reason))
+        self.revived.append((layer, node))
         return layer
 
     def _dtype(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -524,9 +526,7 @@ class Reviver:
             except (ValueError, TypeError, NotImplementedError):
                 self._live.pop(node.node_id, None)
                 self._context.placed_layers.pop(node.node_id, None)
-        return self.layer(
-            node, f"unknown class {metadata.get('class_name')!r}", callable=False
-        )
+        return self.layer(node, callable=False)
 
     def _from_config(
         self, node: ObjectNode, metadata: Mapping[str, Any], config: Mapping[str, Any]

@@ -81,6 +81,8 @@ class Revived(HoldsTables):
     Attributes:
         saved_class_name: Name of the class that was saved.
         saved_config: Its config; `{}` where the file has none.
+        lacks: What nobody has of what its config names, as `regularizer 'mine'`; `""`
+            where that is its class.
     """
 
     casts_first = True
@@ -101,6 +103,7 @@ class Revived(HoldsTables):
         self._output_regularizer = output_regularizer
         self.saved_class_name = saved_class_name
         self.saved_config = dict(saved_config)
+        self.lacks = ""
         # A plain object: Keras must not look for layers in it.
         self._traces = CallableTraces(functions)
         name_keywords(self, self._traces.setting_names())

@@ -655,3 +655,31 @@ def text_that_training_writes() -> Built:
     return _built(
         tf_keras.Sequential([tf_keras.Input((3,)), *stack]), _batch(5, 3), 5, 2
     )
+
+
+def squares(x: Any) -> Any:
+    """A regularizer and an activation."""
+    return tf.square(x)
+
+
+def summed_squares(x: Any) -> Any:
+    """A regularizer."""
+    return 0.1 * tf.reduce_sum(tf.square(x))
+
+
+@case
+def stock_layer_of_own_functions(key: str, summed: bool) -> Built:
+    """A layer of Keras' whose config names a function that it hasn't."""
+    function = summed_squares if summed else squares
+    given = tf_keras.Input((3,))
+    found = layers.Dense(2, name="dense", **{key: function})(given)
+    return _built(
+        tf_keras.Model(given, layers.LeakyReLU(0.1)(found)), _batch(4, 3), 4, 2
+    )
+
+
+def evaluate_with_functions(path: str, batch: Any) -> float:
+    """The loss of a file of such a layer, whose functions are given."""
+    given = {"squares": squares, "summed_squares": summed_squares}
+    model = tf_keras.models.load_model(path, custom_objects=given)
+    return float(model.evaluate(*batch, verbose=0))

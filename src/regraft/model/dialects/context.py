@@ -35,6 +35,8 @@ class Note:
 
 # Key of a layer's entry that says which object of the file it is.
 NODE = "regraft_node"
+# Module of a layer's entry in Keras 2's words within a model in Keras 3's.
+IN_KERAS_2 = "tf_keras.layers"
 
 
 @dataclass
@@ -46,7 +48,8 @@ class BuildContext:
         custom_objects: The caller's classes and functions by name.
         safe_mode: False lets Keras `Lambda` bytecode be loaded.
         notes: Filled with what did not go over exactly.
-        revive: Asked for a layer whose class nobody knows; may raise `ValueError`.
+        revive: Asked for a layer that could not be made of its config, with the error
+            that says why; may raise `ValueError`.
         fill: Given each new layer and its name in the file, for state that is in no
             variable.
         stored_shape: Asked for the shape of a weight, by a layer's entry and the
@@ -66,7 +69,7 @@ class BuildContext:
     custom_objects: Mapping[str, Any] = field(default_factory=dict)
     safe_mode: bool = True
     notes: list[Note] = field(default_factory=list)
-    revive: Callable[[Entry], keras.Layer] | None = None
+    revive: Callable[[Entry, Exception], keras.Layer] | None = None
     fill: Callable[[keras.Layer, str], None] | None = None
     stored_shape: Callable[[Entry, str], Shape | None] | None = None
     shared_objects: dict[tuple[str, int], Any] = field(default_factory=dict)

@@ -10,7 +10,7 @@ import keras
 
 from regraft import _compat
 from regraft.model.dialects import describe_operations
-from regraft.model.dialects.context import Note
+from regraft.model.dialects.context import IN_KERAS_2, Note
 from regraft.model.dialects.describe import (
     Entry,
     class_name,
@@ -18,6 +18,8 @@ from regraft.model.dialects.describe import (
 )
 from regraft.model.dialects.dialect import KERAS_2, Dialect
 from regraft.model.dialects.names import ORIGINAL, original_name
+from regraft.model.dialects.registry import builtin_layers
+from regraft.model.dialects.rows import ROWS
 from regraft.model.state_tree import call_signature
 
 _IDENTITY = "shared_object_id"
@@ -91,6 +93,9 @@ def _with_saved_classes(value: Any, classes: Mapping[tuple[str, str], str]) -> A
     saved = classes.get((str(value.get("class_name")), str(name)))
     if saved is not None:
         found["class_name"] = found["registered_name"] = saved
+        if saved in builtin_layers() or saved in ROWS:
+            # Keras knows the class, only not what its config names.
+            found |= {"module": IN_KERAS_2, "registered_name": None}
     return found
 
 

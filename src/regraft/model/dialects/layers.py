@@ -17,7 +17,7 @@ from regraft.errors import (
     UnsupportedError,
 )
 from regraft.model.dialects import keras1
-from regraft.model.dialects.context import NODE, BuildContext, Entry
+from regraft.model.dialects.context import IN_KERAS_2, NODE, BuildContext, Entry
 from regraft.model.dialects.dialect import Dialect
 from regraft.model.dialects.keras2_words import missing_words
 from regraft.model.dialects.lambdas import translate_lambda
@@ -147,6 +147,11 @@ def build_from_row(
         ValueError: Nobody knows the class.
         UnsupportedError: Keras 3 cannot do what the config asks for.
     """
+    if entry.get("module") == IN_KERAS_2:
+        with context.words_of_keras2():
+            return shared(
+                entry, context, lambda: _build_or_revive(entry, context, build)
+            )
     first = context.dialect.generation == 1
     if first and find_custom(entry["class_name"], context) is None:
         name, config = keras1.modernized(
@@ -275,7 +280,7 @@ def _revive(
     if context.revive is None:
         raise error
     try:
-        return context.revive(entry)
+        return context.revive(entry, error)
     except Exception as reason:
         if isinstance(error, UnknownNameError) and isinstance(reason, ValueError):
             raise UnknownNameError(f"{error} {reason}") from reason

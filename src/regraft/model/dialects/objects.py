@@ -109,10 +109,12 @@ def _find(kind: str, name: str, context: BuildContext) -> Any:
 def _require(kind: str, name: str, where: str, context: BuildContext) -> Any:
     found = _find(kind, name, context)
     if found is None or not callable(found):
+        what = f"{kind[:-1]} {name!r}"
         raise UnknownNameError(
-            f"Unknown {kind[:-1]} {name!r} of {where}. If it is your own, pass it in "
+            f"Unknown {what} of {where}. If it is your own, pass it in "
             f"`custom_objects={{{name!r}: …}}` or register it with "
-            "`keras.saving.register_keras_serializable`."
+            "`keras.saving.register_keras_serializable`.",
+            what,
         )
     return found
 
