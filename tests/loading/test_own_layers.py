@@ -101,6 +101,30 @@ def test_network_that_is_more_than_its_layers_runs_as_a_whole(
     assert_same_step(model, theirs)
 
 
+@pytest.mark.parametrize("name", ["m.h5", "plain"])
+def test_file_without_functions_says_what_it_does_not_tell_of_a_network(
+    name: str, tmp_path: Path, peer: Peer
+) -> None:
+    """Its class may have a `call` of its own, or a `train_step` alone."""
+    options = {"save_format": "h5"} if name == "m.h5" else {"save_traces": False}
+    _saved(peer, "network_with_a_call_of_its_own", tmp_path / name, **options)
+    model = regraft.load_model(tmp_path / name)
+    own, otherwise = regraft.load_report(model).notes
+    assert "its class 'Shifted' is unknown" in own
+    assert "predicts otherwise if 'Shifted' has a `call` of its own" in otherwise
+
+
+def test_network_that_skips_its_layers(tmp_path: Path, peer: Peer) -> None:
+    theirs = _saved(peer, "network_that_skips_its_layers", tmp_path / "m")
+    _saved(peer, "network_that_skips_its_layers", tmp_path / "m.h5", save_format="h5")
+    model = regraft.load_model(tmp_path / "m")
+    (note,) = regraft.load_report(model).notes
+    assert "runs as a whole from its traced functions" in note
+    assert_same_outputs(model, theirs)
+    with pytest.raises(regraft.MismatchError, match="Pass 'Skipping', its class"):
+        regraft.load_model(tmp_path / "m.h5")
+
+
 def test_layer_draws_random_numbers_anew_in_every_compiled_step(
     tmp_path: Path, peer: Peer
 ) -> None:

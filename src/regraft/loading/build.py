@@ -160,6 +160,14 @@ def _build_with_values(
         if isinstance(reason, UnknownNameError):
             why = "a layer has no functions of its own: "
         why += _first_line(reason)
+    except MismatchError as error:
+        if not context.unknown_networks:
+            raise
+        name = context.unknown_networks[0]
+        reason = MismatchError(
+            f"{error} Pass {name!r}, its class, in `custom_objects`."
+        )
+        why = f"its layers have other weights: {_first_line(error)}".rstrip(":")
     if network is not None:
         difference = difference_of_whole(
             network[0], description, network[1], context, options
@@ -201,7 +209,7 @@ def _begin_again(context: BuildContext) -> None:
     context.depth = 0
     context.call_failed = False
     context.stuck = None
-    context.unknown_networks = False
+    context.unknown_networks.clear()
 
 
 def _build_deferred(

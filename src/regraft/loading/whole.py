@@ -20,6 +20,7 @@ from regraft.loading.revived_layer import Revived, RevivedModel
 from regraft.loading.verify import check_whole, function_store
 from regraft.model.description import ModelDescription, ObjectNode
 from regraft.model.dialects.context import BuildContext
+from regraft.model.dialects.names import original_name
 from regraft.options import LoadOptions
 
 _CALL = "call_and_return_conditional_losses"
@@ -34,6 +35,8 @@ def difference_of_whole(
 ) -> str | None:
     """Returns in what a model differs from its trace, where it may; else `None`.
 
+    Where it may and there is no trace of it, a note says so.
+
     Args:
         model: As it was built, with its values.
         description: Of the file.
@@ -45,11 +48,18 @@ def difference_of_whole(
     if isinstance(model, RevivedModel) or not (revived or context.unknown_networks):
         return None
     store = function_store(description, plan, options)
-    if store is None:
+    if not context.unknown_networks and (
+        store is None or not _hands_on_masks(plan, store)
+    ):
         return None
-    if not context.unknown_networks and not _hands_on_masks(plan, store):
-        return None
-    check = check_whole(model, plan, store)
+    check = None if store is None else check_whole(model, plan, store)
+    compared = check is not None and check.difference is not None
+    if not compared and context.unknown_networks:
+        context.note(
+            f"model {original_name(model)!r}",
+            f"it predicts otherwise if {context.unknown_networks[0]!r} has a `call` of "
+            "its own: the file has no function that would tell",
+        )
     return None if check is None or check.passed else str(check)
 
 

@@ -239,6 +239,23 @@ def network_with_a_call_of_its_own() -> Built:
     return _built(model, _batch(5, 3), 5, 2)
 
 
+class Skipping(tf_keras.Sequential):
+    """A Sequential that has layers and uses none."""
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        self.add_loss(tf.reduce_sum(inputs))
+        return inputs
+
+
+@case
+def network_that_skips_its_layers() -> Built:
+    model = Skipping([layers.Dense(2)])
+    model.compile("sgd")
+    x = _batch(5, 2)
+    model.fit(x, x, verbose=0)
+    return Built(model, x)
+
+
 class Tied(layers.Layer):
     """Uses the kernel of another layer."""
 

@@ -62,7 +62,7 @@ class BuildContext:
         call_failed: Whether a layer could not be called as the file says it was.
         stuck: The layer that could not be called, where it is known.
         namesakes: Objects of the file whose class only shares its name with Keras'.
-        unknown_networks: Whether a network came back without its own class.
+        unknown_networks: The classes of networks that came back without them.
     """
 
     dialect: Dialect
@@ -80,7 +80,7 @@ class BuildContext:
     call_failed: bool = False
     stuck: keras.Layer | None = None
     namesakes: set[int] = field(default_factory=set)
-    unknown_networks: bool = False
+    unknown_networks: list[str] = field(default_factory=list)
 
     @contextmanager
     def words_of_keras2(self) -> Iterator[None]:

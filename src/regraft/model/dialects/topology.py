@@ -166,11 +166,11 @@ def _network_class(entry: Entry, context: BuildContext) -> type | None:
             if isinstance(found, type) and issubclass(found, keras.Model):
                 return found
     if name not in _NETWORKS:
-        context.unknown_networks = True
+        context.unknown_networks.append(name)
         context.note(
             f"model {entry['config'].get('name')!r}",
             f"its class {name!r} is unknown, so it came back as a plain Keras model; "
-            "pass the class in `custom_objects` to get its own methods",
+            "pass the class in `custom_objects` to get its own methods (`train_step`)",
         )
     return None
 
