@@ -125,6 +125,15 @@ def test_network_that_skips_its_layers(tmp_path: Path, peer: Peer) -> None:
         regraft.load_model(tmp_path / "m.h5")
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop", "adagrad"])
+def test_nothing_is_missed_of_an_optimizer_that_took_no_step(
+    optimizer: str, tmp_path: Path, peer: Peer
+) -> None:
+    for name in ("m.h5", "m"):
+        peer.call("own_layers.save_untrained", str(tmp_path / name), optimizer)
+        assert regraft.load_report(regraft.load_model(tmp_path / name)).complete
+
+
 def test_layer_draws_random_numbers_anew_in_every_compiled_step(
     tmp_path: Path, peer: Peer
 ) -> None:

@@ -256,6 +256,13 @@ def network_that_skips_its_layers() -> Built:
     return Built(model, x)
 
 
+def save_untrained(path: str, optimizer: str) -> None:
+    """Saves a compiled model that never took a step."""
+    model = tf_keras.Sequential([tf_keras.Input((3,)), layers.Dense(2)])
+    model.compile(optimizer, "mse")
+    model.save(path)
+
+
 class Tied(layers.Layer):
     """Uses the kernel of another layer."""
 

@@ -133,6 +133,15 @@ def _in_order(losses: Any, weights: Any, context: BuildContext) -> tuple[Any, An
     return list(losses.values()), weights
 
 
+def _said(item: Any) -> str:
+    """What a file names, without its config."""
+    if not isinstance(item, Mapping):
+        return repr(item)
+    config = item.get("config")
+    name = config.get("name") if isinstance(config, Mapping) else None
+    return f"{item.get('class_name')} {name!r}" if name else str(item.get("class_name"))
+
+
 def _build_metrics(
     metrics: Any,
     losses: Any,
@@ -147,7 +156,7 @@ def _build_metrics(
         try:
             return build_metric(item, context, loss)
         except _PROBLEMS as error:
-            context.note("compile", f"{key}: {item!r} is left out: {error}")
+            context.note("compile", f"{key}: {_said(item)} is left out: {error}")
             return None
 
     if outputs is None:

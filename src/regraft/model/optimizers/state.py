@@ -276,7 +276,8 @@ def plan_restore(
         problems.append(f"{len(loose)} variables of {type(inner).__name__} start fresh")
     if inner is not optimizer and "loss_scale" not in state.scalars:
         # In HDF5 Keras 2 keeps the inner optimizer's weights alone.
-        problems.append(f"its loss scale starts at {float(optimizer.initial_scale):g}")
+        start = float(optimizer.initial_scale)
+        problems.append(f"its loss scale starts at {start:g}: the file holds none")
     for problem in problems:
         if notes is None:
             raise MismatchError(f"Optimizer: {problem}.")
@@ -322,6 +323,8 @@ def _pair_slots(
             slot = None if index is None else found[index]
             if slot is None or _is_placeholder(name, slot):
                 continue
+            if tensor is None and not _has_stepped(state):
+                continue  # as fresh as it is here
             if tensor is None or tuple(tensor.shape) != tuple(slot.shape):
                 received = "nothing" if tensor is None else f"shape {tensor.shape}"
                 problems.append(
