@@ -134,6 +134,17 @@ def test_nothing_is_missed_of_an_optimizer_that_took_no_step(
         assert regraft.load_report(regraft.load_model(tmp_path / name)).complete
 
 
+def test_mean_of_tensors_is_shown(tmp_path: Path, peer: Peer) -> None:
+    theirs = _saved(peer, "mean_of_tensors_in_a_model", tmp_path / "m")
+    model = regraft.load_model(tmp_path / "m")
+    assert not regraft.load_report(model).notes
+    kernel = np.asarray(model.dense.kernel)
+    shown = model.test_on_batch(*theirs["batch"], return_dict=True)
+    np.testing.assert_allclose(shown["mean_tensor"], kernel, rtol=1e-6)
+    found = model.train_on_batch(*theirs["batch"], return_dict=True)
+    np.testing.assert_allclose(found["loss"], theirs["loss"], rtol=1e-5)
+
+
 def test_layer_draws_random_numbers_anew_in_every_compiled_step(
     tmp_path: Path, peer: Peer
 ) -> None:

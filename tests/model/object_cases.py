@@ -54,6 +54,7 @@ METRICS: dict[str, list[dict[str, Any]]] = {
     "IoU": [{"num_classes": 3, "target_class_ids": [0, 2]}],
     "MeanIoU": [{"num_classes": 3}, {"num_classes": 3, "ignore_class": 1}],
     "MeanRelativeError": [{"normalizer": [1.0, 2.0, 0.5]}],
+    "MeanTensor": [{}, {"shape": [4, 3]}],
     "OneHotIoU": [{"num_classes": 3, "target_class_ids": [0]}],
     "OneHotMeanIoU": [{"num_classes": 3}],
     "Precision": [
@@ -185,7 +186,8 @@ def updates(name: str, config: dict[str, Any]) -> list[tuple[tuple, dict]]:
     if name in _SINGLE:
         target, output = ONE_HOT[:, 0], PROBABLE[:, 0]
     found = []
-    for part in (slice(0, 3), slice(3, 8)):
+    half = 4 if name == "MeanTensor" else 3
+    for part in (slice(0, half), slice(half, 8)):
         arguments = (
             (output[part],) if name in _ONE_VALUE else (target[part], output[part])
         )

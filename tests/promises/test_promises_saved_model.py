@@ -620,6 +620,7 @@ def test_each_function_has_the_same_traces(
         "precision_at_recall",
         "auc",
         "cosine_similarity",
+        "mean_tensor",
     ],
 )
 def test_metric_as_an_attribute_goes_on(kind: str, tmp_path: Path, peer: Peer) -> None:

@@ -22,6 +22,7 @@ from regraft.model.description import ObjectNode, Variable
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.names import original_name
 from regraft.model.dialects.registry import is_builtin
+from regraft.model.keras2.metrics import MeanTensor
 from regraft.model.keras2.regularizers import take_regularizers
 from regraft.model.metadata import TensorShape
 from regraft.model.state_tree import is_network, variables_outside
@@ -194,6 +195,8 @@ def _metric_state(
     shapes = [v.shape for v in saved]
     if not metric.variables and saved and hasattr(metric, "_build"):
         metric._build((None, shapes[0][-1]))
+    if not metric.variables and saved and isinstance(metric, MeanTensor):
+        metric.make_variables(shapes[0])
     live = list(metric.variables)
     if len(live) != len(saved):
         return None

@@ -29,6 +29,7 @@ from regraft.loading.run_trace import (
 )
 from regraft.model.dialects.names import original_name
 from regraft.model.keras2.added_metrics import AddedMetric
+from regraft.model.keras2.metrics import MeanTensor
 from regraft.model.metadata import spelled_shapes
 
 
@@ -454,6 +455,8 @@ class MetricState(RevivedObject):
         """Lets a metric show the state; returns whether it has such a state."""
         if not isinstance(metric, keras.Metric):
             return False
+        if isinstance(metric, MeanTensor) and hasattr(self, "_total"):
+            metric.make_variables(self._total.shape)
         names = {id(value): name for name, value in vars(metric).items()}
         counted = [
             getattr(self, names.get(id(variable), ""), None)

@@ -263,6 +263,27 @@ def save_untrained(path: str, optimizer: str) -> None:
     model.save(path)
 
 
+class UpdatesMeanTensor(tf_keras.Model):
+    """Means the entries of a kernel."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.dense = layers.Dense(2, name="dense")
+        self.seen = tf_keras.metrics.MeanTensor()
+
+    def call(self, inputs: Any) -> Any:
+        found = self.dense(inputs)
+        self.seen(self.dense.kernel)
+        return found
+
+
+@case
+def mean_of_tensors_in_a_model() -> Built:
+    model = UpdatesMeanTensor()
+    model(_batch(5, 3))
+    return _built(model, _batch(5, 3), 5, 2)
+
+
 class Tied(layers.Layer):
     """Uses the kernel of another layer."""
 

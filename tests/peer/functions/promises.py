@@ -66,7 +66,7 @@ def save(
         x, y = built.batch
         found["batch"] = (_numpy(x), _numpy(y))
         model.reset_metrics()
-        found["loss"] = float(np.ravel(model.train_on_batch(x, y))[0])
+        found["loss"] = float(model.train_on_batch(x, y, return_dict=True)["loss"])
         found["after"] = [value for _, _, value in _weights(model)]
         found["metrics"] = [metric.name for metric in model.metrics]
     return found
@@ -537,6 +537,7 @@ def _metric(kind: str) -> tuple[Any, int, tuple[int, ...]]:
         "precision_at_recall": (metrics.PrecisionAtRecall(0.8), 2, (1, 5)),
         "auc": (metrics.AUC(multi_label=True), 2, (1, 5)),
         "cosine_similarity": (metrics.CosineSimilarity(), 2, (4, 3)),
+        "mean_tensor": (metrics.MeanTensor(), 1, (4, 3)),
     }[kind]
 
 

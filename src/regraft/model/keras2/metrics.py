@@ -64,6 +64,70 @@ class MeanRelativeError(keras.metrics.Mean):
         return {**super().get_config(), "normalizer": self.normalizer.tolist()}
 
 
+@registered
+class MeanTensor(keras.metrics.Metric):
+    """`MeanTensor` of Keras 2: the mean of each entry of the tensors that it is given.
+
+    Args:
+        name: Of the metric.
+        dtype: Of its variables.
+        shape: Of the tensors; by default that of the first.
+    """
+
+    def __init__(
+        self, name: str = "mean_tensor", dtype: Any = None, shape: Any = None
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        # In Keras 2's files by these names.
+        self._total: keras.Variable | None = None
+        self._count: keras.Variable | None = None
+        if shape is not None:
+            self.make_variables(shape)
+
+    def make_variables(self, shape: Any) -> None:
+        """Makes its two variables, of the shape of the tensors."""
+        shape = tuple(int(length) for length in shape)
+        self._total, self._count = (
+            self.add_variable(shape, keras.initializers.Zeros(), self.dtype, name=name)
+            for name in ("total", "count")
+        )
+
+    @property
+    def total(self) -> keras.Variable | None:
+        """The weighted sum so far; `None` before the first tensor."""
+        return self._total
+
+    @property
+    def count(self) -> keras.Variable | None:
+        """The sum of the weights so far; `None` before the first tensor."""
+        return self._count
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:
+        """Adds a tensor, with weights that its first axes have, or all."""
+        values = ops.cast(values, self.dtype)
+        if self._total is None:
+            self.make_variables(values.shape)
+        counts = ops.ones_like(values)
+        if sample_weight is not None:
+            weights = ops.cast(sample_weight, self.dtype)
+            if len(weights.shape) == len(values.shape) - 1:
+                weights = ops.expand_dims(weights, -1)
+            counts = counts * weights
+        added_to_each = (values * counts, counts)
+        for variable, added in zip(self.variables, added_to_each, strict=True):
+            variable.assign_add(added)
+
+    def result(self) -> Any:
+        """The means, of the shape of the tensors."""
+        if self._total is None:
+            raise ValueError("MeanTensor has no value yet: it was given no tensor.")
+        return ops.divide_no_nan(self._total, self._count)
+
+    def get_config(self) -> dict[str, Any]:
+        shape = None if self._total is None else list(self._total.shape)
+        return {"name": self.name, "dtype": self.dtype, "shape": shape}
+
+
 CLASSES: dict[str, type[keras.metrics.Metric]] = {
     cls.__name__: cls
     for cls in (
@@ -71,5 +135,6 @@ CLASSES: dict[str, type[keras.metrics.Metric]] = {
         CategoricalCrossentropy,
         SparseCategoricalCrossentropy,
         MeanRelativeError,
+        MeanTensor,
     )
 }
