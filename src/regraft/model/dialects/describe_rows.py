@@ -23,6 +23,7 @@ INNER_LAYERS: Mapping[str, Mapping[str, str]] = {
     "DeviceWrapper": {"cell": "cell"},
     "DropoutWrapper": {"cell": "cell"},
     "ResidualWrapper": {"cell": "cell"},
+    "WideDeepModel": {"linear_model": "linear_model", "dnn_model": "dnn_model"},
 }
 
 
