@@ -22,13 +22,12 @@ def _saved(peer: Peer, case: str, path: Path, **keywords: Any) -> Found:
 
 def _assert_tf_keras_opens(peer: Peer, path: Path, theirs: Found) -> None:
     """It predicts, and takes the next step, as the first model did."""
-    found = peer.call(
-        *("keras_models.load_predict_train", str(path), theirs["inputs"]),
-        [theirs["batch"]],
+    found = peer.call("premade_models.reopen", path, theirs["inputs"], theirs["batch"])
+    np.testing.assert_allclose(
+        found["outputs"], theirs["outputs"], rtol=1e-5, atol=1e-6
     )
-    (outputs,) = found["predictions"]
-    np.testing.assert_allclose(outputs, theirs["outputs"], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(found["losses"], [theirs["loss"]], rtol=1e-5)
+    losses = found["evaluated"], found["loss"]
+    np.testing.assert_allclose(losses, theirs["loss"], rtol=1e-5)
 
 
 @pytest.mark.parametrize("functional", [False, True])
@@ -50,3 +49,23 @@ def test_networks_in_a_wide_and_deep_model_are_in_keras_2s_words(
     assert_same_outputs(model, theirs, training=False)
     loss = np.ravel(model.train_on_batch(*theirs["batch"]))[0]
     np.testing.assert_allclose(loss, theirs["loss"], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("case", "keywords"),
+    [
+        ("linear_over_a_sparse_tensor", {}),
+        ("linear_over_a_sparse_tensor", {"regularizer": "l2"}),
+        ("wide_and_deep_over_text", {}),
+    ],
+)
+def test_models_over_text_and_sparse_tensors_are_opened_when_saved_again(
+    case: str, keywords: dict[str, Any], tmp_path: Path, peer: Peer
+) -> None:
+    theirs = _saved(peer, case, tmp_path / "m", **keywords)
+    saved = again(regraft.load_model(tmp_path / "m"), tmp_path / "again")
+    regraft.save_model(saved, tmp_path / "third")
+    for name in ("m", "again", "third"):
+        outputs = regraft.load_model(tmp_path / name)(theirs["inputs"])
+        np.testing.assert_allclose(outputs, theirs["outputs"], rtol=1e-5, atol=1e-6)
+        _assert_tf_keras_opens(peer, tmp_path / name, theirs)

@@ -30,7 +30,7 @@ from regraft.loading.revived_layer import (
     RevivedObject,
     TracedRegularizer,
 )
-from regraft.loading.shapes import build_shapes
+from regraft.loading.shapes import build_shapes, saved_specs
 from regraft.model.compile.metrics import build_metric
 from regraft.model.description import ObjectNode, Variable
 from regraft.model.dialects.context import NODE, BuildContext
@@ -269,7 +269,7 @@ class Reviver:
         self._add_metrics(layer, node)
         self._add_listed(layer, node)
         self._constrain(layer, metadata)
-        layer.built = True
+        layer.saved_specs, layer.built = saved_specs(metadata), True
         if isinstance(layer, RevivedModel):
             layer.saved_input_names = _signature_inputs(node)
             _compat.mark_called(layer)

@@ -84,8 +84,10 @@ class Revived(HoldsTables):
         saved_config: Its config; `{}` where the file has none.
         lacks: What nobody has of what its config names, as `regularizer 'mine'`; `""`
             where that is its class.
+        saved_specs: What the file says that it was called and built with, by key.
     """
 
+    saved_specs: Mapping[str, Any] = {}
     casts_first = True
     _is_called = False
 

@@ -170,6 +170,12 @@ def _traced_inputs(description: ModelDescription, store: FunctionStore) -> list[
     return [symbolic(first) for first in list(found.values())[:1]]
 
 
+def saved_specs(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What a layer's metadata say that it was called and built with, by key."""
+    keys = ("save_spec", "full_save_spec", "build_input_shape")
+    return {key: metadata[key] for key in keys if metadata.get(key) is not None}
+
+
 def _symbolic(spec: Any) -> Any:
     """A `KerasTensor` for every tensor of a nested spec; other values as they are."""
     if isinstance(spec, TypeSpec):

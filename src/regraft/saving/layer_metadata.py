@@ -192,9 +192,10 @@ def model_metadata(
         # One that runs as a whole; Keras 2 would make a network of its config.
         found["config"] = None
     spec = save_spec(model)
+    full: Any = None if spec is None else ([spec], {})
     found |= {
         "is_graph_network": is_network(model),
-        "full_save_spec": None if spec is None else ([spec], {}),
+        "full_save_spec": _saved_spec(model, "full_save_spec") or full,
         "save_spec": spec,
         "keras_version": KERAS_2_VERSION,
         "backend": "tensorflow",
@@ -232,6 +233,9 @@ def build_input_shape(layer: keras.Layer | None) -> Any:
     """
     if layer is None:
         return None
+    saved = _saved_spec(layer, "build_input_shape")
+    if saved is not None:
+        return saved
     found = layer.get_build_config() or {}
     if "input_shape" in found:
         return _shapes(found["input_shape"])
@@ -244,6 +248,11 @@ def build_input_shape(layer: keras.Layer | None) -> Any:
         return _tensor_shapes(inputs)
     shapes = found.get("shapes_dict")
     return [_shapes(shape) for shape in shapes.values()] if shapes else None
+
+
+def _saved_spec(layer: keras.Layer, key: str) -> Any:
+    """What a file says that a layer was called with, of which its traces are left."""
+    return getattr(layer, "saved_specs", {}).get(key)
 
 
 def _tensor_shapes(value: Any) -> Any:
@@ -271,6 +280,9 @@ def save_spec(model: keras.Model) -> Any:
             return _specs(model.input)
         except (AttributeError, ValueError):
             return None
+    saved = _saved_spec(model, "save_spec")
+    if saved is not None:
+        return saved
     shape = build_input_shape(model)
     if isinstance(shape, list) and len(shape) == 1:
         shape = shape[0]

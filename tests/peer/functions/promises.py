@@ -81,6 +81,9 @@ def _numpy(values: Any) -> Any:
     def one(value: Any) -> Any:
         if isinstance(value, tf.RaggedTensor):
             return value.to_list()
+        if isinstance(value, tf.SparseTensor):
+            parts = (value.indices, value.values, value.dense_shape)
+            return tuple(part.numpy() for part in parts)
         return value.numpy() if hasattr(value, "numpy") else np.asarray(value)
 
     return tf.nest.map_structure(one, values)

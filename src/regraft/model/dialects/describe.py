@@ -136,6 +136,10 @@ def _described(
     if is_entry(value) and isinstance(value["config"], Mapping):
         said = value["class_name"], value["config"].get("name")
         live = [la for la in inside if (type(la).__name__, la.name) == said]
+        if not live and said[0] == "Sequential":
+            # Over a dict of inputs it has become another network.
+            found = filter(_compat.is_network, inside)
+            live = [la for la in found if original_name(la) == said[1]]
         if len(live) > 1:
             live = [la for la in live if _says_the_same(la, value)]
         if live:
