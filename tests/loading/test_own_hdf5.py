@@ -250,8 +250,8 @@ COMPOSED: dict[str, Any] = {
     )
 }
 KINDS = """
-regularizer objects objects_of_old wrapper layers recurrent hard_sigmoid attention
-normalization
+regularizer objects objects_of_old wrapper layers networks recurrent hard_sigmoid
+attention normalization
 """
 
 

@@ -257,6 +257,11 @@ def _composed(kind: str, found: Any) -> Any:
     if kind == "layers":
         parts = [OwnGRU(3, return_sequences=True), layers.Dense(3), Gated("tanh")]
         return Summed(parts)(found)
+    if kind == "networks":
+        given = tf_keras.Input((None, 3))
+        network = tf_keras.Model(given, layers.LeakyReLU(0.2)(layers.Dense(3)(given)))
+        chain = tf_keras.Sequential([layers.Dense(4, "relu"), layers.Dense(3)])
+        return Summed([network, chain, Gated("tanh")])(found)
     if kind == "recurrent":
         found = layers.Bidirectional(OwnLSTM(3, return_sequences=True))(found)
         return OwnGRU(3, bent, return_sequences=True)(found)

@@ -31,6 +31,7 @@ from regraft.model.dialects.objects import (
 )
 from regraft.model.dialects.own_classes import in_words_of_keras3
 from regraft.model.dialects.registry import (
+    NETWORKS,
     builtin_layers,
     find_custom,
     is_builtin,
@@ -379,7 +380,8 @@ def _build_custom(
     def build_inside(inner: Entry) -> keras.layers.Layer | None:
         found = find_layer_class(inner, context)
         is_layer = found is not None and issubclass(found, keras.layers.Layer)
-        return build(inner, context) if is_layer else None
+        known = is_layer or inner["class_name"] in NETWORKS
+        return build(inner, context) if known else None
 
     config = in_words_of_keras3(config, context, build_inside)
     config["dtype"] = build_dtype(config.get("dtype"), context)

@@ -87,6 +87,10 @@ def own_function(name: Any, context: BuildContext) -> Any:
     return found if inspect.isfunction(found) else None
 
 
+# Keras' own networks, under all names that they had in files.
+NETWORKS = frozenset({"Sequential", "Functional", "Model", "Container", "Graph"})
+
+
 @cache
 def builtin_layers() -> Mapping[str, type[keras.layers.Layer]]:
     """Keras' own layer classes by class name and by every public name."""

@@ -47,11 +47,10 @@ from regraft.model.dialects.names import (
 )
 from regraft.model.dialects.objects import is_entry, shared
 from regraft.model.dialects.operations import build_operation, is_operation, with_module
-from regraft.model.dialects.registry import find_custom
+from regraft.model.dialects.registry import NETWORKS, find_custom
 from regraft.model.keras2.host_layers import InputLayer
 from regraft.model.keras2.layers_merging import makes_masks
 
-_NETWORKS = {"Sequential", "Functional", "Model", "Container", "Graph"}
 MAX_NESTING = 50
 MAX_LAYERS = 20_000
 
@@ -101,7 +100,7 @@ def is_network(entry: Entry) -> bool:
         config.get("layers"), (list, tuple)
     ):
         return False
-    if entry["class_name"] in _NETWORKS or "input_layers" in config:
+    if entry["class_name"] in NETWORKS or "input_layers" in config:
         return True
     # A registered subclass of Sequential; `layers` alone may be a wrapper's key.
     return all(is_entry(layer) for layer in config["layers"]) and "name" in config
@@ -161,11 +160,11 @@ def _build_network(entry: Entry, context: BuildContext) -> keras.Model:
 def _network_class(entry: Entry, context: BuildContext) -> type | None:
     name = entry["class_name"]
     for candidate in (entry.get("registered_name"), name):
-        if candidate and candidate not in _NETWORKS:
+        if candidate and candidate not in NETWORKS:
             found = find_custom(candidate, context)
             if isinstance(found, type) and issubclass(found, keras.Model):
                 return found
-    if name not in _NETWORKS:
+    if name not in NETWORKS:
         context.unknown_networks.append(name)
         context.note(
             f"model {entry['config'].get('name')!r}",
