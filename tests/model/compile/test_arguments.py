@@ -330,6 +330,31 @@ def test_metric_that_nobody_knows_is_noted_and_left_out() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("MeanIoU", {"num_classes": 10**6}),
+        ("AUC", {"num_thresholds": 10**10}),
+        ("AUC", {"num_thresholds": 10**5, "num_labels": 10**5}),
+        ("MeanTensor", {"shape": [10**6, 10**6]}),
+        ("MeanTensor", {"shape": [float("inf")]}),
+    ],
+)
+def test_metric_that_no_memory_holds_is_left_out(
+    name: str, arguments: dict[str, Any]
+) -> None:
+    """A config of a few bytes may ask for terabytes."""
+    config = {
+        "optimizer_config": SGD,
+        "loss": "mse",
+        "metrics": [{"class_name": name, "config": arguments}],
+    }
+    context = BuildContext(TF_KERAS)
+    assert not build_compile_arguments(config, network(ONE), context).get("metrics")
+    (note,) = context.notes
+    assert f"Metric {name} keeps more than" in note.text
+
+
+@pytest.mark.parametrize(
     ("loss", "named"),
     [("nobody", "nobody"), ("Mine>nobody", "nobody"), ("<lambda>", "<lambda>")],
 )

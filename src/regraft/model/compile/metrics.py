@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 
 from regraft import _compat
-from regraft.errors import UnknownNameError
+from regraft.errors import LimitError, UnknownNameError
 from regraft.model.compile.losses import from_config, function_name
 from regraft.model.compile.names import (
     FUNCTIONS,
@@ -48,6 +49,8 @@ _BINARY_BY_LOSS = {
 # Names of classes alone in tf_keras' `metrics`.
 _NO_FUNCTIONS = frozenset({"kl_divergence"})
 _IGNORED = frozenset({"fn", "dtype", "name"})
+# The most that the state of a metric may hold.
+MAX_ENTRIES = 2**26
 # What Keras 3 says of a metric and Keras 2 has no word for, with its default.
 _ONLY_KERAS_3_ARGUMENTS: Mapping[str, Any] = {"from_sorted_ids": False}
 # Words of an argument for which Keras 3 has another: metric, argument, word.
@@ -181,7 +184,31 @@ def _build_class(entry: Mapping[str, Any], context: BuildContext) -> Any:
         and plain == "AUC"
     ):
         arguments.pop("num_thresholds", None)
+    _check_size(plain, arguments)
     return cls(**_accepted(cls, arguments, plain, context), **given)
+
+
+def _check_size(name: str, arguments: Mapping[str, Any]) -> None:
+    """Refuses a metric whose state no memory holds: a few bytes can ask for that.
+
+    Raises:
+        LimitError: Its state has more entries than `MAX_ENTRIES`.
+    """
+
+    def number(key: str) -> float:
+        value = arguments.get(key)
+        return float(value) if isinstance(value, int | float) else 1.0
+
+    lengths = np.ravel(arguments.get("shape") or ())
+    entries = max(
+        number("num_classes") ** 2,
+        number("num_thresholds") * number("num_labels"),
+        math.prod(float(length) for length in lengths),
+    )
+    if not entries <= MAX_ENTRIES:
+        raise LimitError(
+            f"Metric {name} keeps more than {MAX_ENTRIES} numbers", received=entries
+        )
 
 
 def _build_wrapper(

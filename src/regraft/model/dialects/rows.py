@@ -263,8 +263,8 @@ def _resizing(config: Mapping[str, Any], dialect: Dialect) -> Any:
 
 def _rescaling(config: Mapping[str, Any], dialect: Dialect) -> Any:
     policy = config.get("dtype")
-    if isinstance(policy, Mapping):
-        policy = (policy.get("config") or {}).get("name")
+    inner = policy.get("config") if isinstance(policy, Mapping) else None
+    policy = inner.get("name") if isinstance(inner, Mapping) else policy
     return layers_preprocessing.Rescaling if policy == "float64" else None
 
 
