@@ -214,6 +214,33 @@ def test_nesting_has_a_limit():
         build_layer(entry, BuildContext(KERAS_2))
 
 
+@pytest.mark.parametrize(
+    ("shape", "class_name", "config"),
+    [
+        (
+            [10**4, 10**4, 3],
+            "LocallyConnected2D",
+            {"filters": 2, "kernel_size": [9, 9]},
+        ),
+        (
+            [10**5, 3],
+            "LocallyConnected1D",
+            {"filters": 2, "kernel_size": [3], "implementation": 2},
+        ),
+        ([1], "IntegerLookup", {"vocabulary": [1, 2], "num_oov_indices": 10**9}),
+    ],
+)
+def test_what_a_few_bytes_ask_for_has_a_limit(shape, class_name, config):
+    given = {"batch_input_shape": [None, *shape], "dtype": "float32", "name": "x"}
+    layers = [
+        {"class_name": "InputLayer", "config": given},
+        {"class_name": class_name, "config": {"name": "huge", **config}},
+    ]
+    entry = {"class_name": "Sequential", "config": {"name": "s", "layers": layers}}
+    with pytest.raises(LimitError, match="more"):
+        build_network(entry, BuildContext(KERAS_2))
+
+
 def test_long_chain_of_calls_builds():
     layers = [_dense("d0", [[["x", 0, 0, {}]]])]
     for index in range(1, 1000):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from regraft.errors import MismatchError
+from regraft.errors import LimitError, MismatchError
 from regraft.graph.runtime.kernels import hashing
 from regraft.model.keras2.host_layers import HostLayer, encoded, encoded_shape
 from regraft.model.keras2.host_values import Array
@@ -15,6 +15,8 @@ from regraft.model.keras2.registration import registered
 
 OLD_MODES = {"binary": "multi_hot", "tf-idf": "tf_idf"}
 MODES = ("int", "one_hot", "multi_hot", "count", "tf_idf")
+# A vocabulary lists each of them; a few bytes can ask for any number.
+MAX_OOV_INDICES = 2**24
 _NEVER = np.iinfo("int64").max  # beyond every row: not counted
 
 
@@ -85,6 +87,12 @@ class IndexLookup(HostLayer):
         super().__init__(dtype=dtype, **kwargs)
         self.invert = bool(invert)
         self.max_tokens = max_tokens
+        if num_oov_indices > MAX_OOV_INDICES:
+            raise LimitError(
+                f"{type(self).__name__} has more than {MAX_OOV_INDICES} indices for "
+                "unknown tokens",
+                received=num_oov_indices,
+            )
         self.num_oov_indices = int(num_oov_indices)
         self.mask_token = mask_token
         self.oov_token = oov_token

@@ -17,7 +17,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from regraft.errors import LimitError
 from regraft.model.keras2.registration import registered
+
+# The most that a layer keeps of what is connected with what.
+MAX_BYTES = 2**32
 
 
 class _LocallyConnected(keras.layers.Layer):
@@ -110,6 +114,7 @@ class _LocallyConnected(keras.layers.Layer):
         positions = self._output_spatial(spatial)
         inputs = self._joined(spatial, channels)
         outputs = self._joined(positions, self.filters)
+        self._check_size(positions, inputs, outputs)
         self._output = outputs
         if self.implementation == 1:
             self._patches = self._patch_indices(spatial, positions, inputs)
@@ -142,6 +147,24 @@ class _LocallyConnected(keras.layers.Layer):
                 initializer=self.bias_initializer,
                 regularizer=self.bias_regularizer,
                 constraint=self.bias_constraint,
+            )
+
+    def _check_size(
+        self,
+        positions: tuple[int, ...],
+        inputs: tuple[int, ...],
+        outputs: tuple[int, ...],
+    ) -> None:
+        """Refuses what a few bytes can ask for and no memory holds."""
+        if self.implementation == 1:
+            patch = math.prod(self.kernel_size) * self._channels((0, *inputs))
+            size_bytes = 8 * (math.prod(inputs) + math.prod(positions) * patch)
+        else:
+            size_bytes = math.prod(inputs) * math.prod(outputs)
+        if size_bytes > MAX_BYTES:
+            raise LimitError(
+                f"{type(self).__name__} connects more than {MAX_BYTES} bytes can hold",
+                received=f"{size_bytes} bytes",
             )
 
     def _patch_indices(
