@@ -241,6 +241,23 @@ def test_what_a_few_bytes_ask_for_has_a_limit(shape, class_name, config):
         build_network(entry, BuildContext(KERAS_2))
 
 
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [("split", {"num_or_size_splits": 10**8, "axis": 1}), ("unstack", {"axis": 1})],
+)
+def test_results_of_an_operation_have_a_limit(function, arguments):
+    given = {"batch_input_shape": [None, 10**8], "dtype": "float32", "name": "x"}
+    operation = {
+        "class_name": "TFOpLambda",
+        "config": {"name": "cut", "function": function},
+        "inbound_nodes": [["x", 0, 0, arguments]],
+    }
+    entry = _model({**operation, "name": "cut"}, output=["cut", 0, 0])
+    entry["config"]["layers"][0]["config"] = given
+    with pytest.raises(LimitError, match="more than"):
+        build_network(entry, BuildContext(KERAS_2))
+
+
 def test_long_chain_of_calls_builds():
     layers = [_dense("d0", [[["x", 0, 0, {}]]])]
     for index in range(1, 1000):

@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from regraft.errors import UnsupportedError
+from regraft.errors import LimitError, UnsupportedError
 from regraft.graph.runtime.kernels import values
 from regraft.model.keras2.host_values import device_dtype
 from regraft.model.keras2.op_layers_math import same_dtype
+
+# The most results that one operation has.
+MAX_RESULTS = 2**16
 
 
 def integers(value: Any) -> tuple[Any, ...]:
@@ -89,6 +92,7 @@ def stack(values: Any, axis: int = 0) -> Any:
 
 
 def unstack(value: Any, num: int | None = None, axis: int = 0) -> Any:
+    _check_count(num or value.shape[int(axis)])
     return list(ops.unstack(value, num=num, axis=int(axis)))
 
 
@@ -102,7 +106,16 @@ def split(value: Any, num_or_size_splits: Any, axis: Any = 0, num: Any = None) -
             lengths[lengths.index(-1)] = value.shape[position] - known
         points = [int(point) for point in np.cumsum(lengths)[:-1]]
         return list(ops.split(value, points, axis=position))
+    _check_count(int(sizes))
     return list(ops.split(value, int(sizes), axis=position))
+
+
+def _check_count(count: Any) -> None:
+    """Refuses more results than any network has, which a few bytes can ask for."""
+    if isinstance(count, int) and count > MAX_RESULTS:
+        raise LimitError(
+            f"An operation has more than {MAX_RESULTS} results", received=count
+        )
 
 
 def tile(input: Any, multiples: Any) -> Any:
