@@ -90,7 +90,7 @@ def test_convert_says_what_the_new_file_lacks(vintage: Path, tmp_path: Path) -> 
     assert code == 0, text
     assert "Saved with a loss: layer 'gated_scale'" in text
     assert ".py" not in text
-    assert "needs the class, 'GatedScale'" in text
+    assert "needs the class 'GatedScale'" in text
 
 
 @pytest.mark.parametrize("command", ["show", "audit"])

@@ -295,7 +295,7 @@ def test_unknown_class_names_the_way_out():
 
 def test_unknown_class_is_revived_where_somebody_can():
     made = keras.layers.Layer()
-    context = BuildContext(KERAS_2, revive=lambda entry: made)
+    context = BuildContext(KERAS_2, revive=lambda *_: made)
     entry = {"class_name": "Mine", "config": {"name": "m"}}
     assert build_layer(entry, context) is made
 
@@ -363,7 +363,7 @@ def test_calls_of_a_network_with_a_config_of_its_own_are_counted_from_one() -> N
         "output_layers": [["dense", 0, 0]],
     }
     context = BuildContext(
-        KERAS_2, revive=lambda _: keras.layers.Dense(3, name="backbone")
+        KERAS_2, revive=lambda *_: keras.layers.Dense(3, name="backbone")
     )
     model = build_network({"class_name": "Functional", "config": config}, context)
     assert model.output_shape == (None, 1)
