@@ -199,7 +199,8 @@ def _check_size(name: str, arguments: Mapping[str, Any]) -> None:
         value = arguments.get(key)
         return float(value) if isinstance(value, int | float) else 1.0
 
-    lengths = np.ravel(arguments.get("shape") or ())
+    shape = arguments.get("shape")
+    lengths = np.ravel(() if shape is None else shape)
     entries = max(
         number("num_classes") ** 2,
         number("num_thresholds") * number("num_labels"),
