@@ -46,6 +46,23 @@ def peer() -> Iterator[Peer]:
     process.close()
 
 
+@pytest.fixture
+def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Keras and JAX compute in float64."""
+    import jax
+    import keras
+    from keras.src.backend.common import dtypes as promotion
+
+    floatx = keras.config.floatx()
+    jax.config.update("jax_enable_x64", True)
+    keras.config.set_floatx("float64")
+    # Keras on JAX computes means of float64 in float32 otherwise.
+    monkeypatch.setitem(promotion.BIT64_TO_BIT32_DTYPE, "float64", "float64")
+    yield
+    keras.config.set_floatx(floatx)
+    jax.config.update("jax_enable_x64", False)
+
+
 @pytest.fixture(scope="session")
 def openvino() -> Iterator[Peer]:
     """OpenVINO in a process that cannot import TensorFlow or Keras."""

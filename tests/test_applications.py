@@ -22,7 +22,6 @@ import numpy as np
 import pytest
 from keras.src.applications.convnext import LayerScale, StochasticDepth
 from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
-from keras.src.backend.common import dtypes as promotion
 
 import regraft
 from regraft.model.dialects.names import original_name
@@ -50,19 +49,6 @@ NAMES = [
 # The smallest input that each takes.
 SIZES = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71, "NASNetLarge": 331}
 SIZES |= {"NASNetMobile": 224}
-
-
-@pytest.fixture
-def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Keras and JAX compute in float64."""
-    floatx = keras.config.floatx()
-    jax.config.update("jax_enable_x64", True)
-    keras.config.set_floatx("float64")
-    # Keras on JAX computes means of float64 in float32 otherwise.
-    monkeypatch.setitem(promotion.BIT64_TO_BIT32_DTYPE, "float64", "float64")
-    yield
-    keras.config.set_floatx(floatx)
-    jax.config.update("jax_enable_x64", False)
 
 
 @pytest.fixture

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
 from typing import Any
 
-import jax
 import keras
 import numpy as np
 import pytest
-from keras.src.backend.common import dtypes as promotion
 
 from model.dialects import golden_cases
 from model.dialects.golden_cases import arrays
@@ -20,18 +17,6 @@ from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.describe_topology import describe_network
 from regraft.model.dialects.dialect import KERAS_2
 from regraft.model.dialects.topology import build_network
-
-
-@pytest.fixture
-def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    floatx = keras.config.floatx()
-    jax.config.update("jax_enable_x64", True)
-    keras.config.set_floatx("float64")
-    monkeypatch.setitem(promotion.BIT64_TO_BIT32_DTYPE, "float64", "float64")
-    yield
-    keras.config.set_floatx(floatx)
-    jax.config.update("jax_enable_x64", False)
-
 
 # TensorFlow has no kernel of float64 for their forward pass on a CPU.
 WITHOUT_KERNEL = ("MaxPooling3D", "AveragePooling3D")
