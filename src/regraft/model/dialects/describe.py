@@ -30,7 +30,7 @@ from regraft.model.dialects.objects import (
     is_entry,
 )
 from regraft.model.dialects.registry import is_builtin
-from regraft.model.dialects.rows import REGISTERED
+from regraft.model.dialects.rows import REGISTERED, dtype_name
 from regraft.model.keras2 import layers_theano
 from regraft.model.keras2.activations import ACTIVATIONS
 from regraft.model.keras2.registration import PACKAGE
@@ -347,12 +347,8 @@ def _dilates(value: Any, config: Mapping[str, Any]) -> bool:
 
 def _cell_of_another_dtype(value: Any, config: Mapping[str, Any]) -> bool:
     entries = value if isinstance(value, list) else [value]
-    found = {_dtype_name(entry["config"].get("dtype")) for entry in entries}
-    return bool(found - {_dtype_name(config.get("dtype"))})
-
-
-def _dtype_name(dtype: Any) -> Any:
-    return dtype["config"]["name"] if isinstance(dtype, Mapping) else dtype
+    found = {dtype_name(entry["config"].get("dtype")) for entry in entries}
+    return bool(found - {dtype_name(config.get("dtype"))})
 
 
 # What a class of Keras 2 takes and doesn't heed, or fails at: by class and key, whether

@@ -261,11 +261,15 @@ def _resizing(config: Mapping[str, Any], dialect: Dialect) -> Any:
     )
 
 
+def dtype_name(dtype: Any) -> Any:
+    """The name in a config of a dtype policy; what is none comes back."""
+    config = dtype.get("config") if isinstance(dtype, Mapping) else None
+    return config.get("name") if isinstance(config, Mapping) else dtype
+
+
 def _rescaling(config: Mapping[str, Any], dialect: Dialect) -> Any:
-    policy = config.get("dtype")
-    inner = policy.get("config") if isinstance(policy, Mapping) else None
-    policy = inner.get("name") if isinstance(inner, Mapping) else policy
-    return layers_preprocessing.Rescaling if policy == "float64" else None
+    wide = dtype_name(config.get("dtype")) == "float64"
+    return layers_preprocessing.Rescaling if wide else None
 
 
 def _random_interval(config: Config, context: BuildContext) -> None:
