@@ -152,8 +152,7 @@ def _lost_functions(model: keras.Model, needed: str = "") -> list[Note]:
     if not found:
         return []
     missing = {
-        f"the {getattr(layer, 'lacks', '') or f'class {layer.saved_class_name!r}'}"
-        for layer in found
+        f"the {layer.lacks or f'class {layer.saved_class_name!r}'}" for layer in found
     }
     needed = needed or f"who loads it needs {', '.join(sorted(missing))}"
     return [

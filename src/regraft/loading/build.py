@@ -547,9 +547,9 @@ def _verify(
 
 def _reason(layer: keras.Layer) -> str:
     """Why a layer was not made of its config; `""` if it was."""
-    if not _is_revived(layer):
+    if not isinstance(layer, Revived):
         return ""
-    return f"nobody knows its {getattr(layer, 'lacks', '') or 'class'}"
+    return f"nobody knows its {layer.lacks or 'class'}"
 
 
 def _is_revived(layer: keras.Layer) -> bool:

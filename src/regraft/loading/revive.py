@@ -110,8 +110,7 @@ class Reviver:
             layer = self.layer(node)
         except ValueError as error:
             raise ValueError(f"{error}{self._way_out(' Or ')}") from error
-        if isinstance(layer, Revived):
-            layer.lacks = getattr(reason, "what", "")
+        layer.lacks = getattr(reason, "what", "")
         return layer
 
     def root(self, node: ObjectNode) -> keras.Model:
@@ -225,7 +224,7 @@ class Reviver:
                 return node
         raise ValueError(f"The file holds no object of layer '{name}'.")
 
-    def layer(self, node: ObjectNode, *, callable: bool = True) -> keras.Layer:
+    def layer(self, node: ObjectNode, *, callable: bool = True) -> Revived:
         """Returns the live layer of a node that runs its traces.
 
         Args:
@@ -262,6 +261,7 @@ class Reviver:
             functions=functions,
             saved_class_name=class_name,
             saved_config=config if isinstance(config, dict) else {},
+            saved_specs=saved_specs(metadata),
             **keywords,
         )
         self._live[node.node_id] = self._context.placed_layers[node.node_id] = layer
@@ -269,7 +269,7 @@ class Reviver:
         self._add_metrics(layer, node)
         self._add_listed(layer, node)
         self._constrain(layer, metadata)
-        layer.saved_specs, layer.built = saved_specs(metadata), True
+        layer.built = True
         if isinstance(layer, RevivedModel):
             layer.saved_input_names = _signature_inputs(node)
             _compat.mark_called(layer)

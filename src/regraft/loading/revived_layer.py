@@ -82,12 +82,11 @@ class Revived(HoldsTables):
     Attributes:
         saved_class_name: Name of the class that was saved.
         saved_config: Its config; `{}` where the file has none.
+        saved_specs: What the file says that it was called and built with, by key.
         lacks: What nobody has of what its config names, as `regularizer 'mine'`; `""`
             where that is its class.
-        saved_specs: What the file says that it was called and built with, by key.
     """
 
-    saved_specs: Mapping[str, Any] = {}
     casts_first = True
     _is_called = False
 
@@ -97,6 +96,7 @@ class Revived(HoldsTables):
         functions: Mapping[str, SavedFunction],
         saved_class_name: str,
         saved_config: Mapping[str, Any],
+        saved_specs: Mapping[str, Any],
         output_regularizer: Any = None,
         autocast: bool = True,
         **keywords: Any,
@@ -106,6 +106,7 @@ class Revived(HoldsTables):
         self._output_regularizer = output_regularizer
         self.saved_class_name = saved_class_name
         self.saved_config = dict(saved_config)
+        self.saved_specs = dict(saved_specs)
         self.lacks = ""
         # A plain object: Keras must not look for layers in it.
         self._traces = CallableTraces(functions)
