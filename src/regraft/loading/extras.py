@@ -193,10 +193,11 @@ def _metric_state(
     """Pairs a metric's variables with those of the file by attribute, then order."""
     saved = [c for c in _in_order(node) if isinstance(c, Variable)]
     shapes = [v.shape for v in saved]
-    if not metric.variables and saved and hasattr(metric, "_build"):
-        metric._build((None, shapes[0][-1]))
-    if not metric.variables and saved and isinstance(metric, MeanTensor):
-        metric.make_variables(shapes[0])
+    if saved and not metric.variables:
+        if isinstance(metric, MeanTensor):
+            metric.make_variables(shapes[0])
+        elif hasattr(metric, "_build"):
+            metric._build((None, shapes[0][-1]))
     live = list(metric.variables)
     if len(live) != len(saved):
         return None

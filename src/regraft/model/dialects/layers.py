@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import cache, partial
 from typing import Any
 
@@ -148,18 +149,15 @@ def build_from_row(
         ValueError: Nobody knows the class.
         UnsupportedError: Keras 3 cannot do what the config asks for.
     """
-    if entry.get("module") == IN_KERAS_2:
-        with context.words_of_keras2():
-            return shared(
-                entry, context, lambda: _build_or_revive(entry, context, build)
-            )
     first = context.dialect.generation == 1
     if first and find_custom(entry["class_name"], context) is None:
         name, config = keras1.modernized(
             entry["class_name"], dict(entry["config"]), context.keras1_layout
         )
         entry = {**entry, "class_name": name, "config": config}
-    return shared(entry, context, lambda: _build_or_revive(entry, context, build))
+    in_keras2 = entry.get("module") == IN_KERAS_2
+    with context.words_of_keras2() if in_keras2 else nullcontext():
+        return shared(entry, context, lambda: _build_or_revive(entry, context, build))
 
 
 def _build_or_revive(
