@@ -145,6 +145,85 @@ def test_mean_of_tensors_is_shown(tmp_path: Path, peer: Peer) -> None:
     np.testing.assert_allclose(found["loss"], theirs["loss"], rtol=1e-5)
 
 
+class Scored(keras.layers.Layer):
+    """A layer of the peer's, whose metrics wait for their first values."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.dense = keras.layers.Dense(3, activation="sigmoid")
+        self.level = keras.metrics.Mean(name="level")
+        self.f1 = keras.metrics.F1Score(threshold=0.5, name="f1")
+        self.r2 = keras.metrics.R2Score(name="r2")
+        self.area = keras.metrics.AUC(5, multi_label=True, name="area")
+
+    def call(self, inputs: Any) -> Any:
+        return self.dense(inputs)
+
+
+def test_metrics_that_the_first_values_size_are_shown(
+    tmp_path: Path, peer: Peer
+) -> None:
+    name = str(tmp_path / "m")
+    theirs = peer.call("own_layers.save_scored", {name: {}})
+    model = regraft.load_model(name)
+    assert not regraft.load_report(model).notes
+    for _ in range(2):
+        shown = model.test_on_batch(*theirs["batch"], return_dict=True)
+        assert shown.keys() == theirs["logs"].keys()
+        for key, value in theirs["logs"].items():
+            np.testing.assert_allclose(shown[key], value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("traces", [True, False])
+def test_metrics_of_a_given_class_go_on(
+    traces: bool, tmp_path: Path, peer: Peer
+) -> None:
+    first, second = (str(tmp_path / name) for name in ("m", "again"))
+    theirs = peer.call("own_layers.save_scored", {first: {"save_traces": traces}})
+    for name in (first, second):
+        model = regraft.load_model(name, {"Scored": Scored})
+        assert not regraft.load_report(model).notes
+        _assert_counted(model, theirs["saved"])
+        if name == first:
+            regraft.save_model(model, second)
+    found = peer.call("own_layers.counted_by_scored", second)
+    assert found.keys() == theirs["saved"].keys()
+    for key, values in theirs["saved"].items():
+        np.testing.assert_equal(found[key], values)
+
+
+def _assert_counted(model: keras.Model, expected: dict[str, dict[str, Any]]) -> None:
+    layer = model.get_layer("scored")
+    for key, values in expected.items():
+        found = {v.name: np.asarray(v) for v in getattr(layer, key).variables}
+        assert found.keys() == values.keys()
+        for name, value in values.items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-6)
+
+
+def test_metric_of_other_variables_starts_from_zero(tmp_path: Path, peer: Peer) -> None:
+    class Other(Scored):
+        def __init__(self, **keywords: Any) -> None:
+            super().__init__(**keywords)
+            self.level = keras.metrics.MeanIoU(num_classes=2, name="level")
+
+    name = str(tmp_path / "m")
+    peer.call("own_layers.save_scored", {name: {}})
+    model = regraft.load_model(name, {"Scored": Other})
+    (note,) = regraft.load_report(model).notes
+    assert "scored.level" in note
+    assert "the metric starts from zero" in note
+
+
+def test_metric_of_a_network_that_the_first_values_size(
+    tmp_path: Path, peer: Peer
+) -> None:
+    theirs = peer.call("own_layers.save_metric_of_a_network", str(tmp_path / "m"))
+    model = regraft.load_model(tmp_path / "m")
+    for ours, value in zip(model.score.variables, theirs, strict=True):
+        np.testing.assert_allclose(np.asarray(ours), value, rtol=1e-6)
+
+
 def test_layer_draws_random_numbers_anew_in_every_compiled_step(
     tmp_path: Path, peer: Peer
 ) -> None:

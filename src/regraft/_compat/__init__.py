@@ -135,6 +135,23 @@ class _KeptState:
         self.state = variable
 
 
+def make_metric_variables(metric: keras.Metric, shape: tuple[int, ...]) -> None:
+    """Makes the variables of a metric of Keras that waits for its first values.
+
+    Args:
+        metric: Of any class; one that doesn't wait stays as it is.
+        shape: Of the variable of most axes, of which the last are those of the values.
+    """
+    if getattr(metric, "_built", True):
+        return
+    given = (None, shape[-1] if shape else 1)
+    if isinstance(metric, keras.metrics.FBetaScore | keras.metrics.R2Score):
+        metric._build(given, given)
+    elif isinstance(metric, keras.metrics.AUC):
+        if shape[:-1] == (metric.num_thresholds,):  # else of any size
+            metric._build(given)
+
+
 def keep_recurrent_states(model: keras.Model) -> None:
     """Lets stateful RNNs go on from batch to batch in `predict`, `fit` and `evaluate`.
 

@@ -288,7 +288,7 @@ def _build_and_plan(
         extras = add_extras(plan, reviver, context)
         if extras.changed:
             plan = make_plan(description, state_tree(model))
-            plan.assignments += extras.metrics
+        plan.assignments += extras.metrics
     restore_inner_names(plan.layers)
     restore_paths(plan.assignments)
     plan.add_forgotten(model)

@@ -22,7 +22,7 @@ from regraft.model.description import ObjectNode, Variable
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.names import original_name
 from regraft.model.dialects.registry import is_builtin
-from regraft.model.keras2.metrics import MeanTensor
+from regraft.model.keras2.metrics import make_variables
 from regraft.model.keras2.regularizers import take_regularizers
 from regraft.model.metadata import TensorShape
 from regraft.model.state_tree import is_network, variables_outside
@@ -61,6 +61,7 @@ def add_extras(plan: RestorePlan, reviver: Reviver, context: BuildContext) -> Ex
         )
         if not regularized and metadata.get("activity_regularizer"):
             _regularize(layer, reviver.activity_regularizer(node), context)
+        _restore_metrics(layer, node, context, extras)
         plain = is_builtin(type(layer)) or is_network(layer)
         # A class of the caller's sets its own attributes; what a layer with tables
         # keeps besides variables it reads itself.
@@ -162,6 +163,19 @@ def _add_object(
     extras.changed = True
 
 
+def _restore_metrics(
+    layer: keras.Layer, node: ObjectNode, context: BuildContext, extras: Extras
+) -> None:
+    """Lets the metrics that a class sets as its own attributes go on."""
+    for name, child in node.children.items():
+        if not isinstance(child, ObjectNode) or child.identifier != _METRIC:
+            continue
+        metric = getattr(layer, name, None)
+        if isinstance(metric, keras.Metric):
+            place = f"{original_name(layer)}.{name}"
+            extras.metrics += _assignments(metric, child, context, place)
+
+
 def _metric(
     node: ObjectNode, context: BuildContext, place: str, state: list[Assignment]
 ) -> Any:
@@ -175,33 +189,44 @@ def _metric(
         return None
     if not isinstance(metric, keras.metrics.Metric):
         return None
+    state += _assignments(metric, node, context, place)
+    return metric
+
+
+def _assignments(
+    metric: keras.Metric, node: ObjectNode, context: BuildContext, place: str
+) -> list[Assignment]:
     pairs = _metric_state(metric, node)
     if pairs is None:
         context.note(place, "the metric starts from zero: it has other variables here")
-        return metric
-    state += [
+        return []
+    return [
         Assignment(variable, saved.value, place, None, variable.trainable)
         for variable, saved in pairs
         if saved.value is not None
     ]
-    return metric
 
 
 def _metric_state(
     metric: keras.metrics.Metric, node: ObjectNode
 ) -> list[tuple[keras.Variable, Variable]] | None:
     """Pairs a metric's variables with those of the file by attribute, then order."""
-    saved = [c for c in _in_order(node) if isinstance(c, Variable)]
-    shapes = [v.shape for v in saved]
-    if saved and not metric.variables:
-        if isinstance(metric, MeanTensor):
-            metric.make_variables(shapes[0])
-        elif hasattr(metric, "_build"):
-            metric._build((None, shapes[0][-1]))
+    # One may be there under two names.
+    found = {c.node_id: c for c in _in_order(node) if isinstance(c, Variable)}
+    saved = list(found.values())
+    make_variables(metric, [tuple(int(dim or 0) for dim in v.shape) for v in saved])
     live = list(metric.variables)
     if len(live) != len(saved):
         return None
-    if [_size(tuple(v.shape)) for v in live] != [_size(s) for s in shapes]:
+    attributes = {
+        child.node_id: getattr(metric, name)
+        for name, child in node.children.items()
+        if isinstance(getattr(metric, name, None), keras.Variable)
+    }
+    if attributes.keys() == found.keys():
+        live = [attributes[key] for key in found]
+    sizes = [_size(tuple(v.shape)) for v in live]
+    if sizes != [_size(tuple(v.shape)) for v in saved]:
         return None
     return list(zip(live, saved, strict=True))
 

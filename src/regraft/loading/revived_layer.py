@@ -29,7 +29,7 @@ from regraft.loading.run_trace import (
 )
 from regraft.model.dialects.names import original_name
 from regraft.model.keras2.added_metrics import AddedMetric
-from regraft.model.keras2.metrics import MeanTensor
+from regraft.model.keras2.metrics import make_variables
 from regraft.model.metadata import spelled_shapes
 
 
@@ -458,8 +458,9 @@ class MetricState(RevivedObject):
         """Lets a metric show the state; returns whether it has such a state."""
         if not isinstance(metric, keras.Metric):
             return False
-        if isinstance(metric, MeanTensor) and hasattr(self, "_total"):
-            metric.make_variables(self._total.shape)
+        make_variables(metric, [variable.shape for variable in self.variables])
+        if self.variables and not metric.variables:
+            return False
         names = {id(value): name for name, value in vars(metric).items()}
         counted = [
             getattr(self, names.get(id(variable), ""), None)

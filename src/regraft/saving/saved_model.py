@@ -55,7 +55,10 @@ OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 EXTRA_KEY = "regraft"
 
 # Variables that have another dtype in Keras 2, by class and name.
-_DTYPES = {("Normalization", "count"): "int64"}
+_DTYPES: dict[tuple[str, str | None], str] = {
+    ("Normalization", "count"): "int64",
+    ("R2Score", "num_samples"): "int32",
+}
 # Enums of variable.proto, by Keras 3's words.
 _SYNCHRONIZATION = {"auto": 0, "none": 1, "on_write": 2, "on_read": 3}
 _AGGREGATION = {"none": 0, "sum": 1, "mean": 2, "only_first_replica": 3}
@@ -274,14 +277,16 @@ class ModelAssembly:
             return None
         metadata = {**entry, "name": metric.name, "dtype": str(metric.dtype)}
         node = self._builder.add_object("_tf_keras_metric", metadata=metadata)
-        listed = [self._add_variable(v) for v in variables or metric.variables]
-        places = {
-            id(variable): item
-            for variable, item in zip(metric.variables, listed, strict=True)
-        }
-        for name, value in vars(metric).items():
-            if id(value) in places:
-                self._builder.add_child(node, name, places[id(value)])
+        names = {id(value): name for name, value in vars(metric).items()}
+        listed = []
+        for own, held in zip(
+            metric.variables, variables or metric.variables, strict=True
+        ):
+            name = names.get(id(own))
+            dtype = _DTYPES.get((type(metric).__name__, name))
+            listed.append(self._add_variable(held, dtype))
+            if name is not None:
+                self._builder.add_child(node, name, listed[-1])
         self._builder.add_child(node, "variables", self._add_list(listed))
         return node
 

@@ -728,3 +728,61 @@ def evaluate_with_functions(path: str, batch: Any) -> float:
     given = {"squares": squares, "summed_squares": summed_squares}
     model = tf_keras.models.load_model(path, custom_objects=given)
     return float(model.evaluate(*batch, verbose=0))
+
+
+class Scored(layers.Layer):
+    """Keeps metrics, of which three make their variables of the first values."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.dense = layers.Dense(3, activation="sigmoid")
+        self.level = tf_keras.metrics.Mean(name="level")
+        self.f1 = tf_keras.metrics.F1Score(threshold=0.5, name="f1")
+        self.r2 = tf_keras.metrics.R2Score(name="r2")
+        self.area = tf_keras.metrics.AUC(5, multi_label=True, name="area")
+        for metric in (self.f1, self.r2, self.area):
+            metric.update_state(tf.eye(3), tf.eye(3))
+
+    def call(self, inputs: Any) -> Any:
+        found = self.dense(inputs)
+        self.level.update_state(found)
+        for metric in (self.f1, self.r2, self.area):
+            metric.update_state(tf.cast(found > 0.4, tf.float32), found)
+        return found
+
+
+def save_scored(paths: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Saves a model of such a layer between two batches; its metrics' variables."""
+    inputs = tf_keras.Input((4,))
+    model = tf_keras.Model(inputs, Scored(name="scored")(inputs))
+    model.compile(tf_keras.optimizers.Adam(0.1), "mse")
+    batch = _batch(8, 4), _batch(8, 3, seed=1)
+    model.evaluate(*batch, verbose=0)
+    for path, keywords in paths.items():
+        model.save(path, **keywords)
+    saved = _counted(model)
+    logs = model.test_on_batch(*batch, return_dict=True)
+    return {"batch": batch, "saved": saved, "logs": logs}
+
+
+def counted_by_scored(path: str) -> dict[str, dict[str, np.ndarray]]:
+    """The variables of the metrics of such a file."""
+    return _counted(tf_keras.models.load_model(path, custom_objects={"Scored": Scored}))
+
+
+def _counted(model: Any) -> dict[str, dict[str, np.ndarray]]:
+    return {
+        metric.name: {
+            v.name.split("/")[-1].split(":")[0]: v.numpy() for v in metric.variables
+        }
+        for metric in model.get_layer("scored").metrics
+    }
+
+
+def save_metric_of_a_network(path: str) -> list[np.ndarray]:
+    """A network that has a metric of `eye(3)`; its variables."""
+    model = tf_keras.Sequential([tf_keras.Input((3,)), layers.Dense(3)])
+    model.score = tf_keras.metrics.F1Score(average="micro")
+    model.score.update_state(tf.eye(3), tf.eye(3)[::-1])
+    model.save(path)
+    return [variable.numpy() for variable in model.score.variables]

@@ -6,12 +6,14 @@ Crossentropies are taken from logits where the output remembers them, see
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from regraft import _compat
 from regraft.model.keras2 import losses
 from regraft.model.keras2.registration import registered
 
@@ -126,6 +128,24 @@ class MeanTensor(keras.metrics.Metric):
     def get_config(self) -> dict[str, Any]:
         shape = None if self._total is None else list(self._total.shape)
         return {"name": self.name, "dtype": self.dtype, "shape": shape}
+
+
+def make_variables(
+    metric: keras.metrics.Metric, shapes: Sequence[tuple[int, ...]]
+) -> None:
+    """Makes the variables that a metric makes of the first values it is given.
+
+    Args:
+        metric: Of any class; one that has its variables stays as it is.
+        shapes: Of its variables in a file, in any order.
+    """
+    if not shapes:
+        return
+    longest = max(shapes, key=len)
+    if not isinstance(metric, MeanTensor):
+        _compat.make_metric_variables(metric, longest)
+    elif metric.total is None:
+        metric.make_variables(longest)
 
 
 CLASSES: dict[str, type[keras.metrics.Metric]] = {
