@@ -152,6 +152,8 @@ class Scored(keras.layers.Layer):
         super().__init__(**keywords)
         self.dense = keras.layers.Dense(3, activation="sigmoid")
         self.level = keras.metrics.Mean(name="level")
+        self.means = [keras.metrics.Mean(name="first"), self.level]
+        self.others = {"b": [keras.metrics.Sum(name="sum")]}
         self.f1 = keras.metrics.F1Score(threshold=0.5, name="f1")
         self.r2 = keras.metrics.R2Score(name="r2")
         self.area = keras.metrics.AUC(5, multi_label=True, name="area")
@@ -194,8 +196,11 @@ def test_metrics_of_a_given_class_go_on(
 
 def _assert_counted(model: keras.Model, expected: dict[str, dict[str, Any]]) -> None:
     layer = model.get_layer("scored")
-    for key, values in expected.items():
-        found = {v.name: np.asarray(v) for v in getattr(layer, key).variables}
+    metrics = [layer.level, layer.f1, layer.r2, layer.area]
+    metrics += [layer.means[0], *layer.others["b"]]
+    assert [metric.name for metric in metrics] == list(expected)
+    for metric, values in zip(metrics, expected.values(), strict=True):
+        found = {v.name: np.asarray(v) for v in metric.variables}
         assert found.keys() == values.keys()
         for name, value in values.items():
             np.testing.assert_allclose(found[name], value, rtol=1e-6)

@@ -7,8 +7,9 @@ object graph alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import keras
@@ -61,7 +62,8 @@ def add_extras(plan: RestorePlan, reviver: Reviver, context: BuildContext) -> Ex
         )
         if not regularized and metadata.get("activity_regularizer"):
             _regularize(layer, reviver.activity_regularizer(node), context)
-        _restore_metrics(layer, node, context, extras)
+        place = original_name(layer)
+        _restore_metrics(partial(_attribute, layer), node, context, place, extras)
         plain = is_builtin(type(layer)) or is_network(layer)
         # A class of the caller's sets its own attributes; what a layer with tables
         # keeps besides variables it reads itself.
@@ -164,16 +166,35 @@ def _add_object(
 
 
 def _restore_metrics(
-    layer: keras.Layer, node: ObjectNode, context: BuildContext, extras: Extras
+    attributes: Callable[[str], Any],
+    node: ObjectNode,
+    context: BuildContext,
+    place: str,
+    extras: Extras,
 ) -> None:
-    """Lets the metrics that a class sets as its own attributes go on."""
+    """Lets the metrics that a class sets as its own attributes go on.
+
+    Args:
+        attributes: What has a name in a layer, list or dict.
+        node: Of it in the file.
+        context: Takes notes.
+        place: For messages.
+        extras: Gets their state.
+    """
     for name, child in node.children.items():
-        if not isinstance(child, ObjectNode) or child.identifier != _METRIC:
+        if not isinstance(child, ObjectNode) or name in KERAS_CHILDREN:
             continue
-        metric = getattr(layer, name, None)
-        if isinstance(metric, keras.Metric):
-            place = f"{original_name(layer)}.{name}"
-            extras.metrics += _assignments(metric, child, context, place)
+        value, inside = attributes(name), f"{place}.{name}"
+        if isinstance(value, keras.Metric) and child.identifier == _METRIC:
+            extras.metrics += _assignments(value, child, context, inside)
+        elif isinstance(value, list | tuple | dict):
+            items = value.items() if isinstance(value, dict) else enumerate(value)
+            below = {str(key): item for key, item in items}
+            _restore_metrics(below.get, child, context, inside, extras)
+
+
+def _attribute(layer: keras.Layer, name: str) -> Any:
+    return getattr(layer, name, None)
 
 
 def _metric(

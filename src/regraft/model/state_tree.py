@@ -338,13 +338,21 @@ def set_child(layer: keras.Layer, name: str, value: Any) -> None:
     setattr(layer, name, value)
 
 
-def own_metrics(layer: keras.Layer) -> list[tuple[str, keras.Metric]]:
-    """Returns the metrics that somebody set as attributes of a layer."""
+def own_metrics(layer: keras.Layer) -> list[tuple[str, Any]]:
+    """Returns the attributes of a layer that are metrics, or lists or dicts of such."""
     return [
         (name, value)
         for name, value in _own_items(layer)
-        if isinstance(value, keras.Metric) and name not in _internal_names()
+        if name not in _internal_names() and has_metrics(value)
     ]
+
+
+def has_metrics(value: Any) -> bool:
+    """Whether a value is a metric, or a list or dict with one inside."""
+    if isinstance(value, list | tuple | dict):
+        items = value.values() if isinstance(value, dict) else value
+        return any(map(has_metrics, items))
+    return isinstance(value, keras.Metric)
 
 
 def _own_items(layer: keras.Layer) -> Iterable[tuple[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -30,7 +30,7 @@ from regraft.model.ordering import (
     edges_in_order,
     trainable_variables,
 )
-from regraft.model.state_tree import StateNode, network_layers, own_metrics
+from regraft.model.state_tree import StateNode, has_metrics, network_layers, own_metrics
 from regraft.model.values import KerasVariableTensor
 from regraft.options import SaveOptions
 from regraft.saving.describe import SavedModelParts
@@ -162,6 +162,7 @@ class ModelAssembly:
         entry = under_names_of_their_own(parts.entry, traced)
         self._parts = dataclasses.replace(parts, entry=entry)
         self.node_ids: dict[int, int] = {}
+        self._metric_ids: dict[int, int | None] = {}
 
     def add(self) -> None:
         """Adds the model with its layers, variables and optimizer."""
@@ -236,10 +237,7 @@ class ModelAssembly:
         for name, table in tables_of(tree.owner) if self._traced else ():
             self._builder.add_child(node, name, add_table(self._builder, table))
         if tree.owner is not None:
-            for name, metric in own_metrics(tree.owner):
-                found = self._add_metric(metric)
-                if found is not None:
-                    self._builder.add_child(node, name, found)
+            self._add_own_metrics(node, own_metrics(tree.owner))
 
     def _add_child(self, node: int, tree: StateNode, name: str, child: Child) -> None:
         if isinstance(child, keras.Variable):
@@ -256,6 +254,26 @@ class ModelAssembly:
             found = self._add_below(child)
         if found is not None:
             self._builder.add_child(node, name, found)
+
+    def _add_own_metrics(self, node: int, items: Iterable[tuple[Any, Any]]) -> None:
+        """Adds metrics, and lists and dicts of such, to what has them by name."""
+        for key, value in items:
+            name = str(key)
+            if isinstance(value, keras.Metric):
+                if id(value) not in self._metric_ids:
+                    self._metric_ids[id(value)] = self._add_metric(value)
+                found = self._metric_ids[id(value)]
+                if found is not None:
+                    self._builder.add_child(node, name, found)
+            elif has_metrics(value):
+                is_dict = isinstance(value, dict)
+                below = self._builder.child(node, name)
+                if below is None:
+                    kind = "dict" if is_dict else "list"
+                    below = self._builder.add_object(f"trackable_{kind}_wrapper")
+                    self._builder.add_child(node, name, below)
+                inside = value.items() if is_dict else enumerate(value)
+                self._add_own_metrics(below, inside)
 
     def _add_layer_metrics(self, node: int, added: Sequence[AddedMetric]) -> None:
         """Adds what a layer counts where Keras 2 has it: no variable of the layer."""

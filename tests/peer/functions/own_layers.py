@@ -737,6 +737,8 @@ class Scored(layers.Layer):
         super().__init__(**keywords)
         self.dense = layers.Dense(3, activation="sigmoid")
         self.level = tf_keras.metrics.Mean(name="level")
+        self.means = [tf_keras.metrics.Mean(name="first"), self.level]
+        self.others = {"b": [tf_keras.metrics.Sum(name="sum")]}
         self.f1 = tf_keras.metrics.F1Score(threshold=0.5, name="f1")
         self.r2 = tf_keras.metrics.R2Score(name="r2")
         self.area = tf_keras.metrics.AUC(5, multi_label=True, name="area")
@@ -745,7 +747,8 @@ class Scored(layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         found = self.dense(inputs)
-        self.level.update_state(found)
+        for metric in (*self.means, *self.others["b"]):
+            metric.update_state(found)
         for metric in (self.f1, self.r2, self.area):
             metric.update_state(tf.cast(found > 0.4, tf.float32), found)
         return found
@@ -775,8 +778,13 @@ def _counted(model: Any) -> dict[str, dict[str, np.ndarray]]:
         metric.name: {
             v.name.split("/")[-1].split(":")[0]: v.numpy() for v in metric.variables
         }
-        for metric in model.get_layer("scored").metrics
+        for metric in _metrics_of(model.get_layer("scored"))
     }
+
+
+def _metrics_of(layer: Scored) -> list[Any]:
+    metrics = [layer.level, layer.f1, layer.r2, layer.area]
+    return [*metrics, layer.means[0], *layer.others["b"]]
 
 
 def save_metric_of_a_network(path: str) -> list[np.ndarray]:
