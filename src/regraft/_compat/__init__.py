@@ -147,9 +147,10 @@ def make_metric_variables(metric: keras.Metric, shape: tuple[int, ...]) -> None:
     given = (None, shape[-1] if shape else 1)
     if isinstance(metric, keras.metrics.FBetaScore | keras.metrics.R2Score):
         metric._build(given, given)
-    elif isinstance(metric, keras.metrics.AUC):
-        if shape[:-1] == (metric.num_thresholds,):  # else of any size
-            metric._build(given)
+    elif isinstance(metric, keras.metrics.AUC) and shape[:-1] == (
+        metric.num_thresholds,  # else a file could ask for any size
+    ):
+        metric._build(given)
 
 
 def keep_recurrent_states(model: keras.Model) -> None:
