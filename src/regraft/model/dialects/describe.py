@@ -94,8 +94,13 @@ def describe_plain_layer(
         text = "Theano's padding is not that of TensorFlow; the words are the same"
         notes.append(Note(f"layer {name!r}", text))
     # A layer over traces goes on under the name of the class that was traced.
-    name = getattr(layer, "saved_class_name", class_name(cls))
-    return {"class_name": name, "config": config, **entry_name}
+    found = getattr(layer, "saved_class_name", class_name(cls))
+    trained_otherwise = [Note(f"layer {name!r}", text) for text in _in_steps(layer)]
+    if trained_otherwise and dialect.runs_functions:
+        found = f"{KERAS_3_PREFIX}{found}"  # Keras 2 runs the functions
+    else:
+        notes += trained_otherwise
+    return {"class_name": found, "config": config, **entry_name}
 
 
 def _serialized(value: Any) -> Any:
@@ -250,12 +255,7 @@ def _known_arguments(
         text = f"Keras 2 has no layer class {cls_name}, so it is in Keras 3's words"
         notes.append(Note(f"layer {original_name(layer)!r}", text))
         return config
-    not_heeded = list(_not_heeded(cls_name, config))
-    if type(layer) is keras.layers.MultiHeadAttention:
-        # Regraft's is Keras 2's, under the same name.
-        not_heeded += _regularized_otherwise(config)
-    if type(layer) is keras.layers.RandomCrop:
-        not_heeded.append("Keras 2's RandomCrop fits images to its size in inference")
+    not_heeded = [*_not_heeded(cls_name, config), *_otherwise(layer)]
     for text in not_heeded:
         notes.append(Note(f"layer {original_name(layer)!r}", text))
     known = KERAS_2_ARGUMENTS[cls_name] | EVERY_LAYER
@@ -361,10 +361,33 @@ _NOT_HEEDED: Mapping[tuple[str, str], tuple[Callable[[Any, Any], bool], str]] = 
 }
 
 
-def _regularized_otherwise(config: Mapping[str, Any]) -> list[str]:
-    if config.get("activity_regularizer") is None:
-        return []
-    return ["Keras 2's MultiHeadAttention regularizes its output, not its projections"]
+def _otherwise(layer: keras.layers.Layer) -> Iterator[str]:
+    """Yields where Keras 2's class of a name computes otherwise.
+
+    Regraft's classes of these names are Keras 2's.
+    """
+    if type(layer) is keras.layers.MultiHeadAttention:
+        if layer.get_config().get("activity_regularizer") is not None:
+            yield (
+                "Keras 2's MultiHeadAttention regularizes its output, not its "
+                "projections"
+            )
+    elif type(layer) is keras.layers.RandomCrop:
+        yield "Keras 2's RandomCrop fits images to its size in inference"
+
+
+def _in_steps(layer: keras.layers.Layer) -> Iterator[str]:
+    """Yields where a layer trains otherwise in Keras 2, of the same config.
+
+    It predicts the same, so that Keras 2 may open it without its functions.
+    """
+    if type(layer) is not keras.layers.TimeDistributed:
+        return
+    inside = _compat.all_layers(layer.layer)
+    if any(item.activity_regularizer for item in inside):
+        yield "Keras 2's TimeDistributed counts its layer's activity regularizer"
+    if any(isinstance(item, keras.layers.BatchNormalization) for item in inside):
+        yield "Keras 2's TimeDistributed normalizes all steps as one batch"
 
 
 def _not_heeded(name: str, config: Mapping[str, Any]) -> Iterator[str]:
