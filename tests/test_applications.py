@@ -49,6 +49,9 @@ NAMES = [
 # The smallest input that each takes.
 SIZES = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71, "NASNetLarge": 331}
 SIZES |= {"NASNetMobile": 224}
+# After larger steps, hundreds of layers of random weights make a class of 1e-16: what
+# tf_keras predicts with ResNetRS200 before it saves it and after is not the same.
+RATES = {name: 1e-5 for name in NAMES if name.startswith("ResNetRS")}
 
 
 @pytest.fixture
@@ -142,6 +145,7 @@ def test_application_goes_on_from_its_file(name: str, peer: Any, room: Path) -> 
         "trained_applications.write",
         name,
         SIZES.get(name, 32),
+        RATES.get(name, 1e-3),
         str(room),
         timeout_s=3000,
     )

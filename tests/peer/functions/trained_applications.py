@@ -20,7 +20,7 @@ def names() -> list[str]:
     )
 
 
-def write(name: str, size: int, directory: str) -> dict[str, Any]:
+def write(name: str, size: int, rate: float, directory: str) -> dict[str, Any]:
     """Saves a model with random weights after a step of Adam, and takes another.
 
     The peer computes in float64 from then on.
@@ -34,7 +34,7 @@ def write(name: str, size: int, directory: str) -> dict[str, Any]:
     make = getattr(tf_keras.applications, name)
     model = make(weights=None, input_shape=(size, size, 3), classes=CLASSES)
     # An epsilon that keeps steps of vanishing gradients from being their sign.
-    optimizer = tf_keras.optimizers.Adam(1e-3, epsilon=1e-3)
+    optimizer = tf_keras.optimizers.Adam(rate, epsilon=1e-3)
     model.compile(optimizer, "categorical_crossentropy")
     rng = np.random.RandomState(5)
     x = rng.uniform(0, 255, (BATCH, size, size, 3))
