@@ -235,6 +235,8 @@ def _metric_state(
     # One may be there under two names.
     found = {c.node_id: c for c in _in_order(node) if isinstance(c, Variable)}
     saved = list(found.values())
+    if not saved:
+        return []  # it had no values yet
     make_variables(metric, [tuple(int(dim or 0) for dim in v.shape) for v in saved])
     live = list(metric.variables)
     if len(live) != len(saved):
