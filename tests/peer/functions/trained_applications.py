@@ -20,16 +20,19 @@ def names() -> list[str]:
     )
 
 
-def write(name: str, size: int, rate: float, directory: str) -> dict[str, Any]:
+def write(
+    name: str, size: int, rate: float, floatx: str, directory: str
+) -> dict[str, Any]:
     """Saves a model with random weights after a step of Adam, and takes another.
 
-    The peer computes in float64 from then on.
+    The peer computes in `floatx` from then on.
 
     Returns:
-        The data, predictions before and after the second step, and its weights then.
+        The data, predictions before and after the second step, and its weights then;
+        of a model that draws numbers in training, those before alone.
     """
     tf_keras.backend.clear_session()
-    tf_keras.backend.set_floatx("float64")
+    tf_keras.backend.set_floatx(floatx)
     tf_keras.utils.set_random_seed(3)
     make = getattr(tf_keras.applications, name)
     model = make(weights=None, input_shape=(size, size, 3), classes=CLASSES)
@@ -48,18 +51,15 @@ def write(name: str, size: int, rate: float, directory: str) -> dict[str, Any]:
         getattr(layer, "rate", 0) or getattr(layer, "drop_path_rate", 0)
         for layer in model._flatten_layers()
     )
+    found = {"x": x, "y": y, "before": before, "random": random}
+    if random:
+        return found
     model.train_on_batch(x, y)
-    weights = {
+    found["after"] = model.predict(x, verbose=0)
+    found["weights"] = {
         layer.name: layer.get_weights() for layer in model.layers if layer.weights
     }
-    return {
-        "x": x,
-        "y": y,
-        "before": before,
-        "random": random,
-        "after": model.predict(x, verbose=0),
-        "weights": weights,
-    }
+    return found
 
 
 def write_scaled(path: str) -> None:
