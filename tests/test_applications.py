@@ -52,8 +52,8 @@ SIZES |= {"NASNetMobile": 224}
 # After larger steps, hundreds of layers of random weights make a class of 1e-16: what
 # tf_keras predicts with ResNetRS200 before it saves it and after is not the same.
 RATES = {name: 1e-7 for name in NAMES if name.startswith("ResNetRS")}
-# JAX takes nine times a model's size for its first prediction: 36 GB in float64. None
-# makes much of rounding, and no step is compared, as they draw random numbers.
+# With Adam's state and what JAX takes for a first prediction, the larger needs 36 GB in
+# float64. They make little of rounding, and no step is compared: they draw numbers.
 FLOAT32 = ("ConvNeXtLarge", "ConvNeXtXLarge")
 
 
