@@ -23,7 +23,7 @@ from regraft.model.description import ObjectNode, Variable
 from regraft.model.dialects.context import BuildContext
 from regraft.model.dialects.names import original_name
 from regraft.model.dialects.registry import is_builtin
-from regraft.model.keras2.metrics import make_variables
+from regraft.model.keras2.metrics import make_variables, variable_names
 from regraft.model.keras2.regularizers import take_regularizers
 from regraft.model.metadata import TensorShape
 from regraft.model.state_tree import is_network, variables_outside
@@ -241,13 +241,10 @@ def _metric_state(
     live = list(metric.variables)
     if len(live) != len(saved):
         return None
-    attributes = {
-        child.node_id: getattr(metric, name)
-        for name, child in node.children.items()
-        if isinstance(getattr(metric, name, None), keras.Variable)
-    }
-    if attributes.keys() == found.keys():
-        live = [attributes[key] for key in found]
+    named = [node.children.get(name) for name in variable_names(metric)]
+    by_name = [child for child in named if isinstance(child, Variable)]
+    if {child.node_id for child in by_name} == found.keys():
+        saved = by_name
     sizes = [_size(tuple(v.shape)) for v in live]
     if sizes != [_size(tuple(v.shape)) for v in saved]:
         return None

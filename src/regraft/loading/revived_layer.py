@@ -29,7 +29,7 @@ from regraft.loading.run_trace import (
 )
 from regraft.model.dialects.names import original_name
 from regraft.model.keras2.added_metrics import AddedMetric
-from regraft.model.keras2.metrics import make_variables
+from regraft.model.keras2.metrics import make_variables, variable_names
 from regraft.model.metadata import spelled_shapes
 
 
@@ -461,11 +461,7 @@ class MetricState(RevivedObject):
         make_variables(metric, [variable.shape for variable in self.variables])
         if self.variables and not metric.variables:
             return False
-        names = {id(value): name for name, value in vars(metric).items()}
-        counted = [
-            getattr(self, names.get(id(variable), ""), None)
-            for variable in metric.variables
-        ]
+        counted = [getattr(self, name, None) for name in variable_names(metric)]
         if not all(
             isinstance(ours, keras.Variable) and ours.shape == variable.shape
             for ours, variable in zip(counted, metric.variables, strict=True)

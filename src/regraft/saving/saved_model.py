@@ -18,6 +18,7 @@ from regraft.model.dialects.dialect import KERAS_2, KERAS_2_WITH_FUNCTIONS
 from regraft.model.dialects.names import original_name
 from regraft.model.keras2.added_metrics import AddedMetric, AddMetric
 from regraft.model.keras2.host_lookup import IndexLookup
+from regraft.model.keras2.metrics import variable_names
 from regraft.model.optimizers import (
     describe_optimizer_state,
     state_from_keras,
@@ -55,7 +56,7 @@ OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 EXTRA_KEY = "regraft"
 
 # Variables that have another dtype in Keras 2, by class and name.
-_DTYPES: dict[tuple[str, str | None], str] = {
+_DTYPES = {
     ("Normalization", "count"): "int64",
     ("R2Score", "num_samples"): "int32",
 }
@@ -295,15 +296,12 @@ class ModelAssembly:
             return None
         metadata = {**entry, "name": metric.name, "dtype": str(metric.dtype)}
         node = self._builder.add_object("_tf_keras_metric", metadata=metadata)
-        names = {id(value): name for name, value in vars(metric).items()}
         listed = []
-        for own, held in zip(
-            metric.variables, variables or metric.variables, strict=True
-        ):
-            name = names.get(id(own))
+        held = variables or metric.variables
+        for name, variable in zip(variable_names(metric), held, strict=True):
             dtype = _DTYPES.get((type(metric).__name__, name))
-            listed.append(self._add_variable(held, dtype))
-            if name is not None:
+            listed.append(self._add_variable(variable, dtype))
+            if name:
                 self._builder.add_child(node, name, listed[-1])
         self._builder.add_child(node, "variables", self._add_list(listed))
         return node

@@ -255,7 +255,7 @@ def _known_arguments(
         text = f"Keras 2 has no layer class {cls_name}, so it is in Keras 3's words"
         notes.append(Note(f"layer {original_name(layer)!r}", text))
         return config
-    not_heeded = [*_not_heeded(cls_name, config), *_otherwise(layer)]
+    not_heeded = [*_not_heeded(cls_name, config), *_otherwise(layer, config)]
     for text in not_heeded:
         notes.append(Note(f"layer {original_name(layer)!r}", text))
     known = KERAS_2_ARGUMENTS[cls_name] | EVERY_LAYER
@@ -361,13 +361,13 @@ _NOT_HEEDED: Mapping[tuple[str, str], tuple[Callable[[Any, Any], bool], str]] = 
 }
 
 
-def _otherwise(layer: keras.layers.Layer) -> Iterator[str]:
+def _otherwise(layer: keras.layers.Layer, config: Mapping[str, Any]) -> Iterator[str]:
     """Yields where Keras 2's class of a name computes otherwise.
 
     Regraft's classes of these names are Keras 2's.
     """
     if type(layer) is keras.layers.MultiHeadAttention:
-        if layer.get_config().get("activity_regularizer") is not None:
+        if config.get("activity_regularizer") is not None:
             yield (
                 "Keras 2's MultiHeadAttention regularizes its output, not its "
                 "projections"

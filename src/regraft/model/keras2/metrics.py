@@ -148,6 +148,16 @@ def make_variables(
         metric.make_variables(longest)
 
 
+def variable_names(metric: keras.metrics.Metric) -> list[str]:
+    """The attributes that a metric's variables are, by which files name them.
+
+    Returns:
+        In the order of `metric.variables`; `""` where there is none.
+    """
+    names = {id(value): name for name, value in vars(metric).items()}
+    return [names.get(id(variable), "") for variable in metric.variables]
+
+
 CLASSES: dict[str, type[keras.metrics.Metric]] = {
     cls.__name__: cls
     for cls in (
