@@ -160,22 +160,27 @@ def test_application_goes_on_from_its_file(
     )
     peer.close()  # Both at once would take up to 24 GB.
     for file in ("plain", "model.h5"):
-        model = regraft.load_model(room / file)
-        assert not regraft.load_report(model).notes
-        before = model.predict(expected["x"], verbose=0)
-        np.testing.assert_allclose(before, expected["before"], **precision)
-        if expected["random"]:
-            continue
-        model.train_on_batch(expected["x"], expected["y"])
-        after = model.predict(expected["x"], verbose=0)
-        np.testing.assert_allclose(after, expected["after"], rtol=1e-3, atol=1e-4)
-        for layer in model.layers:
-            wanted = expected["weights"].get(original_name(layer), [])
-            for value, other in zip(layer.get_weights(), wanted, strict=True):
-                scale = max(1.0, float(np.max(np.abs(other), initial=0)))
-                assert np.max(np.abs(value - other), initial=0) < 1e-4 * scale
-        del model
+        _assert_goes_on(room / file, expected, precision)
         _forget_models()
+
+
+def _assert_goes_on(
+    path: Path, expected: dict[str, Any], precision: dict[str, float]
+) -> None:
+    model = regraft.load_model(path)
+    assert not regraft.load_report(model).notes
+    before = model.predict(expected["x"], verbose=0)
+    np.testing.assert_allclose(before, expected["before"], **precision)
+    if expected["random"]:
+        return
+    model.train_on_batch(expected["x"], expected["y"])
+    after = model.predict(expected["x"], verbose=0)
+    np.testing.assert_allclose(after, expected["after"], rtol=1e-3, atol=1e-4)
+    for layer in model.layers:
+        wanted = expected["weights"].get(original_name(layer), [])
+        for value, other in zip(layer.get_weights(), wanted, strict=True):
+            scale = max(1.0, float(np.max(np.abs(other), initial=0)))
+            assert np.max(np.abs(value - other), initial=0) < 1e-4 * scale
 
 
 def test_no_application_is_forgotten(peer: Any) -> None:
